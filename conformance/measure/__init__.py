@@ -1,0 +1,1 @@
+"""One cell in, one observation out. The only part of the suite that knows torch and transformers."""

@@ -1,0 +1,76 @@
+"""Logits against logits: the numbers that the oracle judges."""
+
+import torch
+
+from matrix.axes import Dtype
+from matrix.observation import Comparison, QuantisationCost
+
+
+def compare(
+    name: str,
+    *,
+    candidate: torch.Tensor,
+    baseline: torch.Tensor,
+    golden: torch.Tensor,
+    attended: torch.Tensor,
+    dtype: Dtype,
+    chosen: torch.Tensor | None = None,
+    banned: tuple[int, ...] = (),
+) -> Comparison:
+    """Errors over the attended positions.
+
+    Args:
+        candidate, baseline, golden: logits of shape (batch, positions, vocabulary).
+        attended: bool mask of shape (batch, positions).
+        dtype: the cell's dtype, in which the floor is computed.
+        chosen: token ids of shape (batch, positions) that generation chose, for the regret.
+        banned: token ids that generation was not allowed to choose.
+    """
+    cell_dtype: torch.dtype = getattr(torch, dtype.value)
+    attended = attended.to(golden.device)
+    shape_matches = candidate.shape == golden.shape == baseline.shape
+    # `generate` hands its logits out in float32, whatever the model computed in.
+    dtype_matches = candidate.dtype in ({cell_dtype} if chosen is None else {cell_dtype, torch.float32})
+    if not shape_matches:
+        return Comparison(name, int(attended.sum()), False, dtype_matches, True, *[float("nan")] * 6)
+    truth = golden[attended].double()
+    ours = candidate.to(golden.device)[attended].double()
+    eager = baseline[attended].double()
+    written = truth.to(cell_dtype)
+    nudged = ((written + 0.3) - 0.3).double()
+    error, reference = (ours - truth).abs(), (eager - truth).abs()
+    regret = None
+    if chosen is not None:
+        allowed = truth.clone()
+        allowed[:, list(banned)] = float("-inf")
+        picked = truth.gather(1, chosen.to(golden.device)[attended][:, None])[:, 0]
+        regret = float((allowed.amax(1) - picked).max())
+    return Comparison(
+        name=name,
+        positions=int(attended.sum()),
+        shape_matches=True,
+        dtype_matches=dtype_matches,
+        finite=all(bool(torch.isfinite(values).all()) for values in (truth, ours, eager)),
+        candidate_max=float(error.max()),
+        candidate_mean=float(error.mean()),
+        baseline_max=float(reference.max()),
+        baseline_mean=float(reference.mean()),
+        floor_max=float(2 * (nudged - written.double()).abs().max()),
+        floor_mean=float((written.double() - truth).abs().mean()),
+        regret_max=regret,
+    )
+
+
+def quantisation_cost(
+    *, candidate: torch.Tensor, unquantised: torch.Tensor, attended: torch.Tensor
+) -> QuantisationCost:
+    """KL(unquantised || candidate) per attended position, and how often both prefer the same token."""
+    attended = attended.to(unquantised.device)
+    truth = torch.log_softmax(unquantised[attended].double(), dim=-1)
+    ours = torch.log_softmax(candidate.to(unquantised.device)[attended].double(), dim=-1)
+    divergence = (truth.exp() * (truth - ours)).sum(-1)
+    return QuantisationCost(
+        kl_mean=float(divergence.mean()),
+        kl_p99=float(divergence.quantile(0.99)),
+        top1_agreement=float((truth.argmax(-1) == ours.argmax(-1)).double().mean()),
+    )

@@ -1,0 +1,146 @@
+"""from_pretrained for a cell, and the reference models for its golden and baseline runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from conformance.measure import spellings
+from conformance.measure.quantised import PlainInt8Linear, dequantise_4bit, dequantise_int8
+from matrix.architectures import Architecture
+from matrix.axes import DeviceMap, Dtype, Quantisation
+from matrix.cell import Cell
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an architecture's weights come from."""
+
+    architecture: Architecture
+    checkpoint: str  # a folder or a hub id
+    trust_remote_code: bool = False
+
+
+def torch_dtype(dtype: Dtype) -> torch.dtype:
+    """The torch dtype of that name."""
+    found: torch.dtype = getattr(torch, dtype.value)
+    return found
+
+
+def load_arguments(cell: Cell, source: Source) -> dict[str, Any]:
+    """The keyword arguments with which the cell's model is loaded."""
+    arguments: dict[str, Any] = {
+        spellings.DTYPE_ARGUMENT: torch_dtype(cell.dtype),
+        "attn_implementation": cell.attention.value,
+        "use_safetensors": True,
+        "trust_remote_code": source.trust_remote_code,
+    }
+    if cell.quantisation is not Quantisation.NONE:
+        arguments["quantization_config"] = spellings.quantization_config(cell.quantisation, torch_dtype(cell.dtype))
+    if cell.device_map is DeviceMap.GPU0:
+        arguments["device_map"] = {"": 0}
+    elif cell.device_map is DeviceMap.AUTO:
+        arguments["device_map"] = "auto"
+    elif cell.device_map is DeviceMap.CPU_OFFLOAD:
+        arguments["device_map"] = offload_map(source)
+    return arguments
+
+
+def load(cell: Cell, source: Source) -> torch.nn.Module:
+    """The candidate, as from_pretrained leaves it."""
+    return _from_pretrained(source, **load_arguments(cell, source))
+
+
+def needs_moving(cell: Cell, model: torch.nn.Module, device: torch.device) -> bool:
+    """Whether the caller still has to move the model: bitsandbytes places its models itself."""
+    if cell.device_map is not DeviceMap.NONE:
+        return False
+    return any(parameter.device.type != device.type for parameter in model.parameters())
+
+
+def offload_map(source: Source) -> dict[str, int | str]:
+    """A device map that leaves the last block of each stack on the CPU and puts the rest on GPU 0."""
+    config = transformers.AutoConfig.from_pretrained(
+        source.checkpoint, trust_remote_code=source.trust_remote_code
+    )
+    with torch.device("meta"):
+        model = _auto_class(source).from_config(config)
+    stacks = [name for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList)]
+    outermost = [name for name in stacks if not any(name.startswith(other + ".") for other in stacks)]
+    offloaded = {f"{name}.{len(model.get_submodule(name)) - 1}" for name in outermost}
+    placed: dict[str, int | str] = {}
+
+    def place(module: torch.nn.Module, prefix: str) -> None:
+        for name, child in module.named_children():
+            path = prefix + name
+            if path in offloaded:
+                placed[path] = "cpu"
+            elif any(block.startswith(path + ".") for block in offloaded):
+                place(child, path + ".")
+            else:
+                placed[path] = 0
+
+    place(model, "")
+    return placed
+
+
+def load_reference(cell: Cell, source: Source, device: torch.device, *, golden: bool) -> torch.nn.Module:
+    """Golden (the cell's own weights, upcast) or baseline (the same weights in the cell's dtype).
+
+    Quantised weights are taken from bitsandbytes and given their meaning in plain torch: golden holds
+    them dequantised; baseline holds them dequantised and rounded to the cell's dtype for 4 bits, and
+    quantises activations as LLM.int8() does for int8. Neither runs a bitsandbytes kernel.
+    """
+    dtype = torch_dtype(cell.dtype)
+    arguments = {
+        spellings.DTYPE_ARGUMENT: dtype,
+        "attn_implementation": source.architecture.reference_attention,
+    }
+    model = _from_pretrained(source, **arguments).to(device)
+    if golden:
+        model = model.to(golden_dtype(cell.dtype))
+    if cell.quantisation is not Quantisation.NONE:
+        config = spellings.quantization_config(cell.quantisation, dtype)
+        quantised = _from_pretrained(source, quantization_config=config, **arguments).to(device)
+        _replace_linear(model, quantised, golden=golden)
+    return model
+
+
+def golden_dtype(dtype: Dtype) -> torch.dtype:
+    """One precision up: float64 for float32 cells, float32 for the rest."""
+    return torch.float64 if dtype is Dtype.FLOAT32 else torch.float32
+
+
+def _replace_linear(model: torch.nn.Module, quantised: torch.nn.Module, *, golden: bool) -> None:
+    for name, module in quantised.named_modules():
+        weight = getattr(module, "weight", None)
+        if type(module).__name__ == "Linear8bitLt":
+            scales = module.state.SCB if module.state.SCB is not None else weight.SCB
+            codes = module.state.CB if module.state.CB is not None else weight.data
+            if not golden:
+                plain = PlainInt8Linear(codes, scales, module.bias, module.state.threshold)
+                owner, _, attribute = name.rpartition(".")
+                setattr(model.get_submodule(owner), attribute, plain)
+                continue
+            values = dequantise_int8(codes, scales)
+        elif getattr(weight, "quant_state", None) is not None:
+            values = dequantise_4bit(weight.data, weight.quant_state)
+        else:
+            continue
+        target = model.get_submodule(name)
+        # transformers' Conv1D (GPT-2) holds its weight transposed; bitsandbytes stores it as a Linear.
+        values = values.T if type(target).__name__ == "Conv1D" else values
+        target.weight = torch.nn.Parameter(values.to(target.weight.dtype), requires_grad=False)
+
+
+def _from_pretrained(source: Source, **arguments: Any) -> torch.nn.Module:
+    arguments.setdefault("use_safetensors", True)
+    arguments.setdefault("trust_remote_code", source.trust_remote_code)
+    model: torch.nn.Module = _auto_class(source).from_pretrained(source.checkpoint, **arguments)
+    return model.eval()
+
+
+def _auto_class(source: Source) -> Any:
+    return getattr(transformers, source.architecture.auto_class)

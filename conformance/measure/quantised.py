@@ -1,0 +1,62 @@
+"""What bitsandbytes weights mean, spelled out in plain torch, so that its kernels are not their own judge.
+
+Needs only torch: reproducing scripts carry it along.
+"""
+
+import torch
+
+# The 4-bit code books of bitsandbytes: NF4 from QLoRA (arXiv:2305.14314, appendix E), FP4 as sign,
+# two exponent bits and one of mantissa, scaled to 1.
+NF4 = [-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635]
+NF4 += [-0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725]
+NF4 += [0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941]
+NF4 += [0.7229568362236023, 1.0]
+FP4 = [0.0, 0.0052083333, 0.6666667, 1.0, 0.3333333, 0.5, 0.1666667, 0.25]
+CODE_BOOKS = {"nf4": NF4, "fp4": FP4 + [-value for value in FP4]}
+
+
+def dequantise_4bit(packed, state):
+    """The float32 weight of shape `state.shape` that a packed 4-bit weight stands for.
+
+    Two codes a byte, high half first; each block of `state.blocksize` values is scaled by its absolute
+    maximum; with double quantisation these maxima are themselves 8-bit codes, blocks of 256, plus an offset.
+    """
+    maxima = state.absmax
+    if state.nested:
+        inner = state.state2
+        blocks = torch.arange(maxima.numel(), device=maxima.device) // inner.blocksize
+        maxima = inner.code[maxima.long()] * inner.absmax[blocks] + state.offset
+    halves = packed.reshape(-1).view(torch.uint8).long()
+    codes = torch.stack([halves >> 4, halves & 15], dim=1).reshape(-1)[: state.shape.numel()]
+    book = torch.tensor(CODE_BOOKS[state.quant_type], dtype=torch.float32, device=packed.device)
+    blocks = torch.arange(codes.numel(), device=packed.device) // state.blocksize
+    return (book[codes] * maxima.float()[blocks]).reshape(state.shape)
+
+
+def dequantise_int8(codes, scales):
+    """The float32 weight of an int8 matrix: row maxima are 127."""
+    return codes.float() * (scales.float() / 127)[:, None]
+
+
+class PlainInt8Linear(torch.nn.Module):
+    """LLM.int8() (arXiv:2208.07339) in plain arithmetic: float16 inputs, rows quantised by their absolute
+    maximum, columns with an outlier of at least `threshold` kept in 16 bits.
+    """
+
+    def __init__(self, codes, scales, bias, threshold):
+        super().__init__()
+        self.codes, self.scales, self.threshold = codes.double(), scales.double(), threshold
+        self.bias = bias
+
+    def forward(self, inputs):
+        rows = inputs.reshape(-1, inputs.shape[-1]).half().double()
+        outliers = (rows.abs() >= self.threshold).any(0) & (self.threshold > 0)
+        regular = rows.masked_fill(outliers, 0)
+        maxima = regular.abs().amax(1, keepdim=True).float().double()
+        quantised = (regular * (127 / maxima.clamp_min(1e-30))).round()
+        product = (quantised @ self.codes.T) * maxima * self.scales / 127**2
+        product += rows[:, outliers] @ (self.codes * (self.scales / 127)[:, None])[:, outliers].T
+        product = product.half().to(inputs.dtype)
+        if self.bias is not None:
+            product = product + self.bias.to(product.dtype)
+        return product.reshape(*inputs.shape[:-1], -1)

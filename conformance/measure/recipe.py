@@ -1,0 +1,85 @@
+"""How a fixture's weights are made. Needs only torch and transformers: reproducing scripts carry it along."""
+
+import math
+import re
+
+import torch
+import transformers
+
+_QUERY_KEY = re.compile(r"(q_proj|k_proj|query|key|\.q|\.k|query_key_value|c_attn)\.weight$")
+_LOUD = re.compile(r"(v_proj|o_proj|out_proj|value|\.v|\.o|dense|c_proj|wo|fc[12]|c_fc|\w+_proj|dense_\w+|wi)\.weight$")
+_EMBEDDING = re.compile(r"(embed\w*|word_embeddings|wpe|position_embeddings)\.weight$")
+ATTENTION_ENTROPY = 0.7  # mean over heads and rows, as a share of a uniform row's
+LOGIT_SPREAD = 2.0  # standard deviation
+
+
+def build_model(model_type, auto_class, config, seed=0):
+    """A small model with weights under which mistakes show, in float32 and eval mode.
+
+    With a library's own initialisation attention is almost uniform, and a softmax scale wrong by 10 %
+    drowns in bfloat16 noise. Here values, outputs and the MLP are loud beside the residual stream,
+    biases and norms are drawn rather than left at 0 and 1, and two scales are set by measurement: that
+    of queries and keys (attention entropy) and that of the last norm (spread of the logits).
+    """
+    torch.manual_seed(seed)
+    model_config = transformers.AutoConfig.for_model(model_type, **config)
+    model_config._attn_implementation = "eager"
+    model = getattr(transformers, auto_class).from_config(model_config).float().eval()
+    tied = model.get_output_embeddings().weight is model.get_input_embeddings().weight
+    query_key = []
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim < 2:
+                one = 1.0 if name.endswith("weight") else 0.0
+                parameter.copy_(one + 0.1 * torch.randn_like(parameter))
+            elif _QUERY_KEY.search(name):
+                query_key.append(parameter)
+            elif _LOUD.search(name):
+                parameter.mul_(0.1 / parameter.std())
+            elif _EMBEDDING.search(name) and not (tied and parameter is model.get_input_embeddings().weight):
+                parameter.mul_(0.2 / parameter.std())
+        tokens = torch.randint(4, model_config.vocab_size, (4, 64))
+        inputs = {"input_ids": tokens}
+        if model_config.is_encoder_decoder:
+            inputs["decoder_input_ids"] = tokens
+        _sharpen_attention(model, query_key, inputs)
+        _spread_logits(model, inputs)
+    return model
+
+
+def _sharpen_attention(model, query_key, inputs):
+    """Bisect the common scale of queries and keys until the attention entropy is ATTENTION_ENTROPY."""
+    for parameter in query_key:
+        parameter.div_(parameter.std())
+    low, high, scale = -8.0, 2.0, 1.0
+    for _ in range(9):
+        middle = (low + high) / 2
+        for parameter in query_key:
+            parameter.mul_(2**middle / scale)
+        scale = 2**middle
+        low, high = (middle, high) if _entropy(model, inputs) > ATTENTION_ENTROPY else (low, middle)
+
+
+def _entropy(model, inputs):
+    outputs = model(**inputs, output_attentions=True)
+    found = []
+    for name in ("attentions", "encoder_attentions", "decoder_attentions", "cross_attentions"):
+        for weights in getattr(outputs, name, None) or ():
+            keys = (weights > 0).sum(-1)
+            entropy = -(weights * weights.clamp_min(1e-30).log()).sum(-1)
+            found.append((entropy / keys.clamp_min(2).log())[keys >= 8].mean().item())
+    return math.fsum(found) / len(found)
+
+
+def _spread_logits(model, inputs):
+    norms = []
+    hooks = [
+        module.register_forward_hook(lambda module, *_: norms.append(module))
+        for module in model.modules()
+        if "norm" in type(module).__name__.lower()
+    ]
+    spread = model(**inputs).logits.std()
+    for hook in hooks:
+        hook.remove()
+    for parameter in norms[-1].parameters():
+        parameter.mul_(LOGIT_SPREAD / spread)

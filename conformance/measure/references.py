@@ -1,0 +1,81 @@
+"""Golden and baseline logits, made once and shared by all cells that have the same truth."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+
+from conformance.measure import spellings
+from conformance.measure.loading import Source, load_reference
+from conformance.measure.precision import TrueFloat64
+from matrix.axes import Dtype, SdpaKernel
+from matrix.cell import Cell
+
+_MODEL_BYTES_KEPT = 256 * 2**20
+_LOGITS_KEPT = 64
+
+Batch = Mapping[str, torch.Tensor]
+
+
+class References:
+    """A cache of reference models and of their logits.
+
+    Small models stay loaded; one that alone exceeds the budget is loaded for each use, so that golden,
+    baseline and candidate of a real checkpoint never have to fit at once.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._models: OrderedDict[tuple[object, ...], torch.nn.Module] = OrderedDict()
+        self._logits: OrderedDict[tuple[object, ...], torch.Tensor] = OrderedDict()
+
+    def golden(self, cell: Cell, source: Source, batch: Batch) -> torch.Tensor:
+        """The truth: the cell's own weights one precision up, TF32 off. Shape (batch, positions, vocabulary)."""
+        return self._run(cell, source, batch, golden=True)
+
+    def baseline(self, cell: Cell, source: Source, batch: Batch) -> torch.Tensor:
+        """What an ordinary run in the cell's dtype gives."""
+        return self._run(cell, source, batch, golden=False)
+
+    def _run(self, cell: Cell, source: Source, batch: Batch, *, golden: bool) -> torch.Tensor:
+        weights = (source, cell.dtype, cell.quantisation, golden)
+        digest = tuple((name, tensor.shape, tensor.cpu().numpy().tobytes()) for name, tensor in sorted(batch.items()))
+        key = (*_hashable(weights), digest)
+        if key not in self._logits:
+            model = self._model(cell, source, golden=golden)
+            tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+            try:
+                with torch.no_grad(), spellings.pinned(SdpaKernel.MATH):
+                    if golden and cell.dtype is Dtype.FLOAT32:
+                        with TrueFloat64():
+                            logits = model(**batch).logits
+                    else:
+                        logits = model(**batch).logits
+            finally:
+                torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+            self._logits[key] = logits
+            if len(self._logits) > _LOGITS_KEPT:
+                self._logits.popitem(last=False)
+        return self._logits[key]
+
+    def _model(self, cell: Cell, source: Source, *, golden: bool) -> torch.nn.Module:
+        key = _hashable((source, cell.dtype, cell.quantisation, golden))
+        if key in self._models:
+            self._models.move_to_end(key)
+            return self._models[key]
+        model = load_reference(cell, source, self._device, golden=golden)
+        if _bytes(model) <= _MODEL_BYTES_KEPT:
+            self._models[key] = model
+            while sum(map(_bytes, self._models.values())) > _MODEL_BYTES_KEPT:
+                self._models.popitem(last=False)
+        return model
+
+
+def _hashable(weights: tuple[Source, object, object, object]) -> tuple[object, ...]:
+    source, *rest = weights
+    return (source.checkpoint, *rest)
+
+
+def _bytes(model: torch.nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())

@@ -1,0 +1,277 @@
+"""One cell in, one observation out."""
+
+import contextlib
+import inspect
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from conformance.measure import spellings
+from conformance.measure.batches import LENGTHS, NEW_TOKENS, extended, make_batch
+from conformance.measure.compare import compare, quantisation_cost
+from conformance.measure.evidence import Watch
+from conformance.measure.fixtures import fixture
+from conformance.measure.loading import Source, load, needs_moving, torch_dtype
+from conformance.measure.references import References
+from matrix.architectures import Architecture, Kind
+from matrix.axes import Attention, Quantisation, Workload
+from matrix.cell import Cell
+from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase, QuantisationCost
+from matrix.stack import Device
+
+_DECODER_TOKENS = 40
+_TEXTS = (
+    "The north wind and the sun were disputing which was the stronger, when a traveler came along wrapped in a warm "
+    "cloak. They agreed that the one who first succeeded in making the traveler take his cloak off should win.",
+    "A fox one day spied a beautiful bunch of ripe grapes hanging from a vine trained along the branches of a tree.",
+    "The cat sat by the door and waited.",
+    "Once",
+)
+
+
+class CellTimeout(Exception):
+    """Raised into a run that takes too long."""
+
+
+@dataclass
+class _Progress:
+    """How far a cell has come and what is known of it so far."""
+
+    cell: Cell
+    phase: Phase = Phase.LOAD
+    seconds: dict[str, float] = field(default_factory=dict)  # by phase
+    watch: Watch = field(default_factory=Watch)
+    structure: Evidence = field(default_factory=Evidence)
+    declared: dict[str, bool] = field(default_factory=dict)
+    comparisons: tuple[Comparison, ...] = ()
+    cost: QuantisationCost | None = None
+
+
+class Bench:
+    """Runs cells on one device, keeping fixtures and references warm between them."""
+
+    def __init__(
+        self,
+        *,
+        device: Device,
+        architectures: Mapping[str, Architecture],
+        fixture_cache: Path,
+        checkpoints: Mapping[str, str] | None = None,
+        trust_remote_code: bool = False,
+        on_phase: Callable[[Cell, Phase], None] = lambda cell, phase: None,
+    ) -> None:
+        spellings.quieten()
+        self.device = torch.device("cuda:0" if device is Device.CUDA else "cpu")
+        self._architectures = architectures
+        self._fixture_cache = fixture_cache
+        self._checkpoints = checkpoints or {}
+        self._trust_remote_code = trust_remote_code
+        self._on_phase = on_phase
+        self._references = References(self.device)
+
+    def run(self, cell: Cell) -> Observation:
+        """Load the cell's model, run its workload, compare, and say what happened. Raises nothing of the libraries'."""
+        progress = _Progress(cell)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        ending, failure = Ending.COMPLETED, None
+        with progress.watch.said():
+            try:
+                self._measure(progress)
+            except CellTimeout as error:
+                ending, failure = Ending.TIMEOUT, _failure(progress.phase, error)
+            except Exception as error:  # whatever a library raises is a measurement
+                ending, failure = self._ending_of(error), _failure(progress.phase, error)
+        peak = None
+        if self.device.type == "cuda" and ending is not Ending.DEVICE_LOST:
+            peak = torch.cuda.max_memory_allocated() / 2**20
+        return Observation(
+            ending=ending,
+            failure=failure,
+            comparisons=progress.comparisons if ending is Ending.COMPLETED else (),
+            quantisation_cost=progress.cost,
+            evidence=progress.watch.add_to(progress.structure),
+            declared=progress.declared or _declared_by_config(self._architectures[cell.architecture]),
+            seconds={phase: round(seconds, 4) for phase, seconds in progress.seconds.items()},
+            peak_memory_mib=peak,
+        )
+
+    def source(self, cell: Cell) -> Source:
+        """The checkpoint for the cell: the user's, or the fixture."""
+        architecture = self._architectures[cell.architecture]
+        checkpoint = self._checkpoints.get(architecture.name)
+        if checkpoint is None:
+            checkpoint = str(fixture(architecture, self._fixture_cache))
+        return Source(architecture, checkpoint, self._trust_remote_code)
+
+    @contextlib.contextmanager
+    def _phase(self, phase: Phase, progress: _Progress) -> Iterator[None]:
+        progress.phase = phase
+        self._on_phase(progress.cell, phase)
+        started = time.perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()  # an asynchronous fault belongs to the phase that caused it
+        progress.seconds[phase.value] = time.perf_counter() - started
+
+    def _measure(self, progress: _Progress) -> None:
+        cell = progress.cell
+        source = self.source(cell)
+        with self._phase(Phase.LOAD, progress):
+            model = load(cell, source)
+        progress.declared = _declared(model)
+        if needs_moving(cell, model, self.device):
+            with self._phase(Phase.PLACE, progress):
+                model = model.to(self.device)
+        progress.structure = progress.watch.structure(model, torch_dtype(cell.dtype))
+        batch = self._batch(cell, source)
+        phase = Phase.FORWARD if cell.workload is Workload.PREFILL else Phase.GENERATE
+        see_ops = cell.attention is not Attention.FLEX_ATTENTION
+        with torch.no_grad():
+            with (
+                self._phase(phase, progress),
+                progress.watch.calls(see_ops=see_ops),
+                spellings.pinned(cell.sdpa_kernel),
+            ):
+                if cell.workload is Workload.PREFILL:
+                    forced, candidate, chosen = batch, model(**batch).logits, None
+                else:
+                    forced, candidate, chosen = _generate(model, batch, source.architecture.kind)
+            banned = _banned(model, chosen)
+            del model  # a large checkpoint must be gone before its references come
+            with self._phase(Phase.REFERENCE, progress):
+                comparison, progress.cost = self._compare(cell, source, forced, candidate, chosen, banned)
+        progress.comparisons = (comparison,)
+
+    def _compare(
+        self,
+        cell: Cell,
+        source: Source,
+        forced: Mapping[str, torch.Tensor],
+        candidate: torch.Tensor,
+        chosen: torch.Tensor | None,
+        banned: tuple[int, ...],
+    ) -> tuple[Comparison, QuantisationCost | None]:
+        # Generation is scored at the steps that it took, the last positions of the teacher-forced run.
+        steps = candidate.shape[1] if chosen is not None else 0
+        golden = self._references.golden(cell, source, forced)[:, -steps:]
+        baseline = self._references.baseline(cell, source, forced)[:, -steps:]
+        if steps or source.architecture.kind is Kind.ENCODER_DECODER:
+            attended = torch.ones(candidate.shape[:2], dtype=torch.bool)
+        else:
+            attended = forced["attention_mask"].bool()
+        comparison = compare(
+            "logits" if chosen is None else "decoded logits",
+            candidate=candidate,
+            baseline=baseline,
+            golden=golden,
+            attended=attended,
+            dtype=cell.dtype,
+            chosen=chosen,
+            banned=banned,
+        )
+        if cell.quantisation is Quantisation.NONE or not comparison.finite:
+            return comparison, None
+        plain = Cell(cell.architecture, cell.dtype, Attention.EAGER)
+        unquantised = self._references.golden(plain, source, forced)[:, -steps:]
+        return comparison, quantisation_cost(candidate=candidate, unquantised=unquantised, attended=attended)
+
+    def _batch(self, cell: Cell, source: Source) -> dict[str, torch.Tensor]:
+        config = transformers.AutoConfig.from_pretrained(
+            source.checkpoint, trust_remote_code=source.trust_remote_code
+        )
+        decoder_tokens = _DECODER_TOKENS if source.architecture.kind is Kind.ENCODER_DECODER else 0
+        if cell.workload is Workload.GENERATE:
+            decoder_tokens = 0
+        batch = None
+        if cell.architecture in self._checkpoints:
+            batch = _tokenised(cell, source)
+        if batch is None:
+            pad = getattr(config, "pad_token_id", None) or 0
+            vocabulary = config.get_text_config().vocab_size
+            batch = make_batch(cell.workload.value, cell.padding.value, vocabulary, pad, decoder_tokens)
+        elif decoder_tokens:
+            batch["decoder_input_ids"] = batch["input_ids"][:, :decoder_tokens].contiguous()
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def _ending_of(self, error: Exception) -> Ending:
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            return Ending.OUT_OF_MEMORY
+        if self.device.type == "cuda":
+            try:
+                torch.cuda.synchronize()
+            except Exception:  # any answer but a clean one means that the context is gone
+                return Ending.DEVICE_LOST
+        return Ending.RAISED
+
+
+def _generate(
+    model: Any, batch: Mapping[str, torch.Tensor], kind: Kind
+) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
+    """Greedy decoding with cache: the teacher-forcing batch, raw logits of each step, and the tokens chosen."""
+    pad = getattr(model.generation_config, "pad_token_id", None)
+    output = model.generate(
+        **batch,
+        max_new_tokens=NEW_TOKENS,
+        min_new_tokens=NEW_TOKENS,
+        do_sample=False,
+        use_cache=True,
+        pad_token_id=0 if pad is None else pad,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    logits = torch.stack(output.logits, dim=1)
+    chosen = output.sequences[:, -NEW_TOKENS:]
+    if kind is Kind.ENCODER_DECODER:
+        return {**batch, "decoder_input_ids": output.sequences[:, :-1]}, logits, chosen
+    takes_position_ids = "position_ids" in inspect.signature(model.forward).parameters
+    return extended(batch, output.sequences, takes_position_ids), logits, chosen
+
+
+def _banned(model: Any, chosen: torch.Tensor | None) -> tuple[int, ...]:
+    """The end-of-sequence tokens, which `min_new_tokens` keeps from being chosen."""
+    end = model.generation_config.eos_token_id if chosen is not None else None
+    return () if end is None else tuple(end) if isinstance(end, list) else (end,)
+
+
+def _tokenised(cell: Cell, source: Source) -> dict[str, torch.Tensor] | None:
+    """Uneven texts through the checkpoint's own tokenizer, or None where it has none."""
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            source.checkpoint, trust_remote_code=source.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if cell.padding.value == "none":
+        shortest = LENGTHS[cell.workload.value][-1]
+        rows = [tokenizer(text * shortest)["input_ids"][:shortest] for text in _TEXTS]
+        tokens = torch.tensor(rows)
+        return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    tokenizer.padding_side = cell.padding.value
+    encoded = tokenizer(list(_TEXTS), padding=True, return_tensors="pt")
+    return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+
+def _failure(phase: Phase, error: Exception) -> Failure:
+    return Failure(phase, type(error).__name__, str(error))
+
+
+def _declared(model: torch.nn.Module) -> dict[str, bool]:
+    return {
+        flag: bool(getattr(model, flag)) for flag in spellings.DECLARED_FLAGS if getattr(model, flag, None) is not None
+    }
+
+
+def _declared_by_config(architecture: Architecture) -> dict[str, bool]:
+    """The flags of the class that would have been loaded, for cells whose load was refused."""
+    config = transformers.AutoConfig.for_model(architecture.model_type)
+    mapping = getattr(transformers, architecture.auto_class)._model_mapping
+    found = mapping[type(config)]
+    return _declared(found[0] if isinstance(found, tuple) else found)

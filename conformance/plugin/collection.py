@@ -1,0 +1,92 @@
+"""Cells as pytest items: made straight from the plan, without importing torch, ten thousand in a moment."""
+
+import gc
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+
+from matrix.axes import AXES
+from matrix.cell import Cell
+
+_EVERY_CELL = "runs_once_for_every_cell"
+
+
+def every_cell(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a test function run once for every cell of the plan; it is given `cell` and `measure`."""
+    setattr(function, _EVERY_CELL, True)
+    return function
+
+
+def is_every_cell(candidate: object) -> bool:
+    """Whether a module's attribute is such a function."""
+    return getattr(candidate, _EVERY_CELL, False) is True
+
+
+class CellItem(pytest.Item):
+    """One cell. A plain item, not a parametrized function: that takes a third of the time to collect."""
+
+    def __init__(self, *, cell: Cell, function: Callable[..., None], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cell = cell
+        self.record_json: str | None = None  # for the report of the call phase
+        self._function = function
+        self.own_markers = [_mark(value) for _, value in cell.axis_values()]
+
+    def runtest(self) -> None:
+        """Call the test function; what it recorded is kept even when it fails."""
+        from conformance.plugin.measuring import MEASURE
+
+        measure = self.config.stash[MEASURE]
+        try:
+            self._function(cell=self.cell, measure=measure)
+        finally:
+            self.record_json = measure.take_record()
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The values and the reproducing command; a traceback only for faults of the suite itself."""
+        from conformance.plugin.measuring import NotAsDocumented
+
+        if isinstance(excinfo.value, NotAsDocumented):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Any, int | None, str]:
+        """File, line and name, for terminal and JUnit."""
+        return self.path, None, self.name
+
+
+def make_items(collector: pytest.Collector, name: str, function: Callable[..., None], plan: list[Cell]) -> list[CellItem]:
+    """One item per cell of the plan."""
+    gc.collect()
+    gc.disable()  # tens of thousands of long-lived objects: the collector would only walk them again and again
+    try:
+        return list(_items(collector, name, function, plan))
+    finally:
+        gc.enable()
+
+
+def _items(
+    collector: pytest.Collector, name: str, function: Callable[..., None], plan: list[Cell]
+) -> Iterator[CellItem]:
+    for cell in plan:
+        yield CellItem.from_parent(collector, name=f"{name}[{cell.id}]", cell=cell, function=function)
+
+
+def mark_names(architectures: list[str]) -> list[str]:
+    """The marks that cells carry: their axis values, as in `-m "llama and nf4"`."""
+    return [*architectures, *{value.value for values in AXES.values() for value in values}]
+
+
+def cell_id_of(nodeid: str) -> str | None:
+    """The cell id in a node id, or None for other tests."""
+    if "::test_cell[" not in nodeid or not nodeid.endswith("]"):
+        return None
+    return nodeid.partition("::test_cell[")[2][:-1]
+
+
+@cache
+def _mark(value: str) -> pytest.Mark:
+    found: pytest.Mark = getattr(pytest.mark, value).mark
+    return found

@@ -1,0 +1,187 @@
+"""pytest's hooks, each a few lines over the modules beside it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.plugin.collection import CellItem, cell_id_of, is_every_cell, make_items, mark_names
+from conformance.plugin.measuring import MEASURE, Measure
+from conformance.plugin.recording import Recorder, command_line, exit_status
+from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
+from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker
+from matrix.errors import UsageError
+from matrix.stack import detect_stack
+from reports.text import summary_lines
+
+SETTINGS = pytest.StashKey[Settings]()
+RECORDER = pytest.StashKey[Recorder]()
+POOL = pytest.StashKey[GpuPool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The suite's options."""
+    add_options(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Hand out contiguous blocks: the plan is ordered by architecture, so each worker's caches stay warm."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """`-n auto`: what the GPUs' memory, or the cores, can bear."""
+    return auto_workers(detect_stack())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Validate the command line, before any model is loaded; in a worker, take over what the controller knows."""
+    worker, breadcrumb = "", None
+    stack, report_dir = None, None
+    if is_worker(config):
+        told = WorkerInput(**config.workerinput["conformance"])  # type: ignore[attr-defined]
+        stack, report_dir = told.apply(), told.report_dir
+        worker = config.workerinput["workerid"]  # type: ignore[attr-defined]
+        breadcrumb = Path(told.breadcrumbs) / worker
+    try:
+        settings = settings_from(config, stack, report_dir)
+        recorder = Recorder(settings, command_line())
+        if config.option.report_dir and not is_worker(config) and not config.option.collectonly:
+            recorder.prepare()
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    for name in mark_names(list(settings.architectures)):
+        config.addinivalue_line("markers", f"{name}: cells with this value on an axis")
+    if not is_worker(config):
+        config.invocation_params = with_joined_options(config.invocation_params)
+    config.stash[SETTINGS] = settings
+    config.stash[MEASURE] = Measure(settings, worker=worker, breadcrumb=breadcrumb)
+    if not is_worker(config):
+        config.stash[RECORDER] = recorder
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """What is measured, and where the report goes."""
+    settings = config.stash[SETTINGS]
+    stack = settings.stack
+    libraries = ", ".join(f"{name} {version}" for name, version in stack.versions.items())
+    gpus = ", ".join(gpu.name for gpu in stack.gpus)
+    return [
+        f"stack: {stack.device}{f' ({gpus})' if gpus else ''}, {libraries or 'no library of the stack is installed'}",
+        f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}",
+    ]
+
+
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[CellItem] | None:
+    """A function marked with `every_cell` becomes one item per cell of the plan."""
+    if not is_every_cell(obj):
+        return None
+    return make_items(collector, name, obj, collector.config.stash[SETTINGS].plan)  # type: ignore[arg-type]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Without xdist: the plan is what is left after -k, -m and --lf."""
+    config = session.config
+    if RECORDER in config.stash and not config.option.collectonly:
+        config.stash[RECORDER].planned([item.cell.id for item in session.items if isinstance(item, CellItem)])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """With xdist: the same, as told by a worker."""
+    node.config.stash[RECORDER].planned([cell for nodeid in ids if (cell := cell_id_of(nodeid)) is not None])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a new worker its GPU, its share of cores and the stack."""
+    config = node.config
+    settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    pool = config.stash.setdefault(POOL, GpuPool(len(settings.stack.gpus), visible))
+    workers = len(config.option.tx or [])
+    node.workerinput["conformance"] = WorkerInput.make(
+        settings, recorder.breadcrumbs, workers, pool.acquire(node.gateway.id)
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """A worker is gone: its GPU is free."""
+    if POOL in node.config.stash:
+        node.config.stash[POOL].release(node.gateway.id)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
+    """A worker died: give the cell its record, or give it back if it had not begun."""
+    if cell_id_of(crashitem) is None:
+        return
+    config = sched.config
+    settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
+    record = crash_record(crashitem, report.node.gateway.id, recorder.breadcrumbs, settings)
+    if record is None:
+        sched.mark_test_pending(crashitem)
+        report.outcome = "rerun"
+        return
+    report.cell_record = record.model_dump_json()
+    report.longrepr = f"{record.verdict}: {record.cell}\n  {record.reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Let the record travel with the report of the call phase, as plain JSON."""
+    report = yield
+    if isinstance(item, CellItem) and call.when == "call" and item.record_json is not None:
+        report.cell_record = item.record_json
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A report has arrived where the session is controlled."""
+    line = getattr(report, "cell_record", None)
+    if line is not None and _recorder is not None:
+        _recorder.record(line)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """In a worker whose device is lost: the record is sent, now leave, so that a fresh process goes on."""
+    if _measure is not None and _measure.device_lost:
+        os._exit(1)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The report hooks are given no config."""
+    global _recorder, _measure
+    _recorder = session.config.stash.get(RECORDER, None)
+    _measure = session.config.stash[MEASURE] if is_worker(session.config) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Write the report and let it decide the exit code."""
+    recorder = session.config.stash.get(RECORDER, None)
+    report = recorder.finish() if recorder is not None else None
+    if report is not None:
+        session.exitstatus = exit_status(report, exitstatus)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Failures first, then the table, then where the report is."""
+    recorder = config.stash.get(RECORDER, None)
+    if recorder is None or recorder.report is None:
+        return
+    terminalreporter.section("support matrix")
+    for line in summary_lines(recorder.report):
+        terminalreporter.line(line)
+    terminalreporter.line(f"report: {config.stash[SETTINGS].report_dir / 'index.html'}")
+
+
+_recorder: Recorder | None = None
+_measure: Measure | None = None

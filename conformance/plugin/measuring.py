@@ -1,0 +1,154 @@
+"""Where a cell is measured: in the process that runs the tests."""
+
+import contextlib
+import faulthandler
+import json
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from conformance.plugin.settings import Settings
+from matrix.cell import Cell
+from matrix.expectation import expect
+from matrix.observation import Ending, Observation, Phase
+from matrix.verdict import Judgement, Verdict, judge
+from matrix.waiver import waiver_for
+from reports.document import Record, make_record
+from reports.text import reproducing_command
+
+if TYPE_CHECKING:
+    from conformance.measure.run import Bench
+
+# After the soft limit a cell may still answer to an exception; after the grace the process ends.
+_GRACE_SECONDS = 30.0
+
+
+class NotAsDocumented(Exception):
+    """A cell's verdict fails the run. The message holds the values and the reproducing command."""
+
+
+class Measure:
+    """Runs a cell, judges it, and keeps the record until it is taken."""
+
+    def __init__(self, settings: Settings, *, worker: str = "", breadcrumb: Path | None = None) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._breadcrumb = breadcrumb
+        self._bench: Bench | None = None
+        self._record: Record | None = None
+        self._deadline = 0.0
+        self.device_lost = False
+
+    def __call__(self, cell: Cell) -> Record:
+        """Measure one cell. A verdict that would fail is measured again: a rerun that disagrees is `flaky`."""
+        observation, judgement = self._measure(cell)
+        waiver = waiver_for(cell, judgement.verdict, self._settings.stack, self._settings.waivers)
+        first: Verdict | None = None
+        repeatable = judgement.verdict in (Verdict.INACCURATE, Verdict.ERROR, Verdict.SUBSTITUTED, Verdict.UNEXPECTED)
+        if waiver is None and repeatable:
+            observation, again = self._measure(cell)
+            if again.verdict is not judgement.verdict:
+                first = judgement.verdict
+                reason = f"first {first} ({judgement.reason}), then {again.verdict} ({again.reason})"
+                judgement = Judgement(Verdict.FLAKY, reason)
+                waiver = waiver_for(cell, Verdict.FLAKY, self._settings.stack, self._settings.waivers)
+        self._record = make_record(
+            cell,
+            judgement=judgement,
+            expectation=expect(cell, self._settings.stack, self._settings.rules),
+            observation=observation,
+            waiver=waiver,
+            first_verdict=first,
+            worker=self._worker,
+        )
+        self._record.demanded = [name for name in observation.missing if name in self._settings.required]
+        self.device_lost = judgement.verdict is Verdict.DEVICE_LOST
+        return self._record
+
+    def take_record(self) -> str | None:
+        """The last record as JSON, once."""
+        record, self._record = self._record, None
+        return None if record is None else record.model_dump_json()
+
+    def _measure(self, cell: Cell) -> tuple[Observation, Judgement]:
+        settings = self._settings
+        expectation = expect(cell, settings.stack, settings.rules)
+        architecture = settings.architectures[cell.architecture]
+        if expectation.runs:
+            self._deadline = time.time() + settings.cell_timeout
+            self._leave_breadcrumb(cell, Phase.LOAD)
+            with _time_limit(settings.cell_timeout):
+                observation = self._on_bench(cell)
+        else:
+            observation = Observation(Ending.NOT_RUN, missing=expectation.missing)
+        judgement = judge(cell, architecture, observation, expectation, settings.stack.device)
+        if judgement.verdict is Verdict.UNAVAILABLE:
+            observation = replace(observation, missing=expectation.missing)
+        return observation, judgement
+
+    def _on_bench(self, cell: Cell) -> Observation:
+        if self._bench is None:
+            from conformance.measure.run import Bench  # torch comes in here, with the first cell that runs
+
+            settings = self._settings
+            self._bench = Bench(
+                device=settings.stack.device,
+                architectures=settings.architectures,
+                fixture_cache=settings.fixture_cache,
+                checkpoints=settings.checkpoints,
+                trust_remote_code=settings.trust_remote_code,
+                on_phase=self._leave_breadcrumb,
+            )
+        return self._bench.run(cell)
+
+    def _leave_breadcrumb(self, cell: Cell, phase: Phase) -> None:
+        """Say where this process is, for whoever finds it dead."""
+        if self._breadcrumb is not None:
+            where = {"cell": cell.id, "phase": phase.value, "deadline": self._deadline}
+            self._breadcrumb.write_text(json.dumps(where), encoding="utf-8")
+
+
+MEASURE = pytest.StashKey[Measure]()
+
+
+def settle(record: Record) -> None:
+    """Turn a record into pytest's outcome: pass, skip for what is not here, xfail for what is waived, or fail.
+
+    Raises:
+        NotAsDocumented: the verdict fails the run.
+    """
+    if record.fails:
+        raise NotAsDocumented(
+            f"{record.verdict}: {record.cell}\n"
+            f"  {record.reason}\n"
+            f"  expected: {record.expectation.outcome} ({record.expectation.source})\n"
+            f"  reproduce: {reproducing_command(record.cell)}"
+        )
+    if record.waived is not None:
+        pytest.xfail(f"{record.verdict}, waived: {record.waived.reason} {record.waived.url}")
+    if record.verdict is Verdict.UNAVAILABLE:
+        pytest.skip(record.reason)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise CellTimeout into the block after `seconds`; end the process if that does not help."""
+    from conformance.measure.run import CellTimeout
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise CellTimeout(f"no answer after {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(seconds + _GRACE_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        faulthandler.cancel_dump_traceback_later()

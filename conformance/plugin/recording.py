@@ -1,0 +1,131 @@
+"""The controller's side: records come in, one report goes out. Only this process writes files."""
+
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from conformance.plugin.settings import Settings
+from matrix.cell import parse_cell
+from matrix.errors import UsageError
+from matrix.waiver import idle_waivers
+from reports.document import Record, Report, Run, make_report
+from reports.records import RecordWriter
+from reports.write import write_report
+
+BREADCRUMBS = ".breadcrumbs"
+
+
+class Recorder:
+    """Collects the records of a run and writes the report."""
+
+    def __init__(self, settings: Settings, command: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._command = command
+        self._records: list[Record] = []
+        self._writer: RecordWriter | None = None
+        self._run: Run | None = None
+        self.report: Report | None = None
+
+    @property
+    def breadcrumbs(self) -> Path:
+        """Where workers say where they are."""
+        return self._settings.report_dir / BREADCRUMBS
+
+    def prepare(self) -> None:
+        """Make the report folder.
+
+        Raises:
+            UsageError: it cannot be written to.
+        """
+        folder = self._settings.report_dir
+        try:
+            self.breadcrumbs.mkdir(parents=True, exist_ok=True)
+            (folder / "records.jsonl").touch()
+        except OSError as error:
+            raise UsageError(f"--report-dir {folder}: cannot be written to: {error.strerror}") from None
+        link_latest(folder)
+
+    def planned(self, cell_ids: list[str]) -> None:
+        """The cells that this run will measure; xdist tells once per worker, and only the first counts."""
+        if self._writer is not None or not cell_ids:
+            return
+        self.prepare()
+        settings = self._settings
+        self._run = Run(
+            started=datetime.now(UTC),
+            profile=settings.profile,
+            narrowed=settings.narrowed,
+            command=list(self._command),
+            commit=_commit(),
+            python=platform.python_version(),
+            platform=platform.platform(),
+            stack=settings.stack,
+            checkpoints=settings.checkpoints,
+            required=list(settings.required),
+            planned=cell_ids,
+        )
+        self._writer = RecordWriter(settings.report_dir / "records.jsonl", self._run)
+
+    def record(self, line: str) -> None:
+        """A record as JSON, from wherever the cell ran."""
+        record = Record.model_validate_json(line)
+        self._records.append(record)
+        if self._writer is not None:
+            self._writer.write(record)
+
+    def finish(self) -> Report | None:
+        """Write the report, or nothing if no cell was planned."""
+        if self._run is None or self._writer is None:
+            return None
+        self._writer.close()
+        report = make_report(self._run, self._records, problems=self._problems(self._run))
+        if not any(record.verdict.executed for record in report.records):
+            report.problems.append("no cell was executed: an empty run is a failed run")
+        write_report(report, self._settings.report_dir)
+        self.report = report
+        return report
+
+    def _problems(self, run: Run) -> list[str]:
+        settings = self._settings
+        problems = [f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name)]
+        verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
+        narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile == "smoke"
+        return problems + idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed)
+
+
+def link_latest(folder: Path) -> None:
+    """Point `latest`, beside the report folder, to it; where links are not to be had there is none."""
+    latest = folder.parent / "latest"
+    if folder.parent.name != "out" or (latest.exists() and not latest.is_symlink()):
+        return
+    try:
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(folder.name)
+    except OSError:
+        return
+
+
+def exit_status(report: Report, status: int) -> int:
+    """A run in which every test passed still fails if something is missing, empty or out of date."""
+    failed = bool(report.failures or report.problems)
+    return int(pytest.ExitCode.TESTS_FAILED) if failed and status == pytest.ExitCode.OK else status
+
+
+def _commit() -> str:
+    folder = Path(__file__).parent
+    question = ["git", "-C", os.fspath(folder), "rev-parse", "--short", "HEAD"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, check=False, timeout=10)
+    except OSError:
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def command_line() -> tuple[str, ...]:
+    """How pytest was called, without the folder of the program."""
+    return Path(sys.argv[0]).name, *sys.argv[1:]

@@ -1,0 +1,172 @@
+"""The command line, validated before any model is loaded."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+
+from matrix.architectures import Architecture, load_architectures
+from matrix.cell import Cell, parse_cell
+from matrix.checkpoints import parse_checkpoints
+from matrix.constraints import why_impossible
+from matrix.errors import UsageError
+from matrix.expectation import Rule, load_rules
+from matrix.plan import load_profiles, make_plan
+from matrix.selection import parse_selection
+from matrix.stack import CPU_FLAGS, DISTRIBUTIONS, Device, Stack, detect_stack
+from matrix.waiver import Waiver, load_waivers
+
+FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
+REPORTS = Path("reports/out")
+_PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers")
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """The suite's own options."""
+    group = parser.getgroup("conformance", "the support matrix")
+    group.addoption("--profile", help="the plan: smoke, pairwise, full (default: pairwise with a GPU, else smoke)")
+    group.addoption("--cells", default="", help='narrow the plan: "architecture=llama,falcon dtype=bfloat16"')
+    group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
+    group.addoption("--require", default="", help="what must be here, as in cuda,flash-attn,bitsandbytes")
+    group.addoption("--report-dir", help=f"where the report goes (default: {REPORTS}/<time>)")
+    group.addoption("--fixture-cache", default=str(FIXTURE_CACHE), help="where fixtures are kept (default: %(default)s)")
+    group.addoption(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="ARCHITECTURE=PATH_OR_HUB_ID",
+        help="run an architecture's cells on this checkpoint; may be repeated",
+    )
+    group.addoption("--architectures", metavar="DIR", help="a folder of further architecture files")
+    group.addoption("--expectations", metavar="PATH", help="a file or folder of expectations that override the suite's")
+    group.addoption("--waivers", metavar="PATH", help="a file or folder of further waivers")
+    group.addoption("--cell-timeout", type=float, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)")
+    group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked to do. Files are read on first use and bad ones raise UsageError."""
+
+    profile: str
+    cells: str
+    cell_ids: tuple[str, ...]
+    required: tuple[str, ...]
+    report_dir: Path
+    fixture_cache: Path
+    checkpoint_arguments: tuple[str, ...]
+    architecture_folder: Path | None
+    expectation_path: Path | None
+    waiver_path: Path | None
+    cell_timeout: float
+    trust_remote_code: bool
+    stack: Stack
+
+    @cached_property
+    def architectures(self) -> dict[str, Architecture]:
+        """All architectures by name."""
+        return load_architectures(self.architecture_folder)
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """The expectations."""
+        return load_rules(self.architectures, self.expectation_path)
+
+    @cached_property
+    def waivers(self) -> tuple[Waiver, ...]:
+        """The waivers."""
+        return load_waivers(self.architectures, self.waiver_path)
+
+    @cached_property
+    def checkpoints(self) -> dict[str, str]:
+        """The user's checkpoints by architecture."""
+        return parse_checkpoints(self.checkpoint_arguments, self.architectures)
+
+    @cached_property
+    def plan(self) -> list[Cell]:
+        """The cells of this run, in order."""
+        if not self.cell_ids:
+            narrow = parse_selection(self.cells, self.architectures) if self.cells else None
+            return make_plan(self.profile, self.architectures, narrow)
+        cells = [parse_cell(cell_id) for cell_id in self.cell_ids]
+        for cell in cells:
+            if cell.architecture not in self.architectures:
+                known = ", ".join(self.architectures)
+                raise UsageError(f"cell {cell}: unknown architecture {cell.architecture!r}; allowed are {known}")
+            impossible = why_impossible(cell, self.architectures[cell.architecture])
+            if impossible:
+                raise UsageError(f"cell {cell}: {impossible}")
+        return cells
+
+    @property
+    def narrowed(self) -> str:
+        """What narrowed the profile, or empty."""
+        return " ".join(self.cell_ids) or self.cells
+
+    def check(self) -> None:
+        """Read and validate everything that is text.
+
+        Raises:
+            UsageError: the first thing that is wrong.
+        """
+        for name in self.required:
+            known = ("cuda", "compiler", *CPU_FLAGS, *DISTRIBUTIONS)
+            if name not in known:
+                raise UsageError(f"--require {name!r}: allowed are {', '.join(known)}")
+        if self.cell_timeout <= 0:
+            raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
+        # Every cached property reads its files here, once, before any model is loaded.
+        _ = self.rules, self.waivers, self.checkpoints, self.plan
+
+
+def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir: str | None = None) -> Settings:
+    """The settings of a pytest command line; a worker passes on what its controller found out.
+
+    Raises:
+        UsageError: a profile that does not exist, or anything that `Settings.check` finds.
+    """
+    stack = stack or detect_stack()
+    option = config.option
+    profile = option.profile or ("pairwise" if stack.device is Device.CUDA else "smoke")
+    if profile not in load_profiles():
+        raise UsageError(f"--profile {profile!r}: allowed are {', '.join(load_profiles())}")
+    folder = report_dir or option.report_dir or REPORTS / datetime.now().strftime("%Y%m%d-%H%M%S")
+    root = config.invocation_params.dir
+    settings = Settings(
+        profile=profile,
+        cells=option.cells,
+        cell_ids=tuple(option.cell),
+        required=tuple(name.strip() for name in option.require.split(",") if name.strip()),
+        report_dir=root / folder,
+        fixture_cache=root / Path(option.fixture_cache).expanduser(),
+        checkpoint_arguments=tuple(option.checkpoint),
+        architecture_folder=_path(root, option.architectures),
+        expectation_path=_path(root, option.expectations),
+        waiver_path=_path(root, option.waivers),
+        cell_timeout=option.cell_timeout,
+        trust_remote_code=option.trust_remote_code,
+        stack=stack,
+    )
+    settings.check()
+    return settings
+
+
+def _path(root: Path, value: str | None) -> Path | None:
+    return None if value is None else root / Path(value).expanduser()
+
+
+def with_joined_options(params: pytest.Config.InvocationParams) -> pytest.Config.InvocationParams:
+    """The arguments that xdist hands to its workers, with `--option value` written `--option=value`.
+
+    pytest looks for its ini file and conftest beside every argument that is an existing path and not yet
+    known to be the value of an option. The report folder exists by the time a worker starts.
+    """
+    args: list[str] = []
+    for argument in map(str, params.args):
+        if args and args[-1] in _PATH_OPTIONS:
+            args[-1] += f"={argument}"
+        else:
+            args.append(argument)
+    return pytest.Config.InvocationParams(args=args, plugins=params.plugins, dir=params.dir)

@@ -1,0 +1,146 @@
+"""xdist: how many workers, which GPU each has, and what a dead one leaves behind."""
+
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from conformance.plugin.collection import cell_id_of
+from conformance.plugin.settings import Settings
+from matrix.cell import parse_cell
+from matrix.expectation import expect
+from matrix.observation import Ending, Failure, Observation, Phase
+from matrix.stack import Device, Stack
+from matrix.verdict import judge
+from matrix.waiver import waiver_for
+from reports.document import Record, make_record
+
+# A worker holds a CUDA context and a few models of fixtures: about 3 GiB with room to breathe.
+_MIB_PER_WORKER = 5000
+_WORKERS_PER_GPU = 12
+
+_STACK: TypeAdapter[Stack] = TypeAdapter(Stack)
+
+
+def auto_workers(stack: Stack) -> int | None:
+    """GPUs times as many as their memory holds, never more than cores; on a CPU a worker per core.
+
+    None leaves the answer to xdist, as when PYTEST_XDIST_AUTO_NUM_WORKERS speaks.
+    """
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    cores = cpu_count()
+    if stack.device is Device.CPU:
+        return cores
+    by_memory = sum(max(1, min(_WORKERS_PER_GPU, gpu.memory_mib // _MIB_PER_WORKER)) for gpu in stack.gpus)
+    return max(1, min(cores, by_memory))
+
+
+def cpu_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class GpuPool:
+    """Gives each new worker the GPU with the fewest workers.
+
+    The worker's number modulo the GPUs would go wrong after a restart: gw3 replaces gw1.
+    """
+
+    def __init__(self, gpus: int, visible: str | None) -> None:
+        listed = [part.strip() for part in (visible or "").split(",") if part.strip()]
+        self._names = listed[:gpus] if listed else [str(index) for index in range(gpus)]
+        self._in_use: Counter[str] = Counter()
+        self._held: dict[str, str] = {}
+
+    def acquire(self, worker: str) -> str | None:
+        """The value of CUDA_VISIBLE_DEVICES for this worker, or None without GPUs."""
+        if not self._names:
+            return None
+        name = min(self._names, key=lambda candidate: self._in_use[candidate])
+        self._in_use[name] += 1
+        self._held[worker] = name
+        return name
+
+    def release(self, worker: str) -> None:
+        """The worker is gone."""
+        name = self._held.pop(worker, None)
+        if name is not None:
+            self._in_use[name] -= 1
+
+
+@dataclass(frozen=True)
+class WorkerInput:
+    """What a controller tells a worker, as plain JSON types."""
+
+    stack: str
+    report_dir: str
+    breadcrumbs: str
+    threads: int
+    gpu: str | None
+
+    @staticmethod
+    def make(settings: Settings, breadcrumbs: Path, workers: int, gpu: str | None) -> dict[str, Any]:
+        """The dictionary to put into `node.workerinput`."""
+        threads = max(1, cpu_count() // max(1, workers))
+        told = WorkerInput(
+            _STACK.dump_json(settings.stack).decode(), str(settings.report_dir), str(breadcrumbs), threads, gpu
+        )
+        return dict(vars(told))
+
+    def apply(self) -> Stack:
+        """Pin this process to its GPU and share of cores, before anything imports torch; the controller's stack."""
+        if self.gpu is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+            os.environ[variable] = str(self.threads)
+        return _STACK.validate_json(self.stack)
+
+
+def crash_record(nodeid: str, worker: str, breadcrumbs: Path, settings: Settings) -> Record | None:
+    """The record of the cell that a worker died in, or None if that cell had not begun.
+
+    A worker that lost its device sends its record and leaves; the next cell in its queue is blamed by
+    xdist though it never ran.
+    """
+    cell_id = cell_id_of(nodeid)
+    breadcrumb = read_breadcrumb(breadcrumbs / worker)
+    if cell_id is None or breadcrumb is None or breadcrumb["cell"] != cell_id:
+        return None
+    cell = parse_cell(cell_id)
+    expectation = expect(cell, settings.stack, settings.rules)
+    phase = Phase(breadcrumb["phase"])
+    hung = time.time() >= breadcrumb["deadline"]
+    ending = Ending.TIMEOUT if hung else Ending.CRASHED
+    said = "the process did not answer and was ended" if hung else "the process died"
+    observation = Observation(ending, failure=Failure(phase, "ProcessDied", said))
+    architecture = settings.architectures[cell.architecture]
+    judgement = judge(cell, architecture, observation, expectation, settings.stack.device)
+    return make_record(
+        cell,
+        judgement=judgement,
+        expectation=expectation,
+        observation=observation,
+        waiver=waiver_for(cell, judgement.verdict, settings.stack, settings.waivers),
+        worker=worker,
+    )
+
+
+def read_breadcrumb(path: Path) -> dict[str, Any] | None:
+    """What a worker last said of where it is."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is an xdist worker."""
+    return hasattr(config, "workerinput")

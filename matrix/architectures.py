@@ -1,0 +1,77 @@
+"""The architectures that are tried: one TOML file each, in `matrix/architectures/` or a folder of the user's."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from matrix.cell import ARCHITECTURE_NAME
+from matrix.errors import UsageError
+
+FOLDER = Path(__file__).parent / "architectures"
+
+
+class Kind(StrEnum):
+    """How a model consumes and produces tokens."""
+
+    DECODER = "decoder"
+    ENCODER = "encoder"
+    ENCODER_DECODER = "encoder_decoder"
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the suite must know of a `model_type` to build a fixture, load it and judge it."""
+
+    name: str  # the value on the architecture axis
+    model_type: str  # transformers' own name
+    kind: Kind
+    auto_class: str  # the transformers class whose from_pretrained loads it
+    config: Mapping[str, Any]  # overrides for AutoConfig.for_model, small enough for a CPU
+    kept_linear: tuple[str, ...] = ()  # suffixes of nn.Linear that quantisation leaves alone, by the library's design
+    kept_float32: tuple[str, ...] = ()  # parameter-name parts that the library keeps in float32, whatever the dtype
+    reference_attention: str = "eager"  # attn_implementation of golden and baseline
+    reference_reason: str = ""  # why the reference is not eager, when it is not
+    aliases: tuple[str, ...] = field(default=())  # other model_types whose checkpoints load as this architecture
+
+
+def load_architectures(extra: Path | None = None) -> dict[str, Architecture]:
+    """All architectures by name: the suite's own, then those of the folder `extra`.
+
+    Raises:
+        UsageError: a file that does not parse, a missing or unknown key, a name taken twice.
+    """
+    found: dict[str, Architecture] = {}
+    folders = [FOLDER] if extra is None else [FOLDER, extra]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UsageError(f"architecture folder {folder} does not exist")
+        for path in sorted(folder.glob("*.toml")):
+            architecture = _read(path)
+            if architecture.name in found:
+                raise UsageError(f"{path}: architecture {architecture.name!r} is defined twice")
+            found[architecture.name] = architecture
+    return found
+
+
+def _read(path: Path) -> Architecture:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    document.setdefault("name", path.stem)
+    for key in ("kept_linear", "kept_float32", "aliases"):
+        if key in document:
+            document[key] = tuple(document[key])
+    try:
+        document["kind"] = Kind(document.get("kind", ""))
+        architecture = Architecture(**document)
+    except ValueError:
+        raise UsageError(f"{path}: kind must be one of {', '.join(Kind)}") from None
+    except TypeError as error:
+        raise UsageError(f"{path}: {str(error).removeprefix('Architecture.__init__() ')}") from None
+    if not ARCHITECTURE_NAME.fullmatch(architecture.name):
+        raise UsageError(f"{path}: name {architecture.name!r} must be lower-case letters, digits and underscores")
+    return architecture

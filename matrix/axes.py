@@ -1,0 +1,89 @@
+"""The axes of the matrix and their values, spelled as the ecosystem spells them."""
+
+from enum import StrEnum
+
+
+class Dtype(StrEnum):
+    """The dtype given to `from_pretrained`."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+
+
+class Attention(StrEnum):
+    """Every `attn_implementation` that a supported transformers release accepts by name."""
+
+    EAGER = "eager"
+    SDPA = "sdpa"
+    FLASH_ATTENTION_2 = "flash_attention_2"
+    FLASH_ATTENTION_3 = "flash_attention_3"
+    FLASH_ATTENTION_4 = "flash_attention_4"
+    FLEX_ATTENTION = "flex_attention"
+
+    @property
+    def is_flash_attention(self) -> bool:
+        """Whether a flash-attn package serves it (SDPA's own flash kernel does not count)."""
+        return self.value.startswith("flash_attention")
+
+
+class SdpaKernel(StrEnum):
+    """The kernel that `scaled_dot_product_attention` is pinned to; `unpinned` leaves torch the choice."""
+
+    UNPINNED = "unpinned"
+    FLASH = "flash"
+    MEM_EFFICIENT = "mem_efficient"
+    MATH = "math"
+    CUDNN = "cudnn"
+
+
+class Quantisation(StrEnum):
+    """bitsandbytes weight formats; the compute dtype follows the cell's dtype."""
+
+    NONE = "none"
+    INT8 = "int8"
+    FP4 = "fp4"
+    NF4 = "nf4"
+    NF4_DOUBLE_QUANT = "nf4_double_quant"
+
+    @property
+    def is_4bit(self) -> bool:
+        """Whether weights are stored in four bits."""
+        return self in (Quantisation.FP4, Quantisation.NF4, Quantisation.NF4_DOUBLE_QUANT)
+
+
+class DeviceMap(StrEnum):
+    """Where the weights go."""
+
+    NONE = "none"  # no device_map; the model is moved to the device after loading
+    GPU0 = "gpu0"  # {"": 0}
+    AUTO = "auto"  # "auto"
+    CPU_OFFLOAD = "cpu_offload"  # everything on GPU 0 but the last block of each stack, which waits on the CPU
+
+
+class Padding(StrEnum):
+    """Which side of an uneven batch is padded; `none` is a batch of equal lengths."""
+
+    NONE = "none"
+    LEFT = "left"
+    RIGHT = "right"
+
+
+class Workload(StrEnum):
+    """What is done with the loaded model."""
+
+    PREFILL = "prefill"
+    GENERATE = "generate"
+
+
+# Order is the order of a cell id, and the order in which a plan is sorted: what is expensive to
+# change (the architecture, then the weights) comes first, so that caches stay warm.
+AXES: dict[str, type[StrEnum]] = {
+    "dtype": Dtype,
+    "attention": Attention,
+    "sdpa_kernel": SdpaKernel,
+    "quantisation": Quantisation,
+    "device_map": DeviceMap,
+    "padding": Padding,
+    "workload": Workload,
+}

@@ -1,0 +1,218 @@
+"""What should happen in a cell: rules from TOML files, each with the cells and stacks that it speaks of."""
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from matrix.cell import Cell
+from matrix.errors import UsageError
+from matrix.observation import Failure, Phase
+from matrix.selection import Selection, parse_selection
+from matrix.stack import DISTRIBUTIONS, Device, Stack
+
+FOLDER = Path(__file__).parent / "expectations"
+_RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "missing", "source"}
+_WHEN_KEYS = {"device", "capability", "present", "absent"}
+
+
+class Outcome(StrEnum):
+    """What a rule can foretell."""
+
+    SUPPORTED = "supported"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"  # something that the cell needs is not on this machine
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The stacks that a rule or waiver speaks of. Every part must hold."""
+
+    versions: Mapping[str, SpecifierSet]
+    device: Device | None = None
+    capability: SpecifierSet | None = None  # of the first GPU
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    def holds(self, stack: Stack) -> bool:
+        """Whether the stack is one of those."""
+        if self.device is not None and stack.device is not self.device:
+            return False
+        if self.capability is not None and not (stack.gpus and self.capability.contains(stack.gpus[0].capability)):
+            return False
+        if any(stack.lacks(name) for name in self.present) or not all(stack.lacks(name) for name in self.absent):
+            return False
+        return all(
+            name in stack.versions and wanted.contains(stack.versions[name], prereleases=True)
+            for name, wanted in self.versions.items()
+        )
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What should happen, and where that is documented."""
+
+    outcome: Outcome
+    source: str
+    phase: Phase | None = None
+    type: str | None = None
+    message: str | None = None  # a regular expression, searched for
+    missing: tuple[str, ...] = ()  # for `unavailable`: what is not here
+
+    @property
+    def runs(self) -> bool:
+        """Whether the cell is run: an unavailable one only where a documented error proves the absence."""
+        return self.outcome is not Outcome.UNAVAILABLE or self.type is not None
+
+    def matches(self, failure: Failure) -> bool:
+        """Whether a failure is exactly the documented one: phase, type and message."""
+        return (
+            self.type is not None
+            and failure.phase is self.phase
+            and failure.type == self.type
+            and re.search(self.message or "", failure.message) is not None
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An expectation for a set of cells on a set of stacks."""
+
+    selection: Selection
+    condition: Condition
+    expectation: Expectation
+    place: str  # file and number, for messages
+
+
+SUPPORTED = Expectation(Outcome.SUPPORTED, source="default: no rule speaks of this cell, so it should work")
+
+
+def expect(cell: Cell, stack: Stack, rules: Collection[Rule]) -> Expectation:
+    """The expectation of the first rule that speaks of this cell on this stack; `supported` where none does."""
+    for rule in rules:
+        if cell in rule.selection and rule.condition.holds(stack):
+            return rule.expectation
+    return SUPPORTED
+
+
+def load_rules(architectures: Collection[str], extra: Path | None = None) -> tuple[Rule, ...]:
+    """The user's rules (folder or file `extra`), then the suite's own, in order of file name.
+
+    The first match decides, so a user's rule overrides, and a refusal that a library makes earlier
+    stands in an earlier file.
+
+    Raises:
+        UsageError: a file that does not parse or a rule that says something unknown, with its place.
+    """
+    found: list[Rule] = []
+    for path in [*user_files(extra), *sorted(FOLDER.glob("*.toml"))]:
+        for number, table in enumerate(read_tables(path, "rule"), start=1):
+            place = f"{path}: rule {number}"
+            found.append(_rule(table, place, architectures))
+    return tuple(found)
+
+
+def user_files(extra: Path | None) -> list[Path]:
+    """The TOML files of a folder, or the one file, that a user named.
+
+    Raises:
+        UsageError: it does not exist.
+    """
+    if extra is None:
+        return []
+    if extra.is_dir():
+        return sorted(extra.glob("*.toml"))
+    if extra.is_file():
+        return [extra]
+    raise UsageError(f"{extra} does not exist; name a TOML file or a folder of them")
+
+
+def read_tables(path: Path, key: str) -> list[dict[str, Any]]:
+    """The `[[key]]` tables of a TOML file.
+
+    Raises:
+        UsageError: not TOML, or something else stands at the top level.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    tables = document.get(key, [])
+    if set(document) - {key} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise UsageError(f"{path}: only [[{key}]] tables are allowed at the top level")
+    return tables
+
+
+def read_condition(table: Mapping[str, Any], place: str) -> Condition:
+    """A `when` table: library names with version specifiers, `device`, `capability`, `present`, `absent`.
+
+    Raises:
+        UsageError: an unknown key or a value that does not parse.
+    """
+    versions: dict[str, SpecifierSet] = {}
+    try:
+        for key, value in table.items():
+            if key in DISTRIBUTIONS:
+                versions[key] = SpecifierSet(value)
+            elif key not in _WHEN_KEYS:
+                allowed = ", ".join([*sorted(_WHEN_KEYS), *DISTRIBUTIONS])
+                raise UsageError(f"{place}: when names {key!r}; allowed are {allowed}")
+        capability = SpecifierSet(table["capability"]) if "capability" in table else None
+        device = Device(table["device"]) if "device" in table else None
+    except (InvalidSpecifier, ValueError, TypeError) as error:
+        raise error if isinstance(error, UsageError) else UsageError(f"{place}: {error}") from None
+    return Condition(
+        versions, device, capability, tuple(table.get("present", ())), tuple(table.get("absent", ()))
+    )
+
+
+def require_text(table: Mapping[str, Any], keys: Collection[str], place: str) -> None:
+    """Check that each key holds a non-empty string.
+
+    Raises:
+        UsageError: one is missing, empty or of another type.
+    """
+    for key in keys:
+        if not isinstance(table.get(key), str) or not table[key].strip():
+            raise UsageError(f"{place}: {key} must be a non-empty string, not {table.get(key)!r}")
+
+
+def _rule(table: dict[str, Any], place: str, architectures: Collection[str]) -> Rule:
+    unknown = set(table) - _RULE_KEYS
+    if unknown:
+        raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_RULE_KEYS))}")
+    require_text(table, ("cells", "outcome", "source"), place)
+    try:
+        selection = parse_selection(table["cells"], architectures)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
+    if table["outcome"] not in list(Outcome):
+        raise UsageError(f"{place}: outcome {table['outcome']!r}; allowed are {', '.join(Outcome)}")
+    outcome = Outcome(table["outcome"])
+    described = {"phase", "type", "message"} & set(table)
+    if outcome is Outcome.REFUSED or (outcome is Outcome.UNAVAILABLE and described):
+        require_text(table, ("phase", "type", "message"), place)
+    elif described:
+        raise UsageError(f"{place}: a rule that says {outcome} has no phase, type or message")
+    if outcome is Outcome.UNAVAILABLE and not table.get("missing"):
+        raise UsageError(f"{place}: unavailable needs missing = [what is not here]")
+    if "phase" in table and table["phase"] not in list(Phase):
+        raise UsageError(f"{place}: phase {table['phase']!r}; allowed are {', '.join(Phase)}")
+    try:
+        re.compile(table.get("message", ""))
+    except re.error as error:
+        raise UsageError(f"{place}: message is not a regular expression: {error}") from None
+    expectation = Expectation(
+        outcome,
+        source=table["source"],
+        phase=Phase(table["phase"]) if "phase" in table else None,
+        type=table.get("type"),
+        message=table.get("message"),
+        missing=tuple(table.get("missing", ())),
+    )
+    return Rule(selection, read_condition(table.get("when", {}), place), expectation, place)

@@ -1,0 +1,103 @@
+"""What happened when a cell ran, as plain data: the engine writes it, the judge reads it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where in a cell's life something happened."""
+
+    REQUIRE = "require"  # looking for what the cell needs
+    LOAD = "load"  # from_pretrained
+    PLACE = "place"  # moving the model to the device
+    FORWARD = "forward"  # the prefill forward pass
+    GENERATE = "generate"  # model.generate
+    REFERENCE = "reference"  # golden or baseline, never the candidate
+
+
+class Ending(StrEnum):
+    """How a cell's run ended."""
+
+    COMPLETED = "completed"
+    RAISED = "raised"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out_of_memory"
+    DEVICE_LOST = "device_lost"
+    NOT_RUN = "not_run"  # something that the cell needs is not here
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An exception, and the phase that it ended."""
+
+    phase: Phase
+    type: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Errors of candidate and baseline against golden, over the attended positions.
+
+    All are absolute differences of logits; `positions` counts (row, position) pairs, none left out.
+    """
+
+    name: str
+    positions: int
+    shape_matches: bool
+    dtype_matches: bool
+    finite: bool  # golden, baseline and candidate alike
+    candidate_max: float
+    candidate_mean: float
+    baseline_max: float
+    baseline_mean: float
+    floor_max: float  # 2 * max|(G_d + 0.3 - 0.3) - G_d|, G_d = golden in the cell's dtype
+    floor_mean: float  # mean|G_d - G|: what it costs to write the truth down in that dtype
+    regret_max: float | None = None  # generation: max over steps of max_v G[v] - G[chosen token]
+
+
+@dataclass(frozen=True)
+class QuantisationCost:
+    """The candidate against the unquantised model: reported, never gated."""
+
+    kl_mean: float  # nats per position
+    kl_p99: float
+    top1_agreement: float  # share of positions
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What really ran. Counts are calls during the measured run."""
+
+    attn_implementations: Mapping[str, str] = field(default_factory=dict)  # submodule class -> implementation
+    attention_classes: tuple[str, ...] = ()
+    attention_ops: Mapping[str, int] = field(default_factory=dict)  # fused attention ops by name
+    sdpa_calls: int = 0  # calls of torch.nn.functional.scaled_dot_product_attention
+    flex_calls: int = 0  # calls of the compiled flex_attention
+    quantised_ops: Mapping[str, int] = field(default_factory=dict)  # bitsandbytes ops by name
+    linear_classes: Mapping[str, int] = field(default_factory=dict)  # class of linear module -> how many
+    unquantised_linear: tuple[str, ...] = ()  # names of plain linear modules in a quantised model
+    quantised_formats: tuple[str, ...] = ()  # formats that the quantised weights carry
+    parameter_dtypes: Mapping[str, int] = field(default_factory=dict)  # dtype -> how many parameters
+    foreign_parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # floating dtype not asked for -> names
+    placement: Mapping[str, int] = field(default_factory=dict)  # device type -> how many parameters
+    hf_device_map: Mapping[str, str] | None = None
+    weight_bytes: int = 0
+    warnings: tuple[str, ...] = ()  # what the libraries said while it ran
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One run of one cell."""
+
+    ending: Ending
+    failure: Failure | None = None
+    missing: tuple[str, ...] = ()  # requirements not met, when ending is NOT_RUN
+    comparisons: tuple[Comparison, ...] = ()
+    quantisation_cost: QuantisationCost | None = None
+    evidence: Evidence = field(default_factory=Evidence)
+    declared: Mapping[str, bool] = field(default_factory=dict)  # the class's own _supports_* flags
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by phase
+    peak_memory_mib: float | None = None

@@ -1,0 +1,138 @@
+"""From axes and a profile to an ordered list of cells. Pure: ten thousand cells take a moment."""
+
+import itertools
+import tomllib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matrix.architectures import Architecture
+from matrix.axes import AXES
+from matrix.cell import Cell
+from matrix.constraints import why_impossible
+from matrix.errors import UsageError
+from matrix.selection import Selection, parse_selection
+
+PROFILES_FILE = Path(__file__).parent / "profiles.toml"
+
+# Which values belong together for `cover = "pairs"`: an SDPA kernel is part of the backend, and the
+# three axes that people choose together are covered in every combination.
+_BACKEND = ("attention", "sdpa_kernel")
+_FACTORS: tuple[tuple[str, ...], ...] = (
+    ("dtype",),
+    _BACKEND,
+    ("quantisation",),
+    ("device_map",),
+    ("padding",),
+    ("workload",),
+)
+_COVERED: tuple[tuple[tuple[str, ...], ...], ...] = (
+    *itertools.combinations(_FACTORS, 2),
+    (("dtype",), _BACKEND, ("quantisation",)),
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named recipe of a plan."""
+
+    name: str
+    about: str
+    cells: tuple[str, ...] = ()
+    cover: str = ""
+
+
+def load_profiles() -> dict[str, Profile]:
+    """The profiles by name."""
+    document = tomllib.loads(PROFILES_FILE.read_text(encoding="utf-8"))
+    return {
+        name: Profile(name, table["about"], tuple(table.get("cells", ())), table.get("cover", ""))
+        for name, table in document.items()
+    }
+
+
+def make_plan(
+    profile_name: str, architectures: Mapping[str, Architecture], narrow: Selection | None = None
+) -> list[Cell]:
+    """The cells of a profile, narrowed to a selection, ordered so that expensive things change rarely.
+
+    Raises:
+        UsageError: there is no such profile, or no cell is left.
+    """
+    profiles = load_profiles()
+    if profile_name not in profiles:
+        raise UsageError(f"unknown profile {profile_name!r}; allowed are {', '.join(profiles)}")
+    profile = profiles[profile_name]
+    if profile.cells:
+        listed = {
+            cell
+            for text in profile.cells
+            for cell in valid_cells(architectures, parse_selection(text, architectures))
+        }
+        cells = [cell for cell in valid_cells(architectures, narrow) if cell in listed]
+    elif profile.cover:
+        # Covering first and narrowing after keeps a cell's membership independent of what else is asked for.
+        cells = []
+        for name, architecture in architectures.items():
+            if narrow is None or narrow.could_contain("architecture", name):
+                cells += cover(valid_cells({name: architecture}))
+        cells = [cell for cell in cells if narrow is None or cell in narrow]
+    else:
+        cells = valid_cells(architectures, narrow)
+    if not cells:
+        raise UsageError(f"no cell of profile {profile_name!r} matches {narrow.text if narrow else ''!r}")
+    return cells
+
+
+def valid_cells(architectures: Mapping[str, Architecture], narrow: Selection | None = None) -> list[Cell]:
+    """Every cell that can exist, in plan order: architecture, then weights, then the rest."""
+    order = ("dtype", "quantisation", "padding", "workload", "attention", "sdpa_kernel", "device_map")
+    values = [
+        [value for value in AXES[axis] if narrow is None or narrow.could_contain(axis, value)] for axis in order
+    ]
+    cells = []
+    for name, architecture in architectures.items():
+        if narrow is not None and not narrow.could_contain("architecture", name):
+            continue
+        for point in itertools.product(*values):
+            cell = Cell(name, **dict(zip(order, point, strict=True)))  # type: ignore[arg-type]
+            if why_impossible(cell, architecture) is None:
+                cells.append(cell)
+    return cells
+
+
+def interactions(cell: Cell) -> Iterable[tuple[object, ...]]:
+    """The combinations of values that a cell contributes to a covering plan."""
+    for number, factors in enumerate(_COVERED):
+        yield number, *(getattr(cell, axis) for factor in factors for axis in factor)
+
+
+def cover(cells: Sequence[Cell]) -> list[Cell]:
+    """A small subset of `cells` in which every interaction that occurs in `cells` still occurs.
+
+    Lazy greedy set cover: a cell's gain only ever falls, so a cell whose gain is still what it was
+    when last looked at is the best one. The result keeps the order of `cells`.
+    """
+    gains = [set(interactions(cell)) for cell in cells]
+    uncovered: set[tuple[object, ...]] = set().union(*gains) if gains else set()
+    by_gain: dict[int, list[int]] = {}
+    for index, gain in enumerate(gains):
+        by_gain.setdefault(len(gain), []).append(index)
+    chosen: list[int] = []
+    level = max(by_gain, default=0)
+    while uncovered and level:
+        for index in by_gain.pop(level, []):
+            gain = gains[index] & uncovered
+            if len(gain) == level:
+                chosen.append(index)
+                uncovered -= gain
+            else:
+                gains[index] = gain
+                by_gain.setdefault(len(gain), []).append(index)
+        level -= 1
+    return [cells[index] for index in sorted(chosen)]
+
+
+def by_id(cells: Collection[Cell]) -> dict[str, Cell]:
+    """Cells by their ids."""
+    return {cell.id: cell for cell in cells}

@@ -1,0 +1,110 @@
+"""Observation held against expectation: one word, and why."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from matrix import oracle
+from matrix.architectures import Architecture
+from matrix.cell import Cell
+from matrix.evidence import substitutions
+from matrix.expectation import Expectation, Outcome
+from matrix.observation import Ending, Observation
+from matrix.stack import Device
+
+
+class Verdict(StrEnum):
+    """The words of the matrix."""
+
+    SUPPORTED = "supported"  # within bounds, and what ran is what the cell names
+    REFUSED = "refused"  # raised exactly the documented error
+    UNAVAILABLE = "unavailable"  # a package, GPU or compiler that it needs is not here
+    SUBSTITUTED = "substituted"  # within bounds, but something else ran
+    INACCURATE = "inaccurate"  # out of bounds, or not finite
+    UNEXPECTED = "unexpected"  # the documented error did not come
+    ERROR = "error"  # raised something undocumented, or in another phase
+    CRASHED = "crashed"  # the process died
+    TIMEOUT = "timeout"  # no answer in time
+    OUT_OF_MEMORY = "out_of_memory"
+    DEVICE_LOST = "device_lost"  # the CUDA context is beyond use
+    FLAKY = "flaky"  # a rerun disagreed; never green
+    MISSING = "missing"  # planned, no record
+
+    @property
+    def is_documented(self) -> bool:
+        """Whether it leaves the exit code at 0 without a waiver."""
+        return self in (Verdict.SUPPORTED, Verdict.REFUSED, Verdict.UNAVAILABLE)
+
+    @property
+    def executed(self) -> bool:
+        """Whether the cell did something on this machine."""
+        return self not in (Verdict.UNAVAILABLE, Verdict.MISSING)
+
+
+_VERDICT_OF_ENDING = {
+    Ending.CRASHED: Verdict.CRASHED,
+    Ending.TIMEOUT: Verdict.TIMEOUT,
+    Ending.OUT_OF_MEMORY: Verdict.OUT_OF_MEMORY,
+    Ending.DEVICE_LOST: Verdict.DEVICE_LOST,
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict and the sentence that explains it."""
+
+    verdict: Verdict
+    reason: str
+
+
+def judge(
+    cell: Cell,
+    architecture: Architecture,
+    observation: Observation,
+    expectation: Expectation,
+    device: Device,
+) -> Judgement:
+    """The truth table of the matrix.
+
+    | observed / expected        | supported    | refused                      | unavailable (by a documented error) |
+    | within bounds, as named    | supported    | unexpected                   | supported                           |
+    | within bounds, other ran   | substituted  | unexpected                   | substituted                         |
+    | out of bounds, not finite  | inaccurate   | inaccurate                   | inaccurate                          |
+    | raised exactly that        | -            | refused                      | unavailable                         |
+    | raised anything else       | error        | error                        | error                               |
+    | died, hung, no memory, ... | the same     | the same                     | the same                            |
+    | not run                    | unavailable  | unavailable                  | unavailable                         |
+    """
+    if observation.ending is Ending.NOT_RUN:
+        return Judgement(Verdict.UNAVAILABLE, f"not here: {', '.join(observation.missing)}")
+    failure = observation.failure
+    said = f"{failure.type} in {failure.phase}: {_first_line(failure.message)}" if failure else ""
+    if observation.ending in _VERDICT_OF_ENDING:
+        return Judgement(_VERDICT_OF_ENDING[observation.ending], said or f"the run {observation.ending}")
+    if observation.ending is Ending.RAISED:
+        if failure is None or not expectation.matches(failure):
+            wanted = f"; documented was {_documented(expectation)}" if expectation.type else ""
+            return Judgement(Verdict.ERROR, said + wanted)
+        if expectation.outcome is Outcome.UNAVAILABLE:
+            return Judgement(Verdict.UNAVAILABLE, f"not here: {', '.join(expectation.missing)} ({said})")
+        return Judgement(Verdict.REFUSED, said)
+    found = [problem for comparison in observation.comparisons for problem in oracle.problems(comparison)]
+    if not observation.comparisons:
+        found.append("nothing was compared")
+    if found:
+        return Judgement(Verdict.INACCURATE, "; ".join(found))
+    if expectation.outcome is Outcome.REFUSED:
+        return Judgement(Verdict.UNEXPECTED, f"the documented error did not come: {_documented(expectation)}")
+    instead = substitutions(cell, architecture, observation.evidence, device)
+    if instead:
+        return Judgement(Verdict.SUBSTITUTED, "; ".join(instead))
+    worst = max((b for c in observation.comparisons for b in oracle.bounds(c)), key=lambda bound: bound.ratio)
+    return Judgement(Verdict.SUPPORTED, f"{worst.name} at {worst.ratio:.2f} of its bound")
+
+
+def _documented(expectation: Expectation) -> str:
+    return f"{expectation.type} in {expectation.phase} matching {expectation.message!r}"
+
+
+def _first_line(message: str) -> str:
+    line = message.strip().splitlines()[0] if message.strip() else ""
+    return line if len(line) <= 300 else line[:297] + "..."

@@ -1,0 +1,96 @@
+"""Known upstream faults: exact verdict, cells, stacks and a URL. One that no longer holds is itself an error."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matrix.cell import Cell
+from matrix.errors import UsageError
+from matrix.expectation import Condition, read_condition, read_tables, require_text, user_files
+from matrix.selection import Selection, parse_selection
+from matrix.stack import Stack
+from matrix.verdict import Verdict
+
+FOLDER = Path(__file__).parent / "waivers"
+_KEYS = {"cells", "when", "verdict", "reason", "url", "reproducer"}
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """A fault that is known and reported."""
+
+    selection: Selection
+    condition: Condition
+    verdict: Verdict
+    reason: str
+    url: str
+    reproducer: str  # a script beside the waiver file, or empty
+    place: str
+
+    def covers(self, cell: Cell, stack: Stack) -> bool:
+        """Whether it speaks of this cell on this stack."""
+        return cell in self.selection and self.condition.holds(stack)
+
+
+def load_waivers(architectures: Collection[str], extra: Path | None = None) -> tuple[Waiver, ...]:
+    """The suite's waivers and the user's.
+
+    Raises:
+        UsageError: a file that does not parse, or a waiver without a verdict, cells, reason and URL.
+    """
+    found: list[Waiver] = []
+    for path in [*user_files(extra), *sorted(FOLDER.glob("*.toml"))]:
+        for number, table in enumerate(read_tables(path, "waiver"), start=1):
+            found.append(_waiver(table, f"{path}: waiver {number}", path.parent, architectures))
+    return tuple(found)
+
+
+def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Collection[str]) -> Waiver:
+    unknown = set(table) - _KEYS
+    if unknown:
+        raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_KEYS))}")
+    require_text(table, ("cells", "verdict", "reason", "url"), place)
+    if not table["url"].startswith(("https://", "http://")):
+        raise UsageError(f"{place}: url {table['url']!r} is not a web address")
+    waivable = [verdict for verdict in Verdict if not verdict.is_documented and verdict is not Verdict.MISSING]
+    if table["verdict"] not in waivable:
+        raise UsageError(f"{place}: verdict {table['verdict']!r}; allowed are {', '.join(waivable)}")
+    reproducer = table.get("reproducer", "")
+    if reproducer and not (folder / reproducer).is_file():
+        raise UsageError(f"{place}: reproducer {reproducer!r} is not a file beside it")
+    try:
+        selection = parse_selection(table["cells"], architectures)
+    except UsageError as error:
+        raise UsageError(f"{place}: {error}") from None
+    condition = read_condition(table.get("when", {}), place)
+    return Waiver(selection, condition, Verdict(table["verdict"]), table["reason"], table["url"], reproducer, place)
+
+
+def waiver_for(cell: Cell, verdict: Verdict, stack: Stack, waivers: Collection[Waiver]) -> Waiver | None:
+    """The waiver that excuses this verdict of this cell, if there is one."""
+    for waiver in waivers:
+        if waiver.verdict is verdict and waiver.covers(cell, stack):
+            return waiver
+    return None
+
+
+def idle_waivers(
+    verdicts: Mapping[Cell, Verdict], stack: Stack, waivers: Collection[Waiver], *, narrowed: bool
+) -> list[str]:
+    """What is wrong with the waivers themselves: the fault is gone, or no planned cell is spoken of.
+
+    A run that was narrowed (--cells, -k, a small profile) cannot tell whether a waiver speaks of no cell,
+    so it only finds waivers whose cells all ran and none shows the fault.
+    """
+    found = []
+    for waiver in waivers:
+        if not waiver.condition.holds(stack):
+            continue
+        covered = {cell: verdict for cell, verdict in verdicts.items() if cell in waiver.selection}
+        if not covered and not narrowed:
+            found.append(f"{waiver.place}: no planned cell matches {waiver.selection.text!r}")
+        ran = [verdict for verdict in covered.values() if verdict.executed]
+        if ran and waiver.verdict not in ran:
+            found.append(f"{waiver.place}: the fault is gone: {len(ran)} cells ran and none is {waiver.verdict}")
+    return found

@@ -1,0 +1,1 @@
+"""What comes out: records, the report document, its HTML. Never imports torch."""

@@ -1,0 +1,171 @@
+"""The report as a validated document. The lines of records.jsonl are its parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from matrix import oracle
+from matrix.cell import Cell
+from matrix.evidence import kernels_seen
+from matrix.expectation import Expectation
+from matrix.observation import Ending, Observation
+from matrix.stack import Stack
+from matrix.verdict import Judgement, Verdict
+from matrix.waiver import Waiver
+
+# A new minor version adds fields; a new major version changes the meaning of old ones.
+SCHEMA_VERSION = "1.0"
+
+
+class _Part(BaseModel):
+    # JSON has no NaN; the words survive a round trip and a browser.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
+class Run(_Part):
+    """The first line of records.jsonl: what was measured, with what, how."""
+
+    kind: Literal["run"] = "run"
+    schema_version: str = SCHEMA_VERSION
+    started: datetime
+    profile: str
+    narrowed: str = Field(default="", description="what narrowed the profile, or empty")
+    command: list[str] = Field(default_factory=list, description="the arguments given to pytest")
+    commit: str = Field(default="", description="of the suite, if it runs from a git checkout")
+    python: str = ""
+    platform: str = ""
+    stack: Stack
+    checkpoints: dict[str, str] = Field(default_factory=dict, description="architecture -> the user's checkpoint")
+    required: list[str] = Field(default_factory=list, description="what --require named")
+    k_max: float = oracle.K_MAX
+    k_mean: float = oracle.K_MEAN
+    planned: list[str] = Field(description="cell ids in plan order")
+
+
+class Bound(_Part):
+    """A measured value against its bound."""
+
+    name: str
+    value: float
+    allowed: float
+    ratio: float
+
+
+class Waived(_Part):
+    """The known upstream fault that excuses a verdict."""
+
+    reason: str
+    url: str
+    reproducer: str = ""
+
+
+class Record(_Part):
+    """One cell of one run."""
+
+    kind: Literal["record"] = "record"
+    cell: str
+    axes: dict[str, str]
+    verdict: Verdict
+    reason: str
+    first_verdict: Verdict | None = Field(default=None, description="for a flaky cell: what it was at first")
+    waived: Waived | None = None
+    demanded: list[str] = Field(default_factory=list, description="what is not here although --require named it")
+    expectation: Expectation
+    observation: Observation
+    bounds: list[Bound] = Field(default_factory=list)
+    kernels: list[str] = Field(default_factory=list, description="the attention kernels that ran")
+    worker: str = ""
+
+    @property
+    def fails(self) -> bool:
+        """Whether this record alone makes the run fail."""
+        return bool(self.demanded) or (not self.verdict.is_documented and self.waived is None)
+
+
+class Report(_Part):
+    """A whole run: matrix.json."""
+
+    schema_version: str = SCHEMA_VERSION
+    run: Run
+    finished: datetime
+    counts: dict[str, int] = Field(description="how many cells have each verdict")
+    waived: int = Field(description="how many of them a waiver excuses")
+    records: list[Record]
+    problems: list[str] = Field(
+        default_factory=list, description="what else makes the run fail: idle waivers, requirements that are not here"
+    )
+    unreadable: list[str] = Field(default_factory=list, description="lines of records.jsonl that could not be read")
+
+    @property
+    def failures(self) -> list[Record]:
+        """The records that make the run fail."""
+        return [record for record in self.records if record.fails]
+
+
+def make_record(
+    cell: Cell,
+    *,
+    judgement: Judgement,
+    expectation: Expectation,
+    observation: Observation,
+    waiver: Waiver | None = None,
+    first_verdict: Verdict | None = None,
+    worker: str = "",
+) -> Record:
+    """The record of a judged observation."""
+    found = [bound for comparison in observation.comparisons for bound in oracle.bounds(comparison)]
+    completed = observation.ending is Ending.COMPLETED
+    return Record(
+        cell=cell.id,
+        axes=dict(cell.axis_values()),
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        first_verdict=first_verdict,
+        waived=Waived(reason=waiver.reason, url=waiver.url, reproducer=waiver.reproducer) if waiver else None,
+        expectation=expectation,
+        observation=observation,
+        bounds=[Bound(name=b.name, value=b.value, allowed=b.allowed, ratio=b.ratio) for b in found],
+        kernels=list(kernels_seen(observation.evidence)) if completed else [],
+        worker=worker,
+    )
+
+
+def make_report(
+    run: Run, records: list[Record], *, problems: list[str] | None = None, unreadable: list[str] | None = None
+) -> Report:
+    """Records in plan order; the last one counts where a cell has several; planned cells without one are `missing`."""
+    last = {record.cell: record for record in records}
+    planned = dict.fromkeys(run.planned)
+    ordered = [last[cell] if cell in last else missing_record(cell) for cell in planned]
+    ordered += [record for cell, record in last.items() if cell not in planned]
+    return Report(
+        run=run,
+        finished=datetime.now(UTC),
+        counts=dict(Counter(record.verdict.value for record in ordered)),
+        waived=sum(record.waived is not None for record in ordered),
+        records=ordered,
+        problems=problems or [],
+        unreadable=unreadable or [],
+    )
+
+
+def missing_record(cell_id: str) -> Record:
+    """The record of a planned cell of which nothing was heard."""
+    from matrix.cell import parse_cell
+    from matrix.expectation import SUPPORTED
+
+    return make_record(
+        parse_cell(cell_id),
+        judgement=Judgement(Verdict.MISSING, "planned, but no record of it came"),
+        expectation=SUPPORTED,
+        observation=Observation(Ending.NOT_RUN),
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of matrix.json."""
+    return Report.model_json_schema(mode="serialization")
