@@ -10,6 +10,7 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from matrix.axes import Workload
 from matrix.cell import Cell
 from matrix.errors import UsageError
 from matrix.observation import Failure, Phase
@@ -19,6 +20,12 @@ from matrix.stack import DISTRIBUTIONS, Device, Stack
 FOLDER = Path(__file__).parent / "expectations"
 _RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "missing", "source"}
 _WHEN_KEYS = {"device", "capability", "present", "absent"}
+_RUN = {Workload.PREFILL: Phase.FORWARD, Workload.GENERATE: Phase.GENERATE}
+# What a rule may call a phase; `run` is the forward pass or the generation, as the workload has it.
+_PHASES: dict[str, Mapping[Workload, Phase]] = {
+    "run": _RUN,
+    **{phase.value: dict.fromkeys(Workload, phase) for phase in Phase},
+}
 
 
 class Outcome(StrEnum):
@@ -85,7 +92,7 @@ class Rule:
 
     selection: Selection
     condition: Condition
-    expectation: Expectation
+    expectations: Mapping[Workload, Expectation]  # they differ where phase is "run": forward or generate
     place: str  # file and number, for messages
 
 
@@ -96,7 +103,7 @@ def expect(cell: Cell, stack: Stack, rules: Collection[Rule]) -> Expectation:
     """The expectation of the first rule that speaks of this cell on this stack; `supported` where none does."""
     for rule in rules:
         if cell in rule.selection and rule.condition.holds(stack):
-            return rule.expectation
+            return rule.expectations[cell.workload]
     return SUPPORTED
 
 
@@ -201,18 +208,21 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str]) -> 
         raise UsageError(f"{place}: a rule that says {outcome} has no phase, type or message")
     if outcome is Outcome.UNAVAILABLE and not table.get("missing"):
         raise UsageError(f"{place}: unavailable needs missing = [what is not here]")
-    if "phase" in table and table["phase"] not in list(Phase):
-        raise UsageError(f"{place}: phase {table['phase']!r}; allowed are {', '.join(Phase)}")
+    if "phase" in table and table["phase"] not in _PHASES:
+        raise UsageError(f"{place}: phase {table['phase']!r}; allowed are {', '.join(_PHASES)}")
     try:
         re.compile(table.get("message", ""))
     except re.error as error:
         raise UsageError(f"{place}: message is not a regular expression: {error}") from None
-    expectation = Expectation(
-        outcome,
-        source=table["source"],
-        phase=Phase(table["phase"]) if "phase" in table else None,
-        type=table.get("type"),
-        message=table.get("message"),
-        missing=tuple(table.get("missing", ())),
-    )
-    return Rule(selection, read_condition(table.get("when", {}), place), expectation, place)
+    expectations = {
+        workload: Expectation(
+            outcome,
+            source=table["source"],
+            phase=_PHASES[table["phase"]][workload] if "phase" in table else None,
+            type=table.get("type"),
+            message=table.get("message"),
+            missing=tuple(table.get("missing", ())),
+        )
+        for workload in Workload
+    }
+    return Rule(selection, read_condition(table.get("when", {}), place), expectations, place)

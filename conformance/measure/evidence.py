@@ -29,8 +29,8 @@ class Watch:
         self.warnings: dict[str, None] = {}
 
     @contextlib.contextmanager
-    def calls(self, *, see_ops: bool) -> Iterator[None]:
-        """Count calls; `see_ops` also looks below autograd, which compiled code does not bear."""
+    def calls(self) -> Iterator[None]:
+        """Count calls, of functions by name and of ops below autograd."""
         functional = torch.nn.functional
         original = functional.scaled_dot_product_attention
 
@@ -43,7 +43,7 @@ class Watch:
 
         functional.scaled_dot_product_attention = counted  # type: ignore[assignment]
         try:
-            with spellings.counting_flex_calls(count_flex), _Ops(self) if see_ops else contextlib.nullcontext():
+            with spellings.counting_flex_calls(count_flex), _Ops(self):
                 yield
         finally:
             functional.scaled_dot_product_attention = original

@@ -131,11 +131,10 @@ class Bench:
         progress.structure = progress.watch.structure(model, torch_dtype(cell.dtype))
         batch = self._batch(cell, source)
         phase = Phase.FORWARD if cell.workload is Workload.PREFILL else Phase.GENERATE
-        see_ops = cell.attention is not Attention.FLEX_ATTENTION
         with torch.no_grad():
             with (
                 self._phase(phase, progress),
-                progress.watch.calls(see_ops=see_ops),
+                progress.watch.calls(),
                 spellings.pinned(cell.sdpa_kernel),
             ):
                 if cell.workload is Workload.PREFILL:

@@ -1,6 +1,7 @@
 """Every difference between releases of the libraries, in one place. No version check stands anywhere else."""
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from importlib import metadata
@@ -8,6 +9,7 @@ from typing import Any
 
 import torch
 import transformers
+from torch.utils._python_dispatch import _disable_current_modes
 from packaging.version import Version
 
 from matrix.axes import Quantisation, SdpaKernel
@@ -58,27 +60,39 @@ def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) 
 
 @contextlib.contextmanager
 def counting_flex_calls(count: Callable[[], None]) -> Iterator[None]:
-    """Call `count` whenever transformers enters its compiled flex_attention; nothing where it has none."""
-    try:
-        from transformers.integrations import flex_attention
-    except ImportError:
-        yield
-        return
-    name = "compile_friendly_flex_attention"
-    original = getattr(flex_attention, name, None)
-    if original is None:
-        yield
-        return
+    """Call `count` whenever transformers enters its compiled flex_attention; nothing where it has none.
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
+    What it compiles, the attention and its block mask, runs without the dispatch mode that watches the
+    rest: under a mode torch would not compile, and something else than the user's code would run.
+    """
+    with contextlib.ExitStack() as stack:
+        for module_name, name, wanted in (
+            ("transformers.integrations.flex_attention", "compile_friendly_flex_attention", count),
+            ("transformers.masking_utils", "create_block_mask", lambda: None),
+        ):
+            try:
+                module = importlib.import_module(module_name)
+            except ImportError:
+                continue
+            if hasattr(module, name):
+                stack.enter_context(_unwatched(module, name, wanted))
+        yield
+
+
+@contextlib.contextmanager
+def _unwatched(module: Any, name: str, count: Callable[[], None]) -> Iterator[None]:
+    original = getattr(module, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
         count()
-        return original(*args, **kwargs)
+        with _disable_current_modes():
+            return original(*args, **kwargs)
 
-    setattr(flex_attention, name, counted)
+    setattr(module, name, call)
     try:
         yield
     finally:
-        setattr(flex_attention, name, original)
+        setattr(module, name, original)
 
 
 def quieten() -> None:

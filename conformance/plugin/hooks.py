@@ -123,6 +123,9 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         return
     config = sched.config
     settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
+    if recorder.has(cell_id_of(crashitem)):
+        report.outcome = "rerun"  # its record is here: the worker left on purpose, as its device was lost
+        return
     record = crash_record(crashitem, report.node.gateway.id, recorder.breadcrumbs, settings)
     if record is None:
         sched.mark_test_pending(crashitem)

@@ -78,6 +78,10 @@ class Recorder:
         if self._writer is not None:
             self._writer.write(record)
 
+    def has(self, cell_id: str | None) -> bool:
+        """Whether a record of that cell is here."""
+        return any(record.cell == cell_id for record in self._records)
+
     def finish(self) -> Report | None:
         """Write the report, or nothing if no cell was planned."""
         if self._run is None or self._writer is None:

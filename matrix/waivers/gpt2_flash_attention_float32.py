@@ -1,0 +1,27 @@
+"""GPT-2 with flash_attention_2 in float32 raises a bare StopIteration instead of the documented error.
+
+get_target_dtype looks for the dtype to cast to with `next(layer for layer in module.modules() if isinstance(layer,
+torch.nn.Linear))`, and GPT-2's attention has Conv1D layers only. Needs a GPU and flash-attn.
+"""
+
+import torch
+import transformers
+from transformers import GPT2Config, GPT2LMHeadModel
+
+
+def main():
+    """Run one forward pass and print what it raises."""
+    print("torch", torch.__version__, "transformers", transformers.__version__)
+    config = GPT2Config(vocab_size=256, n_embd=64, n_layer=2, n_head=4, attn_implementation="flash_attention_2")
+    model = GPT2LMHeadModel(config).cuda().eval()
+    try:
+        model(torch.randint(4, 256, (2, 32), device="cuda"))
+        print("no error")
+    except StopIteration as error:
+        print("FAULT:", repr(error))
+    except RuntimeError as error:
+        print("documented error:", error)
+
+
+if __name__ == "__main__":
+    main()

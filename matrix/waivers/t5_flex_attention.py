@@ -1,0 +1,38 @@
+"""T5 with flex_attention reads its position bias out of bounds for every batch of more than one row.
+
+T5Attention hands flex_attention_forward a position_bias of shape (1, heads, queries, keys), and score_mod indexes it
+with `position_bias[batch_idx, head_idx, q_idx, kv_idx]`: row 1 lies past its end. On a CPU inductor's bounds check
+raises; a compiled CUDA kernel has no such check.
+"""
+
+import torch
+import transformers
+from transformers import T5Config, T5ForConditionalGeneration
+
+
+def main():
+    """Run batches of one and two rows, print the error against eager or what is raised."""
+    print("torch", torch.__version__, "transformers", transformers.__version__)
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=256, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4, decoder_start_token_id=0
+    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = {}
+    for implementation in ("eager", "flex_attention"):
+        torch.manual_seed(0)
+        models[implementation] = T5ForConditionalGeneration._from_config(config, attn_implementation=implementation)
+        models[implementation].to(device).eval()
+    for rows in (1, 2):
+        tokens = torch.randint(4, 256, (rows, 48), device=device)
+        with torch.no_grad():
+            truth = models["eager"](input_ids=tokens, decoder_input_ids=tokens).logits
+            try:
+                found = models["flex_attention"](input_ids=tokens, decoder_input_ids=tokens).logits
+                print(f"batch of {rows}: max difference to eager {(found - truth).abs().max().item():.3g}")
+            except RuntimeError as error:
+                print(f"batch of {rows}: FAULT: {str(error)[-80:]}")
+
+
+if __name__ == "__main__":
+    main()
