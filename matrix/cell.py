@@ -37,7 +37,7 @@ class Cell:
     @property
     def id(self) -> str:
         """Short readable name, such as `llama-bfloat16-sdpa-flash-nf4-left-generate`."""
-        values = (self.dtype, self.attention, self.sdpa_kernel, self.quantisation)
+        values: tuple[StrEnum, ...] = (self.dtype, self.attention, self.sdpa_kernel, self.quantisation)
         values += (self.device_map, self.padding, self.workload)
         return "-".join([self.architecture, *(value.value for value in values if value not in _SILENT)])
 

@@ -11,10 +11,6 @@ def why_impossible(cell: Cell, architecture: Architecture) -> str | None:
         return "an SDPA kernel can be pinned only where attention goes through SDPA"
     if cell.workload is Workload.GENERATE and architecture.kind is Kind.ENCODER:
         return "an encoder does not generate"
-    if (
-        cell.workload is Workload.GENERATE
-        and cell.padding is Padding.RIGHT
-        and architecture.kind is Kind.DECODER
-    ):
+    if cell.workload is Workload.GENERATE and cell.padding is Padding.RIGHT and architecture.kind is Kind.DECODER:
         return "generation after right padding is not defined for a decoder: transformers asks for left padding"
     return None

@@ -39,8 +39,10 @@ def kernels_seen(evidence: Evidence) -> tuple[str, ...]:
     fused_sdpa = any(op.startswith("aten::") for op in evidence.attention_ops)
     if evidence.sdpa_calls and not fused_sdpa:
         seen.add("math")
-    if evidence.flex_calls:
+    if evidence.flex_calls > evidence.unfused_flex_calls:
         seen.add("flex_attention")
+    if evidence.unfused_flex_calls:
+        seen.add("flex_attention uncompiled")
     return tuple(sorted(seen)) or ("eager",)
 
 

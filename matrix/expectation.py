@@ -173,9 +173,7 @@ def read_condition(table: Mapping[str, Any], place: str) -> Condition:
         device = Device(table["device"]) if "device" in table else None
     except (InvalidSpecifier, ValueError, TypeError) as error:
         raise error if isinstance(error, UsageError) else UsageError(f"{place}: {error}") from None
-    return Condition(
-        versions, device, capability, tuple(table.get("present", ())), tuple(table.get("absent", ()))
-    )
+    return Condition(versions, device, capability, tuple(table.get("present", ())), tuple(table.get("absent", ())))
 
 
 def require_text(table: Mapping[str, Any], keys: Collection[str], place: str) -> None:

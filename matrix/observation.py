@@ -75,13 +75,16 @@ class Evidence:
     attention_classes: tuple[str, ...] = ()
     attention_ops: Mapping[str, int] = field(default_factory=dict)  # fused attention ops by name
     sdpa_calls: int = 0  # calls of torch.nn.functional.scaled_dot_product_attention
-    flex_calls: int = 0  # calls of the compiled flex_attention
+    flex_calls: int = 0  # calls of flex_attention
+    unfused_flex_calls: int = 0  # those that ran uncompiled
     quantised_ops: Mapping[str, int] = field(default_factory=dict)  # bitsandbytes ops by name
     linear_classes: Mapping[str, int] = field(default_factory=dict)  # class of linear module -> how many
     unquantised_linear: tuple[str, ...] = ()  # names of plain linear modules in a quantised model
     quantised_formats: tuple[str, ...] = ()  # formats that the quantised weights carry
     parameter_dtypes: Mapping[str, int] = field(default_factory=dict)  # dtype -> how many parameters
-    foreign_parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # floating dtype not asked for -> names
+    foreign_parameters: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # floating dtype not asked for -> names
     placement: Mapping[str, int] = field(default_factory=dict)  # device type -> how many parameters
     hf_device_map: Mapping[str, str] | None = None
     weight_bytes: int = 0

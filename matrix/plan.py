@@ -65,9 +65,7 @@ def make_plan(
     profile = profiles[profile_name]
     if profile.cells:
         listed = {
-            cell
-            for text in profile.cells
-            for cell in valid_cells(architectures, parse_selection(text, architectures))
+            cell for text in profile.cells for cell in valid_cells(architectures, parse_selection(text, architectures))
         }
         cells = [cell for cell in valid_cells(architectures, narrow) if cell in listed]
     elif profile.cover:
@@ -87,9 +85,7 @@ def make_plan(
 def valid_cells(architectures: Mapping[str, Architecture], narrow: Selection | None = None) -> list[Cell]:
     """Every cell that can exist, in plan order: architecture, then weights, then the rest."""
     order = ("dtype", "quantisation", "padding", "workload", "attention", "sdpa_kernel", "device_map")
-    values = [
-        [value for value in AXES[axis] if narrow is None or narrow.could_contain(axis, value)] for axis in order
-    ]
+    values = [[value for value in AXES[axis] if narrow is None or narrow.could_contain(axis, value)] for axis in order]
     cells = []
     for name, architecture in architectures.items():
         if narrow is not None and not narrow.could_contain("architecture", name):

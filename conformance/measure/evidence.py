@@ -26,6 +26,7 @@ class Watch:
         self.quantised_ops: Counter[str] = Counter()
         self.sdpa_calls = 0
         self.flex_calls = 0
+        self.unfused_flex_calls = 0
         self.warnings: dict[str, None] = {}
 
     @contextlib.contextmanager
@@ -41,9 +42,12 @@ class Watch:
         def count_flex() -> None:
             self.flex_calls += 1
 
+        def count_unfused() -> None:
+            self.unfused_flex_calls += 1
+
         functional.scaled_dot_product_attention = counted  # type: ignore[assignment]
         try:
-            with spellings.counting_flex_calls(count_flex), _Ops(self):
+            with spellings.counting_flex_calls(count_flex, count_unfused), _Ops(self):
                 yield
         finally:
             functional.scaled_dot_product_attention = original
@@ -104,6 +108,7 @@ class Watch:
             attention_ops=dict(self.attention_ops),
             sdpa_calls=self.sdpa_calls,
             flex_calls=self.flex_calls,
+            unfused_flex_calls=self.unfused_flex_calls,
             quantised_ops=dict(self.quantised_ops),
             warnings=tuple(warning[:_WARNING_LENGTH] for warning in list(self.warnings)[:_WARNINGS_KEPT]),
         )

@@ -1,14 +1,14 @@
 """from_pretrained for a cell, and the reference models for its golden and baseline runs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
 from conformance.measure import spellings
-from conformance.measure.quantised import PlainInt8Linear, dequantise_4bit, dequantise_int8
+from conformance.measure.placement import offload_map
+from conformance.measure.quantised import replace_linear
 from matrix.architectures import Architecture
 from matrix.axes import DeviceMap, Dtype, Quantisation
 from matrix.cell import Cell
@@ -44,7 +44,9 @@ def load_arguments(cell: Cell, source: Source) -> dict[str, Any]:
     elif cell.device_map is DeviceMap.AUTO:
         arguments["device_map"] = "auto"
     elif cell.device_map is DeviceMap.CPU_OFFLOAD:
-        arguments["device_map"] = offload_map(source)
+        config = transformers.AutoConfig.from_pretrained(source.checkpoint, trust_remote_code=source.trust_remote_code)
+        with torch.device("meta"):
+            arguments["device_map"] = offload_map(_auto_class(source).from_config(config))
     return arguments
 
 
@@ -58,32 +60,6 @@ def needs_moving(cell: Cell, model: torch.nn.Module, device: torch.device) -> bo
     if cell.device_map is not DeviceMap.NONE:
         return False
     return any(parameter.device.type != device.type for parameter in model.parameters())
-
-
-def offload_map(source: Source) -> dict[str, int | str]:
-    """A device map that leaves the last block of each stack on the CPU and puts the rest on GPU 0."""
-    config = transformers.AutoConfig.from_pretrained(
-        source.checkpoint, trust_remote_code=source.trust_remote_code
-    )
-    with torch.device("meta"):
-        model = _auto_class(source).from_config(config)
-    stacks = [name for name, module in model.named_modules() if isinstance(module, torch.nn.ModuleList)]
-    outermost = [name for name in stacks if not any(name.startswith(other + ".") for other in stacks)]
-    offloaded = {f"{name}.{len(model.get_submodule(name)) - 1}" for name in outermost}
-    placed: dict[str, int | str] = {}
-
-    def place(module: torch.nn.Module, prefix: str) -> None:
-        for name, child in module.named_children():
-            path = prefix + name
-            if path in offloaded:
-                placed[path] = "cpu"
-            elif any(block.startswith(path + ".") for block in offloaded):
-                place(child, path + ".")
-            else:
-                placed[path] = 0
-
-    place(model, "")
-    return placed
 
 
 def load_reference(cell: Cell, source: Source, device: torch.device, *, golden: bool) -> torch.nn.Module:
@@ -104,35 +80,13 @@ def load_reference(cell: Cell, source: Source, device: torch.device, *, golden: 
     if cell.quantisation is not Quantisation.NONE:
         config = spellings.quantization_config(cell.quantisation, dtype)
         quantised = _from_pretrained(source, quantization_config=config, **arguments).to(device)
-        _replace_linear(model, quantised, golden=golden)
+        replace_linear(model, quantised, golden=golden)
     return model
 
 
 def golden_dtype(dtype: Dtype) -> torch.dtype:
     """One precision up: float64 for float32 cells, float32 for the rest."""
     return torch.float64 if dtype is Dtype.FLOAT32 else torch.float32
-
-
-def _replace_linear(model: torch.nn.Module, quantised: torch.nn.Module, *, golden: bool) -> None:
-    for name, module in quantised.named_modules():
-        weight = getattr(module, "weight", None)
-        if type(module).__name__ == "Linear8bitLt":
-            scales = module.state.SCB if module.state.SCB is not None else weight.SCB
-            codes = module.state.CB if module.state.CB is not None else weight.data
-            if not golden:
-                plain = PlainInt8Linear(codes, scales, module.bias, module.state.threshold)
-                owner, _, attribute = name.rpartition(".")
-                setattr(model.get_submodule(owner), attribute, plain)
-                continue
-            values = dequantise_int8(codes, scales)
-        elif getattr(weight, "quant_state", None) is not None:
-            values = dequantise_4bit(weight.data, weight.quant_state)
-        else:
-            continue
-        target = model.get_submodule(name)
-        # transformers' Conv1D (GPT-2) holds its weight transposed; bitsandbytes stores it as a Linear.
-        values = values.T if type(target).__name__ == "Conv1D" else values
-        target.weight = torch.nn.Parameter(values.to(target.weight.dtype), requires_grad=False)
 
 
 def _from_pretrained(source: Source, **arguments: Any) -> torch.nn.Module:

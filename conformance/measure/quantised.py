@@ -60,3 +60,30 @@ class PlainInt8Linear(torch.nn.Module):
         if self.bias is not None:
             product = product + self.bias.to(product.dtype)
         return product.reshape(*inputs.shape[:-1], -1)
+
+
+def replace_linear(model, quantised, golden):
+    """Give each linear module of `model` the weights of its quantised twin, in plain torch.
+
+    Golden holds them dequantised. Baseline holds 4-bit weights dequantised and rounded to the model's
+    dtype, and int8 ones as a PlainInt8Linear.
+    """
+    for name, module in quantised.named_modules():
+        weight = getattr(module, "weight", None)
+        if type(module).__name__ == "Linear8bitLt":
+            scales = module.state.SCB if module.state.SCB is not None else weight.SCB
+            codes = module.state.CB if module.state.CB is not None else weight.data
+            if not golden:
+                plain = PlainInt8Linear(codes, scales, module.bias, module.state.threshold)
+                owner, _, attribute = name.rpartition(".")
+                setattr(model.get_submodule(owner), attribute, plain)
+                continue
+            values = dequantise_int8(codes, scales)
+        elif getattr(weight, "quant_state", None) is not None:
+            values = dequantise_4bit(weight.data, weight.quant_state)
+        else:
+            continue
+        target = model.get_submodule(name)
+        # transformers' Conv1D (GPT-2) holds its weight transposed; bitsandbytes stores it as a Linear.
+        values = values.T if type(target).__name__ == "Conv1D" else values
+        target.weight = torch.nn.Parameter(values.to(target.weight.dtype), requires_grad=False)

@@ -130,6 +130,8 @@ class Bench:
                 model = model.to(self.device)
         progress.structure = progress.watch.structure(model, torch_dtype(cell.dtype))
         batch = self._batch(cell, source)
+        if cell.attention is Attention.FLEX_ATTENTION:
+            spellings.forget_compiled()
         phase = Phase.FORWARD if cell.workload is Workload.PREFILL else Phase.GENERATE
         with torch.no_grad():
             with (
@@ -181,9 +183,7 @@ class Bench:
         return comparison, quantisation_cost(candidate=candidate, unquantised=unquantised, attended=attended)
 
     def _batch(self, cell: Cell, source: Source) -> dict[str, torch.Tensor]:
-        config = transformers.AutoConfig.from_pretrained(
-            source.checkpoint, trust_remote_code=source.trust_remote_code
-        )
+        config = transformers.AutoConfig.from_pretrained(source.checkpoint, trust_remote_code=source.trust_remote_code)
         decoder_tokens = _DECODER_TOKENS if source.architecture.kind is Kind.ENCODER_DECODER else 0
         if cell.workload is Workload.GENERATE:
             decoder_tokens = 0

@@ -9,15 +9,16 @@ from typing import Any
 
 import torch
 import transformers
-from torch.utils._python_dispatch import _disable_current_modes
 from packaging.version import Version
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from matrix.axes import Quantisation, SdpaKernel
 
 TRANSFORMERS = Version(metadata.version("transformers"))
 
 # transformers renamed the argument in 4.56 and kept the old name as an alias.
-DTYPE_ARGUMENT = "dtype" if TRANSFORMERS >= Version("4.56") else "torch_dtype"
+DTYPE_ARGUMENT = "dtype" if Version("4.56") <= TRANSFORMERS else "torch_dtype"
 
 # Class flags by which a model declares what it supports; 5.x merged the flash attention ones.
 DECLARED_FLAGS = (
@@ -58,33 +59,43 @@ def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) 
     )
 
 
-@contextlib.contextmanager
-def counting_flex_calls(count: Callable[[], None]) -> Iterator[None]:
-    """Call `count` whenever transformers enters its compiled flex_attention; nothing where it has none.
+# What the flex_attention of transformers goes through: its entry, the compiled block mask, and the
+# unfused arithmetic that torch falls back to, without a word, once it has recompiled too often.
+_FLEX_ENTRY = ("transformers.integrations.flex_attention", "compile_friendly_flex_attention")
+_FLEX_MASK = ("transformers.masking_utils", "create_block_mask")
+_FLEX_UNFUSED = ("torch._higher_order_ops.flex_attention", "math_attention")
 
-    What it compiles, the attention and its block mask, runs without the dispatch mode that watches the
-    rest: under a mode torch would not compile, and something else than the user's code would run.
+
+@contextlib.contextmanager
+def counting_flex_calls(entered: Callable[[], None], unfused: Callable[[], None]) -> Iterator[None]:
+    """Call `entered` whenever transformers enters flex_attention, `unfused` whenever it ran uncompiled.
+
+    What is compiled runs without the dispatch mode that watches the rest: under a mode torch would not
+    compile, and something else than the user's code would run.
     """
+
+    def on_unfused(*args: Any) -> None:
+        if not isinstance(args[0], FakeTensor):  # fake ones come from tracing, not from running
+            unfused()
+
     with contextlib.ExitStack() as stack:
-        for module_name, name, wanted in (
-            ("transformers.integrations.flex_attention", "compile_friendly_flex_attention", count),
-            ("transformers.masking_utils", "create_block_mask", lambda: None),
-        ):
-            try:
-                module = importlib.import_module(module_name)
-            except ImportError:
-                continue
-            if hasattr(module, name):
-                stack.enter_context(_unwatched(module, name, wanted))
+        for place, wanted in ((_FLEX_ENTRY, lambda *_: entered()), (_FLEX_MASK, None), (_FLEX_UNFUSED, on_unfused)):
+            stack.enter_context(_wrapped(*place, wanted))
         yield
 
 
 @contextlib.contextmanager
-def _unwatched(module: Any, name: str, count: Callable[[], None]) -> Iterator[None]:
-    original = getattr(module, name)
+def _wrapped(module_name: str, name: str, before: Callable[..., None] | None) -> Iterator[None]:
+    try:
+        module = importlib.import_module(module_name)
+        original = getattr(module, name)
+    except (ImportError, AttributeError):
+        yield  # this release has no such thing
+        return
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        count()
+        if before is not None:
+            before(*args)
         with _disable_current_modes():
             return original(*args, **kwargs)
 
@@ -93,6 +104,19 @@ def _unwatched(module: Any, name: str, count: Callable[[], None]) -> Iterator[No
         yield
     finally:
         setattr(module, name, original)
+
+
+def forget_compiled() -> None:
+    """Start as a fresh process would: torch stops compiling a function that was recompiled too often."""
+    torch._dynamo.reset()
+
+
+def attention_names() -> set[str]:
+    """The names that `attn_implementation` accepts here, without those for continuous batching."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    listed = getattr(ALL_ATTENTION_FUNCTIONS, "valid_keys", ALL_ATTENTION_FUNCTIONS.keys)()
+    return {name for name in listed if not name.startswith("paged|")} | {"eager"}
 
 
 def quieten() -> None:

@@ -57,7 +57,9 @@ class CellItem(pytest.Item):
         return self.path, None, self.name
 
 
-def make_items(collector: pytest.Collector, name: str, function: Callable[..., None], plan: list[Cell]) -> list[CellItem]:
+def make_items(
+    collector: pytest.Collector, name: str, function: Callable[..., None], plan: list[Cell]
+) -> list[CellItem]:
     """One item per cell of the plan."""
     gc.collect()
     gc.disable()  # tens of thousands of long-lived objects: the collector would only walk them again and again

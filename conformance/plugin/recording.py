@@ -131,5 +131,5 @@ def _commit() -> str:
 
 
 def command_line() -> tuple[str, ...]:
-    """How pytest was called, without the folder of the program."""
-    return Path(sys.argv[0]).name, *sys.argv[1:]
+    """How pytest was called, however it was started."""
+    return "pytest", *sys.argv[1:]

@@ -31,7 +31,9 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
     group.addoption("--require", default="", help="what must be here, as in cuda,flash-attn,bitsandbytes")
     group.addoption("--report-dir", help=f"where the report goes (default: {REPORTS}/<time>)")
-    group.addoption("--fixture-cache", default=str(FIXTURE_CACHE), help="where fixtures are kept (default: %(default)s)")
+    group.addoption(
+        "--fixture-cache", default=str(FIXTURE_CACHE), help="where fixtures are kept (default: %(default)s)"
+    )
     group.addoption(
         "--checkpoint",
         action="append",
@@ -42,7 +44,9 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--architectures", metavar="DIR", help="a folder of further architecture files")
     group.addoption("--expectations", metavar="PATH", help="a file or folder of expectations that override the suite's")
     group.addoption("--waivers", metavar="PATH", help="a file or folder of further waivers")
-    group.addoption("--cell-timeout", type=float, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)")
+    group.addoption(
+        "--cell-timeout", type=float, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
+    )
     group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
 
 

@@ -25,7 +25,7 @@ def main():
         with torch.no_grad():
             found = layer(rounded).double()
         error = ((found - truth).norm() / truth.norm()).item()
-        print(f"{str(dtype):15} relative error {error:.2e}, rounding unit {torch.finfo(dtype).eps / 2:.2e}")
+        print(f"{dtype!s:15} relative error {error:.2e}, rounding unit {torch.finfo(dtype).eps / 2:.2e}")
 
 
 if __name__ == "__main__":

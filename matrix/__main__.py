@@ -1,0 +1,96 @@
+"""Looking at cells: `python -m matrix list`, `explain` and `reproduce`. Never imports torch."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from matrix.architectures import Architecture, load_architectures
+from matrix.cell import Cell, parse_cell
+from matrix.checkpoints import parse_checkpoints
+from matrix.constraints import why_impossible
+from matrix.errors import UsageError
+from matrix.expectation import load_rules
+from matrix.explain import explain as explain_cell
+from matrix.plan import load_profiles, make_plan
+from matrix.reproduce import reproducing_script
+from matrix.selection import parse_selection
+from matrix.stack import detect_stack
+from matrix.waiver import load_waivers
+
+app = typer.Typer(help="The cells of the support matrix.", no_args_is_help=True, add_completion=False)
+
+CellId = Annotated[str, typer.Argument(help="the id of a cell, as in reports and in `list`")]
+ArchitectureFolder = Annotated[Path | None, typer.Option("--architectures", help="a folder of further architectures")]
+
+
+@app.command("list")
+def list_cells(
+    profile: Annotated[str, typer.Option(help="the plan to list")] = "full",
+    cells: Annotated[str, typer.Option(help='narrow it: "architecture=llama dtype=bfloat16"')] = "",
+    architectures: ArchitectureFolder = None,
+) -> None:
+    """List the ids of a plan's cells, one a line."""
+    known = load_architectures(architectures)
+    narrow = parse_selection(cells, known) if cells else None
+    for cell in make_plan(profile, known, narrow):
+        typer.echo(cell.id)
+
+
+@app.command()
+def profiles() -> None:
+    """List the profiles with their sizes."""
+    known = load_architectures()
+    for profile in load_profiles().values():
+        typer.echo(f"{profile.name:10} {len(make_plan(profile.name, known)):6}  {profile.about}")
+
+
+@app.command()
+def explain(
+    cell: CellId,
+    architectures: ArchitectureFolder = None,
+    expectations: Annotated[Path | None, typer.Option(help="a file or folder of your expectations")] = None,
+    waivers: Annotated[Path | None, typer.Option(help="a file or folder of your waivers")] = None,
+) -> None:
+    """Say what a cell loads and does, what should happen on this stack, and where that is documented."""
+    known = load_architectures(architectures)
+    found = _cell(cell, known)
+    rules, waived = load_rules(known, expectations), load_waivers(known, waivers)
+    for line in explain_cell(found, known, detect_stack(), rules, waived):
+        typer.echo(line)
+
+
+@app.command()
+def reproduce(
+    cell: CellId,
+    checkpoint: Annotated[list[str] | None, typer.Option(help="ARCHITECTURE=PATH_OR_HUB_ID, as in the run")] = None,
+    architectures: ArchitectureFolder = None,
+) -> None:
+    """Print a standalone script for a cell that needs only torch and transformers (and what the cell names)."""
+    known = load_architectures(architectures)
+    found = _cell(cell, known)
+    checkpoints = parse_checkpoints(checkpoint or [], known)
+    typer.echo(reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture)), nl=False)
+
+
+def _cell(cell_id: str, known: dict[str, Architecture]) -> Cell:
+    cell = parse_cell(cell_id)
+    if cell.architecture not in known:
+        raise UsageError(f"cell id {cell_id!r}: unknown architecture; allowed are {', '.join(known)}")
+    impossible = why_impossible(cell, known[cell.architecture])
+    if impossible:
+        raise UsageError(f"cell id {cell_id!r}: {impossible}")
+    return cell
+
+
+def main() -> None:
+    """Run the command line; bad input is one line and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""What a cell loads and does, what should happen, and where that is documented: in words."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from matrix.architectures import Architecture, Kind
+from matrix.axes import DeviceMap, Padding, Quantisation, SdpaKernel, Workload
+from matrix.cell import Cell
+from matrix.expectation import Outcome, Rule, expect
+from matrix.oracle import K_MAX, K_MEAN
+from matrix.stack import Stack
+from matrix.waiver import Waiver
+
+_DEVICE_MAPS = {
+    DeviceMap.NONE: "no device_map; the model is moved to the device",
+    DeviceMap.GPU0: 'device_map={"": 0}',
+    DeviceMap.AUTO: 'device_map="auto"',
+    DeviceMap.CPU_OFFLOAD: "a device_map with the last block of each stack on the CPU and the rest on GPU 0",
+}
+
+
+def explain(
+    cell: Cell,
+    architectures: Mapping[str, Architecture],
+    stack: Stack,
+    rules: Collection[Rule],
+    waivers: Collection[Waiver],
+) -> Iterator[str]:
+    """Lines of text about one cell on one stack."""
+    architecture = architectures[cell.architecture]
+    yield cell.id
+    for axis, value in cell.axis_values():
+        yield f"  {axis:14} {value}"
+    yield ""
+    yield "loads"
+    yield f"  a fixture of model_type {architecture.model_type} ({architecture.kind}), by {architecture.auto_class}"
+    yield f"  dtype={cell.dtype}, attn_implementation={cell.attention}, {_DEVICE_MAPS[cell.device_map]}"
+    if cell.quantisation is not Quantisation.NONE:
+        yield f"  quantised by bitsandbytes to {cell.quantisation}, compute dtype {cell.dtype}"
+    yield "does"
+    yield f"  {_workload(cell, architecture)}"
+    if cell.sdpa_kernel is not SdpaKernel.UNPINNED:
+        yield f"  with scaled_dot_product_attention pinned to the {cell.sdpa_kernel} kernel"
+    yield "is right if"
+    reference = architecture.reference_attention
+    reason = f" ({architecture.reference_reason})" if architecture.reference_reason else ""
+    golden = "float64" if cell.dtype.value == "float32" else "float32"
+    yield f"  golden: {reference} attention in {golden} on the cell's own weights{reason}"
+    yield f"  baseline: the same in {cell.dtype}"
+    yield f"  max error <= {K_MAX:g} x the baseline's + floor, mean error <= {K_MEAN:g} x the baseline's + floor"
+    yield "  and every submodule, kernel, module type, dtype and device is what the cell names"
+    expectation = expect(cell, stack, rules)
+    yield f"expected on this stack ({stack.device}): {expectation.outcome}"
+    if expectation.type:
+        yield f"  {expectation.type} in phase {expectation.phase}, message matching"
+        yield f"    {re.sub(chr(10), ' ', expectation.message or '')}"
+    if expectation.outcome is Outcome.UNAVAILABLE:
+        yield f"  not here: {', '.join(expectation.missing)}"
+    yield f"  documented: {expectation.source}"
+    for waiver in waivers:
+        if waiver.covers(cell, stack):
+            yield f"waived if {waiver.verdict}: {waiver.reason}"
+            yield f"  {waiver.url}" + (f", reproducer {waiver.reproducer}" if waiver.reproducer else "")
+
+
+def _workload(cell: Cell, architecture: Architecture) -> str:
+    batch = "a batch of four rows of equal length"
+    if cell.padding is not Padding.NONE:
+        batch = f"a batch of four rows of very different lengths, padded on the {cell.padding}"
+    if cell.workload is Workload.GENERATE:
+        return f"greedy generation of 32 tokens with cache from {batch}; each step's logits and each token are judged"
+    decoder = ", with 40 decoder tokens" if architecture.kind is Kind.ENCODER_DECODER else ""
+    return f"one forward pass over {batch}{decoder}; the logits of all attended positions are judged"

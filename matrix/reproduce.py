@@ -1,0 +1,76 @@
+"""A standalone script for one cell: needs only torch and transformers, fit for an upstream issue."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from matrix.architectures import Architecture, Kind
+from matrix.axes import DeviceMap, Dtype, Quantisation, SdpaKernel, Workload
+from matrix.cell import Cell
+from matrix.oracle import K_MAX, K_MEAN
+
+_ROOT = Path(__file__).parent.parent
+
+# Modules that need only torch and transformers are carried along as they stand, so that the script
+# runs the very code of the suite.
+_CARRIED = ("recipe", "precision", "quantised", "placement", "batches")
+_BACKEND = {
+    SdpaKernel.FLASH: "FLASH_ATTENTION",
+    SdpaKernel.MEM_EFFICIENT: "EFFICIENT_ATTENTION",
+    SdpaKernel.MATH: "MATH",
+    SdpaKernel.CUDNN: "CUDNN_ATTENTION",
+}
+
+
+def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str | None = None) -> str:
+    """The text of a script that runs the cell on its fixture, or on `checkpoint`, and prints what happens.
+
+    It prints the phase and exception that end it, or the errors of candidate and baseline against golden
+    with their bounds, the kernels that ran and the classes of linear modules.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is Python, and every value in it is passed through repr
+    )
+    return environment.get_template("reproduce.py.jinja").render(
+        cell=cell,
+        architecture=architecture,
+        config=dict(architecture.config),
+        checkpoint=checkpoint,
+        carried={name: _body(name) for name in _needed(cell)},
+        quantised=cell.quantisation is not Quantisation.NONE,
+        int8=cell.quantisation is Quantisation.INT8,
+        quant_type="fp4" if cell.quantisation is Quantisation.FP4 else "nf4",
+        double_quant=cell.quantisation is Quantisation.NF4_DOUBLE_QUANT,
+        golden_dtype="float64" if cell.dtype is Dtype.FLOAT32 else "float32",
+        generates=cell.workload is Workload.GENERATE,
+        encoder_decoder=architecture.kind is Kind.ENCODER_DECODER,
+        backend=_BACKEND.get(cell.sdpa_kernel),
+        device_map={DeviceMap.GPU0: {"": 0}, DeviceMap.AUTO: "auto"}.get(cell.device_map),
+        offloads=cell.device_map is DeviceMap.CPU_OFFLOAD,
+        k_max=K_MAX,
+        k_mean=K_MEAN,
+    )
+
+
+def _needed(cell: Cell) -> list[str]:
+    needed = {
+        "recipe": True,
+        "precision": cell.dtype is Dtype.FLOAT32,
+        "quantised": cell.quantisation is not Quantisation.NONE,
+        "placement": cell.device_map is DeviceMap.CPU_OFFLOAD,
+        "batches": True,
+    }
+    return [name for name in _CARRIED if needed[name]]
+
+
+def _body(name: str) -> str:
+    """A module's text without its docstring and the imports that the script has already."""
+    text = (_ROOT / "conformance" / "measure" / f"{name}.py").read_text(encoding="utf-8")
+    lines = text.split('"""', 2)[2].splitlines()
+    kept = [line for line in lines if not line.startswith(("import ", "from "))]
+    return "\n".join(kept).strip()

@@ -1,0 +1,68 @@
+"""Reports without torch: `python -m reports render` and `schema`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from matrix.errors import UsageError
+from reports.document import Report, json_schema, make_report
+from reports.records import read_records
+from reports.text import headline
+from reports.write import write_report
+
+app = typer.Typer(help="Reports of the support matrix.", no_args_is_help=True, add_completion=False)
+
+
+@app.command()
+def render(
+    source: Annotated[Path, typer.Argument(help="a records.jsonl, or a matrix.json")],
+    output: Annotated[Path | None, typer.Option(help="the folder to write to; default: beside the source")] = None,
+) -> None:
+    """Rebuild matrix.json and index.html. Lines that cannot be read are named, the rest is kept."""
+    report = _read(source)
+    folder = output or source.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_report(report, folder)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written to: {error.strerror}") from None
+    for line in report.unreadable:
+        typer.echo(f"unreadable: {line}", err=True)
+    typer.echo(headline(report))
+    typer.echo(str(folder / "index.html"))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of matrix.json."""
+    typer.echo(json.dumps(json_schema(), indent=1))
+
+
+def _read(source: Path) -> Report:
+    if source.suffix == ".jsonl":
+        run, records, unreadable = read_records(source)
+        return make_report(run, records, unreadable=unreadable)
+    try:
+        return Report.model_validate_json(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{source}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{source}: not a report: {place}: {first['msg']}") from None
+
+
+def main() -> None:
+    """Run the command line; bad input is one line and exit code 2."""
+    try:
+        app()
+    except UsageError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()
