@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 
 from matrix.axes import AXES, Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Workload
@@ -35,16 +35,20 @@ class Cell:
     workload: Workload = Workload.PREFILL
 
     @property
+    def values(self) -> tuple[str, ...]:
+        """The values in canonical order: the architecture, then those of AXES."""
+        chosen = (self.dtype, self.attention, self.sdpa_kernel, self.quantisation, self.device_map, self.padding)
+        return (self.architecture, *chosen, self.workload)
+
+    @property
     def id(self) -> str:
         """Short readable name, such as `llama-bfloat16-sdpa-flash-nf4-left-generate`."""
-        values: tuple[StrEnum, ...] = (self.dtype, self.attention, self.sdpa_kernel, self.quantisation)
-        values += (self.device_map, self.padding, self.workload)
-        return "-".join([self.architecture, *(value.value for value in values if value not in _SILENT)])
+        return "-".join(value for value in self.values if value not in _SILENT)
 
     def axis_values(self) -> Iterator[tuple[str, str]]:
         """The (axis, value) pairs in canonical order, values as plain strings."""
-        for field in fields(self):
-            yield field.name, str(getattr(self, field.name))
+        for axis, value in zip(("architecture", *AXES), self.values, strict=True):
+            yield axis, str(value)
 
     def __str__(self) -> str:
         return self.id

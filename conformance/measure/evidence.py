@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import warnings
 from collections import Counter
@@ -14,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from conformance.measure import spellings
 from matrix.observation import Evidence
 
+WATCHED_PASSES = 3
 _WARNINGS_KEPT = 8
 _WARNING_LENGTH = 300
 
@@ -30,14 +32,29 @@ class Watch:
         self.warnings: dict[str, None] = {}
 
     @contextlib.contextmanager
-    def calls(self) -> Iterator[None]:
-        """Count calls, of functions by name and of ops below autograd."""
-        functional = torch.nn.functional
-        original = functional.scaled_dot_product_attention
+    def calls(self, model: torch.nn.Module) -> Iterator[None]:
+        """Count calls of functions by name and of ops below autograd.
 
-        def counted(*args: Any, **kwargs: Any) -> torch.Tensor:
+        All ops are seen in the first WATCHED_PASSES forward passes, which is prefill and the first steps
+        of decoding; after them only those inside `scaled_dot_product_attention`, because to look at every
+        op costs as much as to run it.
+        """
+        functional = torch.nn.functional
+        attention, forward = functional.scaled_dot_product_attention, model.forward
+        ops = _Ops(self)
+        passes = 0
+
+        def counted_attention(*args: Any, **kwargs: Any) -> torch.Tensor:
             self.sdpa_calls += 1
-            return original(*args, **kwargs)
+            with ops.once():
+                return attention(*args, **kwargs)
+
+        @functools.wraps(forward)
+        def watched_forward(*args: Any, **kwargs: Any) -> Any:
+            nonlocal passes
+            passes += 1
+            with ops.once() if passes <= WATCHED_PASSES else contextlib.nullcontext():
+                return forward(*args, **kwargs)
 
         def count_flex() -> None:
             self.flex_calls += 1
@@ -45,12 +62,14 @@ class Watch:
         def count_unfused() -> None:
             self.unfused_flex_calls += 1
 
-        functional.scaled_dot_product_attention = counted  # type: ignore[assignment]
+        functional.scaled_dot_product_attention = counted_attention  # type: ignore[assignment]
+        model.forward = watched_forward  # type: ignore[method-assign]
         try:
-            with spellings.counting_flex_calls(count_flex, count_unfused), _Ops(self):
+            with spellings.counting_flex_calls(count_flex, count_unfused):
                 yield
         finally:
-            functional.scaled_dot_product_attention = original
+            functional.scaled_dot_product_attention = attention
+            model.forward = forward  # type: ignore[method-assign]
 
     @contextlib.contextmanager
     def said(self) -> Iterator[None]:
@@ -115,12 +134,26 @@ class Watch:
 
 
 class _Ops(TorchDispatchMode):
-    """Sees every op by name, at about the cost of one more forward pass."""
+    """Sees every op by name."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__()
         self._counters: dict[Any, tuple[Counter[str], str] | None] = {}
         self._watch = watch
+        self._entered = False
+
+    @contextlib.contextmanager
+    def once(self) -> Iterator[None]:
+        """Enter the mode, unless it is entered already: ops would be counted twice."""
+        if self._entered:
+            yield
+            return
+        self._entered = True
+        try:
+            with self:
+                yield
+        finally:
+            self._entered = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in self._counters:

@@ -17,6 +17,7 @@ from conformance.measure.compare import compare, quantisation_cost
 from conformance.measure.evidence import Watch
 from conformance.measure.fixtures import fixture
 from conformance.measure.loading import Source, load, needs_moving, torch_dtype
+from conformance.measure.interruption import CellTimeout
 from conformance.measure.references import References
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Attention, Quantisation, Workload
@@ -32,10 +33,6 @@ _TEXTS = (
     "The cat sat by the door and waited.",
     "Once",
 )
-
-
-class CellTimeout(Exception):
-    """Raised into a run that takes too long."""
 
 
 @dataclass
@@ -73,6 +70,7 @@ class Bench:
         self._trust_remote_code = trust_remote_code
         self._on_phase = on_phase
         self._references = References(self.device)
+        self._sources: dict[str, Source] = {}
 
     def run(self, cell: Cell) -> Observation:
         """Load the cell's model, run its workload, compare, and say what happened. Raises nothing of the libraries'."""
@@ -101,13 +99,13 @@ class Bench:
             peak_memory_mib=peak,
         )
 
-    def source(self, cell: Cell) -> Source:
-        """The checkpoint for the cell: the user's, or the fixture."""
-        architecture = self._architectures[cell.architecture]
-        checkpoint = self._checkpoints.get(architecture.name)
-        if checkpoint is None:
-            checkpoint = str(fixture(architecture, self._fixture_cache))
-        return Source(architecture, checkpoint, self._trust_remote_code)
+    def _source(self, name: str) -> Source:
+        """The architecture's checkpoint: the user's, or the fixture."""
+        if name not in self._sources:
+            architecture = self._architectures[name]
+            checkpoint = self._checkpoints.get(name) or str(fixture(architecture, self._fixture_cache))
+            self._sources[name] = Source(architecture, checkpoint, self._trust_remote_code)
+        return self._sources[name]
 
     @contextlib.contextmanager
     def _phase(self, phase: Phase, progress: _Progress) -> Iterator[None]:
@@ -121,7 +119,7 @@ class Bench:
 
     def _measure(self, progress: _Progress) -> None:
         cell = progress.cell
-        source = self.source(cell)
+        source = self._source(cell.architecture)
         with self._phase(Phase.LOAD, progress):
             model = load(cell, source)
         progress.declared = _declared(model)
@@ -129,16 +127,12 @@ class Bench:
             with self._phase(Phase.PLACE, progress):
                 model = model.to(self.device)
         progress.structure = progress.watch.structure(model, torch_dtype(cell.dtype))
-        batch = self._batch(cell, source)
+        batch = self._batch(cell, source, model.config)
         if cell.attention is Attention.FLEX_ATTENTION:
             spellings.forget_compiled()
         phase = Phase.FORWARD if cell.workload is Workload.PREFILL else Phase.GENERATE
         with torch.no_grad():
-            with (
-                self._phase(phase, progress),
-                progress.watch.calls(),
-                spellings.pinned(cell.sdpa_kernel),
-            ):
+            with self._phase(phase, progress), progress.watch.calls(model), spellings.pinned(cell.sdpa_kernel):
                 if cell.workload is Workload.PREFILL:
                     forced, candidate, chosen = batch, model(**batch).logits, None
                 else:
@@ -182,8 +176,7 @@ class Bench:
         unquantised = self._references.golden(plain, source, forced)[:, -steps:]
         return comparison, quantisation_cost(candidate=candidate, unquantised=unquantised, attended=attended)
 
-    def _batch(self, cell: Cell, source: Source) -> dict[str, torch.Tensor]:
-        config = transformers.AutoConfig.from_pretrained(source.checkpoint, trust_remote_code=source.trust_remote_code)
+    def _batch(self, cell: Cell, source: Source, config: Any) -> dict[str, torch.Tensor]:
         decoder_tokens = _DECODER_TOKENS if source.architecture.kind is Kind.ENCODER_DECODER else 0
         if cell.workload is Workload.GENERATE:
             decoder_tokens = 0

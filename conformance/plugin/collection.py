@@ -1,5 +1,6 @@
 """Cells as pytest items: made straight from the plan, without importing torch, ten thousand in a moment."""
 
+import contextlib
 import gc
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -32,7 +33,7 @@ class CellItem(pytest.Item):
         self.cell = cell
         self.record_json: str | None = None  # for the report of the call phase
         self._function = function
-        self.own_markers = [_mark(value) for _, value in cell.axis_values()]
+        self.own_markers = [_mark(value) for value in cell.values]
 
     def runtest(self) -> None:
         """Call the test function; what it recorded is kept even when it fails."""
@@ -61,19 +62,23 @@ def make_items(
     collector: pytest.Collector, name: str, function: Callable[..., None], plan: list[Cell]
 ) -> list[CellItem]:
     """One item per cell of the plan."""
-    gc.collect()
-    gc.disable()  # tens of thousands of long-lived objects: the collector would only walk them again and again
+    items = []
+    for cell in plan:
+        item_name = f"{name}[{cell.id}]"
+        # Spelled out, so that pytest sees the brackets as parameters: --lf compares ids by their parts.
+        nodeid = f"{collector.nodeid}::{item_name}"
+        items.append(CellItem.from_parent(collector, name=item_name, nodeid=nodeid, cell=cell, function=function))
+    return items
+
+
+@contextlib.contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Tens of thousands of items that all live on: the collector would only walk them again and again."""
+    gc.disable()
     try:
-        return list(_items(collector, name, function, plan))
+        yield
     finally:
         gc.enable()
-
-
-def _items(
-    collector: pytest.Collector, name: str, function: Callable[..., None], plan: list[Cell]
-) -> Iterator[CellItem]:
-    for cell in plan:
-        yield CellItem.from_parent(collector, name=f"{name}[{cell.id}]", cell=cell, function=function)
 
 
 def mark_names(architectures: list[str]) -> list[str]:

@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from conformance.plugin.collection import CellItem, cell_id_of, is_every_cell, make_items, mark_names
+from conformance.plugin.collection import (
+    CellItem,
+    cell_id_of,
+    is_every_cell,
+    make_items,
+    mark_names,
+    without_garbage_collection,
+)
 from conformance.plugin.measuring import MEASURE, Measure
 from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
@@ -74,6 +81,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"stack: {stack.device}{f' ({gpus})' if gpus else ''}, {libraries or 'no library of the stack is installed'}",
         f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}",
     ]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Any:
+    """Collect without garbage collection: a third less time."""
+    with without_garbage_collection():
+        return (yield)
 
 
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[CellItem] | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from conformance.measure.interruption import CellTimeout
 from conformance.plugin.settings import Settings
 from matrix.cell import Cell
 from matrix.expectation import expect
@@ -138,7 +139,6 @@ def settle(record: Record) -> None:
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
     """Raise CellTimeout into the block after `seconds`; end the process if that does not help."""
-    from conformance.measure.run import CellTimeout
 
     def interrupt(signum: int, frame: Any) -> None:
         raise CellTimeout(f"no answer after {seconds:g} s")

@@ -1,0 +1,123 @@
+"""How fast the suite is beside a plain loop over the same cells: `python -m conformance.benchmark`.
+
+The loop does without the harness what a script would do for each cell: load golden, baseline and candidate afresh,
+prefill, decode 32 tokens where the cell generates, score them with one pass of golden and of baseline. It keeps no
+evidence and shares nothing. Both run on the same fixtures, in this one call; only their ratio means anything.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from conformance.plugin.settings import FIXTURE_CACHE
+from matrix.architectures import load_architectures
+from matrix.cell import Cell
+from matrix.expectation import Outcome, expect, load_rules
+from matrix.plan import make_plan
+from matrix.stack import Device, Stack, detect_stack
+from matrix.verdict import Verdict
+from reports.document import Report
+
+
+def supported_cells(stack: Stack, most: int) -> list[Cell]:
+    """Unquantised cells of the full profile that should work here, spread evenly over the plan."""
+    architectures = load_architectures()
+    rules = load_rules(architectures)
+    plan = [
+        cell
+        for cell in make_plan("full", architectures)
+        if cell.attention in ("eager", "sdpa")
+        and cell.quantisation == "none"
+        and cell.device_map == "none"
+        and cell.architecture != "falcon_alibi"
+        and expect(cell, stack, rules).outcome is Outcome.SUPPORTED
+    ]
+    step = max(1, len(plan) // most)
+    return plan[::step][:most]
+
+
+def time_suite(cells: list[Cell], fixture_cache: Path) -> float:
+    """Seconds for `pytest -n auto` over the cells, start-up included."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pytest", "conformance/test_cells.py", "-q", "-n", "auto"]
+        command += ["-p", "no:cacheprovider", f"--report-dir={folder}/out", f"--fixture-cache={fixture_cache}"]
+        command += [f"--cell={cell.id}" for cell in cells]
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+        report = Report.model_validate_json((Path(folder) / "out" / "matrix.json").read_text(encoding="utf-8"))
+    if any(record.verdict is not Verdict.SUPPORTED for record in report.records):
+        raise SystemExit(f"not all cells were supported: {report.counts}")
+    return seconds
+
+
+def time_loop(cells: list[Cell], fixture_cache: Path, device: Device) -> float:
+    """Seconds for the plain loop, in this process, after torch is imported."""
+    import torch
+
+    from conformance.measure.batches import NEW_TOKENS, extended, make_batch
+    from conformance.measure.fixtures import fixture
+    from conformance.measure.loading import Source, load, load_reference
+    from conformance.measure.spellings import pinned, quieten
+
+    quieten()
+    architectures = load_architectures()
+    where = torch.device("cuda:0" if device is Device.CUDA else "cpu")
+    started = time.perf_counter()
+    for cell in cells:
+        architecture = architectures[cell.architecture]
+        source = Source(architecture, str(fixture(architecture, fixture_cache)))
+        encoder_decoder = architecture.kind == "encoder_decoder"
+        decoder_tokens = 40 if encoder_decoder and cell.workload == "prefill" else 0
+        batch = make_batch(cell.workload.value, cell.padding.value, 256, 0, decoder_tokens)
+        batch = {name: tensor.to(where) for name, tensor in batch.items()}
+        golden = load_reference(cell, source, where, golden=True)
+        baseline = load_reference(cell, source, where, golden=False)
+        candidate = load(cell, source).to(where)
+        with torch.no_grad(), pinned(cell.sdpa_kernel):
+            if cell.workload == "generate":
+                output = candidate.generate(
+                    **batch,
+                    max_new_tokens=NEW_TOKENS,
+                    min_new_tokens=NEW_TOKENS,
+                    do_sample=False,
+                    pad_token_id=0,
+                    output_logits=True,
+                    return_dict_in_generate=True,
+                )
+                found = torch.stack(output.logits, dim=1)
+                if encoder_decoder:
+                    batch["decoder_input_ids"] = output.sequences[:, :-1]
+                else:
+                    batch = extended(batch, output.sequences, False)
+            else:
+                found = candidate(**batch).logits
+        with torch.no_grad():
+            truth, usual = (model(**batch).logits[:, -found.shape[1] :] for model in (golden, baseline))
+            float((found - truth).abs().max() / (usual - truth).abs().max())
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print cells per minute of both, and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=600, help="how many cells (default: %(default)s)")
+    parser.add_argument("--fixture-cache", type=Path, default=FIXTURE_CACHE.expanduser())
+    arguments = parser.parse_args()
+    stack = detect_stack()
+    cells = supported_cells(stack, arguments.cells)
+    generating = sum(cell.workload == "generate" for cell in cells)
+    print(f"{len(cells)} cells, {generating} of them generate; device {stack.device}")
+    time_loop(cells[:: max(1, len(cells) // 20)], arguments.fixture_cache, stack.device)  # fixtures and imports
+    loop = time_loop(cells, arguments.fixture_cache, stack.device)
+    suite = time_suite(cells, arguments.fixture_cache)
+    print(f"plain loop          {60 * len(cells) / loop:7.0f} cells a minute")
+    print(f"suite, pytest -n auto {60 * len(cells) / suite:5.0f} cells a minute, start-up of its workers included")
+    print(f"ratio               {loop / suite:7.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The harness's own tests: they prove that each check can fail."""

@@ -1,0 +1,157 @@
+"""Small pieces that the harness's own tests share: cells, stacks, and what an honest run of a cell leaves behind."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from matrix.architectures import load_architectures
+from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Workload
+from matrix.cell import Cell, parse_cell
+from matrix.expectation import SUPPORTED, Expectation, Outcome
+from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
+from matrix.stack import Device, Gpu, Stack
+from matrix.verdict import Judgement, Verdict
+from reports.document import Record, Run, make_record
+
+ROOT = Path(__file__).parent.parent
+ARCHITECTURES = load_architectures()
+
+# The same examples on every machine, and no verdict on how fast it is.
+PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=100)
+
+H100 = Gpu("NVIDIA H100", 81559, "9.0")
+
+# Errors that are exactly representable, so that a bound can be met on the spot: 2 * 1 + 0.25, 1.5 * 0.25 + 0.125.
+HONEST = Comparison(
+    "logits",
+    positions=8,
+    shape_matches=True,
+    dtype_matches=True,
+    finite=True,
+    candidate_max=1.0,
+    candidate_mean=0.25,
+    baseline_max=1.0,
+    baseline_mean=0.25,
+    floor_max=0.25,
+    floor_mean=0.125,
+)
+
+REFUSED = Expectation(Outcome.REFUSED, "a page", Phase.LOAD, "ValueError", "does not support .* yet")
+REFUSAL = Failure(Phase.LOAD, "ValueError", "Bloom does not support this yet")
+PROVEN_ABSENT = Expectation(
+    Outcome.UNAVAILABLE, "a page", Phase.LOAD, "ImportError", "not installed", missing=("flash-attn",)
+)
+ABSENT = Expectation(Outcome.UNAVAILABLE, "a page", missing=("cuda",))
+
+_SDPA_OPS: dict[SdpaKernel, dict[Device, str]] = {
+    SdpaKernel.FLASH: {
+        Device.CPU: "aten::_scaled_dot_product_flash_attention_for_cpu",
+        Device.CUDA: "aten::_scaled_dot_product_flash_attention",
+    },
+    SdpaKernel.MEM_EFFICIENT: {Device.CUDA: "aten::_scaled_dot_product_efficient_attention"},
+    SdpaKernel.CUDNN: {Device.CUDA: "aten::_scaled_dot_product_cudnn_attention"},
+}
+_FORMATS = {
+    Quantisation.INT8: ("Linear8bitLt", "int8"),
+    Quantisation.FP4: ("Linear4bit", "fp4"),
+    Quantisation.NF4: ("Linear4bit", "nf4"),
+    Quantisation.NF4_DOUBLE_QUANT: ("Linear4bit", "nf4 nested"),
+}
+
+
+def cells() -> st.SearchStrategy[Cell]:
+    """Any point of the axes, whether or not it can be built, of any architecture that may be named."""
+    made_up = st.builds("{}{}".format, st.sampled_from("abz"), st.text("abz09_", max_size=8))
+    return st.builds(
+        Cell,
+        architecture=st.sampled_from(["sdpa", "nf4", "auto", "prefill"]) | made_up,
+        dtype=st.sampled_from(Dtype),
+        attention=st.sampled_from(Attention),
+        sdpa_kernel=st.sampled_from(SdpaKernel),
+        quantisation=st.sampled_from(Quantisation),
+        device_map=st.sampled_from(DeviceMap),
+        padding=st.sampled_from(Padding),
+        workload=st.sampled_from(Workload),
+    )
+
+
+def make_stack(versions: Mapping[str, str] | None = None, **changes: Any) -> Stack:
+    """A CPU stack with torch and transformers, or what else it is told to be."""
+    return replace(Stack({"torch": "2.13.0", "transformers": "5.23.0"} | dict(versions or {}), Device.CPU), **changes)
+
+
+def cuda_stack(versions: Mapping[str, str] | None = None, **changes: Any) -> Stack:
+    """The same on one H100."""
+    return make_stack(versions, **({"device": Device.CUDA, "gpus": (H100,)} | changes))
+
+
+def honest_evidence(cell: Cell, device: Device) -> Evidence:
+    """What a run leaves behind in which everything was as the cell names it."""
+    evidence = Evidence(
+        attn_implementations={"LlamaModel": cell.attention.value, "LlamaAttention": cell.attention.value},
+        linear_classes={"Linear": 15},
+        placement={device.value: 21},
+    )
+    if cell.attention is Attention.SDPA:
+        kernel = SdpaKernel.FLASH if cell.sdpa_kernel is SdpaKernel.UNPINNED else cell.sdpa_kernel
+        fused = {} if kernel is SdpaKernel.MATH else {_SDPA_OPS[kernel][device]: 2}
+        evidence = replace(evidence, sdpa_calls=2, attention_ops=fused)
+    elif cell.attention is Attention.FLASH_ATTENTION_2:
+        evidence = replace(evidence, attention_ops={"flash_attn::_flash_attn_varlen_forward": 2})
+    elif cell.attention is Attention.FLEX_ATTENTION:
+        evidence = replace(evidence, flex_calls=2)
+    if cell.quantisation is not Quantisation.NONE:
+        name, stored = _FORMATS[cell.quantisation]
+        evidence = replace(
+            evidence,
+            linear_classes={name: 14, "Linear": 1},
+            unquantised_linear=("lm_head",),
+            quantised_formats=(stored,),
+            quantised_ops={"bitsandbytes::a_gemm": 14},
+        )
+    if cell.architecture == "t5" and cell.dtype is not Dtype.FLOAT32:
+        evidence = replace(
+            evidence, foreign_parameters={"float32": ("encoder.block.0.layer.1.DenseReluDense.wo.weight",)}
+        )
+    if cell.device_map is DeviceMap.CPU_OFFLOAD:
+        evidence = replace(evidence, hf_device_map={"model.layers.0": "0", "model.layers.1": "cpu"})
+    return evidence
+
+
+def completed(cell: Cell, device: Device = Device.CPU, **changes: Any) -> Observation:
+    """A run that was right in every respect."""
+    whole = Observation(Ending.COMPLETED, comparisons=(HONEST,), evidence=honest_evidence(cell, device))
+    return replace(whole, **changes)
+
+
+def make_run(*planned: str, **changes: Any) -> Run:
+    """The first line of records.jsonl."""
+    given: dict[str, Any] = {"stack": make_stack(), "profile": "smoke", "planned": list(planned)} | changes
+    return Run(started=datetime(2026, 1, 2, tzinfo=UTC), **given)
+
+
+def record_of(
+    cell_id: str,
+    verdict: Verdict = Verdict.SUPPORTED,
+    reason: str = "because",
+    *,
+    expectation: Expectation = SUPPORTED,
+    observation: Observation | None = None,
+    **changes: Any,
+) -> Record:
+    """A record with this verdict."""
+    cell = parse_cell(cell_id)
+    seen = completed(cell) if observation is None else observation
+    made = make_record(cell, judgement=Judgement(verdict, reason), expectation=expectation, observation=seen)
+    return made.model_copy(update=changes)
+
+
+def toml_table(kind: str, table: Mapping[str, str | None]) -> str:
+    """One `[[kind]]` table. Values are TOML already; None leaves the key out."""
+    lines = [f"{key} = {value}" for key, value in table.items() if value is not None]
+    return "\n".join([f"[[{kind}]]", *lines, "", ""])

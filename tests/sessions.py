@@ -1,0 +1,50 @@
+"""Running pytest in a process of its own, as a user does."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.document import Record, Report
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a pytest run left behind."""
+
+    status: int
+    output: str
+    folder: Path
+
+    @property
+    def report(self) -> Report:
+        """Its matrix.json."""
+        return Report.model_validate_json((self.folder / "matrix.json").read_text())
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Verdict by cell id."""
+        return {record.cell: record.verdict.value for record in self.report.records}
+
+    def record(self, cell: str) -> Record:
+        """The record of one cell."""
+        return next(record for record in self.report.records if record.cell == cell)
+
+
+def run_pytest(folder: Path, *arguments: str, sabotage: dict[str, str] | None = None, real: bool = False) -> Session:
+    """Run the suite into `folder`; unless `real`, cells are played by tests.saboteur and torch is not needed."""
+    played = [] if real else ["-p", "tests.saboteur", "-p", "no:hypothesispytest"]
+    command = [sys.executable, "-m", "pytest", "conformance/test_cells.py", *played]
+    command += ["-o", f"cache_dir={folder.parent / 'cache'}", f"--report-dir={folder}"]
+    command += [f"--fixture-cache={folder.parent / 'fixtures'}", *arguments]
+    # A session started from within a test must not inherit that it runs in a worker.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"SABOTAGE": json.dumps(sabotage or {}), "CUDA_VISIBLE_DEVICES": ""}
+    answer = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env=environment
+    )
+    return Session(answer.returncode, answer.stdout + answer.stderr, folder)

@@ -1,0 +1,100 @@
+"""`--checkpoint`: a folder must be what it is said to be, before anything is loaded."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from matrix.checkpoints import parse_checkpoints
+from matrix.errors import UsageError
+from tests.builders import ARCHITECTURES
+
+
+def checkpoint(folder: Path, model_type: object = "llama", weights: str = "model.safetensors") -> Path:
+    """A folder that looks like a checkpoint."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}), encoding="utf-8")
+    (folder / weights).touch()
+    return folder
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        parse_checkpoints(arguments, ARCHITECTURES)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "model-00001-of-00002.safetensors"])
+def test_the_right_folder_is_accepted(tmp_path: Path, weights: str) -> None:
+    folder = checkpoint(tmp_path / "mine", weights=weights)
+    assert parse_checkpoints([f"llama={folder}"], ARCHITECTURES) == {"llama": str(folder)}
+
+
+def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers may run elsewhere."""
+    folder = checkpoint(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    for spelled in ("mine", "./mine", "../" + tmp_path.name + "/mine"):
+        assert parse_checkpoints([f"llama={spelled}"], ARCHITECTURES) == {"llama": str(folder)}
+
+
+def test_one_folder_may_serve_two_architectures_of_its_model_type(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "mine", "falcon")
+    found = parse_checkpoints([f"falcon={folder}", f"falcon_alibi={folder}"], ARCHITECTURES)
+    assert list(found) == ["falcon", "falcon_alibi"]
+
+
+def test_a_hub_id_passes_through() -> None:
+    assert parse_checkpoints(["llama=meta-llama/Llama-3.2-1B"], ARCHITECTURES) == {"llama": "meta-llama/Llama-3.2-1B"}
+
+
+def test_a_path_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "step=100")
+    assert parse_checkpoints([f"llama={folder}"], ARCHITECTURES) == {"llama": str(folder)}
+
+
+def test_no_argument_is_no_checkpoint() -> None:
+    assert parse_checkpoints([], ARCHITECTURES) == {}
+
+
+@pytest.mark.parametrize("model_type", ["mistral", "Llama", None, 5])
+def test_another_model_type_is_refused(tmp_path: Path, model_type: object) -> None:
+    folder = checkpoint(tmp_path / "mine", model_type)
+    message = refusal(f"llama={folder}")
+    assert f"checkpoint {folder} is of model_type {model_type!r}, not 'llama'" in message
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '"llama"', "5"])
+def test_a_folder_without_a_readable_config_is_refused(tmp_path: Path, content: str | None) -> None:
+    folder = checkpoint(tmp_path / "mine")
+    (folder / "config.json").unlink()
+    if content is not None:
+        (folder / "config.json").write_text(content, encoding="utf-8")
+    assert refusal(f"llama={folder}") == f"checkpoint {folder}: there is no readable config.json in it"
+
+
+@pytest.mark.parametrize("path", ["/nowhere/at/all", "./nowhere", "../nowhere"])
+def test_a_path_that_is_not_there_is_no_hub_id(path: str) -> None:
+    assert refusal(f"llama={path}") == f"checkpoint {Path(path)}: there is no readable config.json in it"
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "mine", weights="pytorch_model.bin")
+    message = refusal(f"llama={folder}")
+    assert str(folder) in message
+    assert "no .safetensors file" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["grok=x/y"], ["'grok=x/y'", "unknown architecture", "llama"]),
+        (["x/y"], ["'x/y'", "ARCHITECTURE=PATH_OR_HUB_ID"]),
+        (["llama="], ["'llama='", "ARCHITECTURE=PATH_OR_HUB_ID"]),
+        (["=x/y"], ["'=x/y'", "llama"]),
+        (["llama=x/y", "llama=x/z"], ["llama is given twice"]),
+    ],
+)
+def test_a_bad_argument_is_refused_by_name(arguments: list[str], words: list[str]) -> None:
+    message = refusal(*arguments)
+    assert [word for word in words if word not in message] == []

@@ -1,0 +1,296 @@
+"""The command lines: what they print, how they refuse, and that none of them needs torch."""
+
+import ast
+import builtins
+import dis
+import itertools
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType
+
+import pytest
+
+from matrix.__main__ import main as matrix_main
+from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Workload
+from matrix.cell import Cell, parse_cell
+from matrix.constraints import why_impossible
+from matrix.plan import load_profiles
+from matrix.reproduce import reproducing_script
+from matrix.verdict import Verdict
+from reports.__main__ import main as reports_main
+from tests.builders import ARCHITECTURES, ROOT, make_run, record_of
+
+CELL = "llama-bfloat16-sdpa-left-generate"
+MAIN = {"matrix": matrix_main, "reports": reports_main}
+Call = Callable[..., tuple[int, list[str], list[str]]]
+Printed = Callable[..., list[str]]
+
+RUN = make_run("llama-float32-eager-prefill", "llama-float32-sdpa-prefill").model_dump_json()
+RECORD = record_of("llama-float32-eager-prefill", Verdict.INACCURATE, "max error 9 exceeds 1").model_dump_json()
+
+
+def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Call a command line within this process, which takes a tenth of the time."""
+
+    def call(package: str, *arguments: str) -> tuple[int, list[str], list[str]]:
+        monkeypatch.setattr(sys, "argv", [package, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            MAIN[package]()
+        streams = capsys.readouterr()
+        return int(ended.value.code or 0), streams.out.splitlines(), streams.err.splitlines()
+
+    return call
+
+
+@pytest.fixture
+def printed(call: Call) -> Printed:
+    """The lines that a good call prints, and nothing on stderr."""
+
+    def printed(*arguments: str) -> list[str]:
+        code, out, err = call(*arguments)
+        assert (code, err) == (0, [])
+        return out
+
+    return printed
+
+
+def test_list_prints_the_ids_of_a_plan(printed: Printed) -> None:
+    lines = printed("matrix", "list", "--profile", "smoke", "--cells", "architecture=llama workload=generate")
+    assert CELL in lines
+    assert {parse_cell(line).architecture for line in lines} == {"llama"}
+
+
+def test_profiles_prints_every_profile_with_its_size(printed: Printed) -> None:
+    lines = printed("matrix", "profiles")
+    assert [line.split()[0] for line in lines] == list(load_profiles())
+    assert all(int(line.split()[1]) > 0 for line in lines)
+
+
+def test_explain_says_what_should_happen_and_where_that_is_documented(printed: Printed) -> None:
+    text = "\n".join(printed("matrix", "explain", "bloom-float32-sdpa-prefill"))
+    assert "bloom-float32-sdpa-prefill" in text
+    assert "refused" in text
+    assert "ValueError in phase load" in text
+    assert "BloomPreTrainedModel does not set _supports_sdpa" in text
+
+
+def test_explain_heeds_rules_and_waivers_of_the_user(tmp_path: Path, printed: Printed) -> None:
+    rule, waiver = tmp_path / "rules.toml", tmp_path / "waivers.toml"
+    rule.write_text('[[rule]]\ncells = "architecture=llama"\noutcome = "supported"\nsource = "my page"\n')
+    waiver.write_text(
+        '[[waiver]]\ncells = "architecture=llama"\nverdict = "error"\nreason = "my fault"\nurl = "https://example.org/1"\n'
+    )
+    text = "\n".join(printed("matrix", "explain", CELL, "--expectations", str(rule), "--waivers", str(waiver)))
+    assert "my page" in text
+    assert "waived if error: my fault" in text
+    assert "https://example.org/1" in text
+
+
+def test_reproduce_prints_a_script_for_the_cell(printed: Printed) -> None:
+    text = "\n".join(printed("matrix", "reproduce", CELL))
+    compile(text, "reproduce.py", "exec")
+    assert text.startswith(f'"""{CELL}: ')
+
+
+def test_reproduce_takes_a_checkpoint(printed: Printed) -> None:
+    text = "\n".join(printed("matrix", "reproduce", CELL, "--checkpoint", "llama=meta-llama/Llama-3.2-1B"))
+    assert "CHECKPOINT = 'meta-llama/Llama-3.2-1B'" in text
+
+
+def test_render_rebuilds_the_report_and_names_what_it_could_not_read(tmp_path: Path) -> None:
+    source = tmp_path / "records.jsonl"
+    source.write_text(f"{RUN}\n{RECORD}\n{RECORD[:60]}\n", encoding="utf-8")
+    answer = python("-m", "reports", "render", str(source))
+    assert answer.returncode == 0
+    assert answer.stdout.splitlines() == [
+        "2 cells, 1 executed: 0 as documented, 1 inaccurate, 1 missing",
+        str(tmp_path / "index.html"),
+    ]
+    (complaint,) = answer.stderr.splitlines()
+    assert complaint.startswith("unreadable: records.jsonl: line 3: ")
+    report = json.loads((tmp_path / "matrix.json").read_text(encoding="utf-8"))
+    assert report["counts"] == {"inaccurate": 1, "missing": 1}
+    assert (tmp_path / "index.html").is_file()
+
+
+def test_render_reads_a_report_and_writes_elsewhere(tmp_path: Path, printed: Printed) -> None:
+    source, folder = tmp_path / "records.jsonl", tmp_path / "a" / "b"
+    source.write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    first = printed("reports", "render", str(source), "--output", str(folder))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "records.jsonl"]
+    (folder / "index.html").unlink()
+    assert printed("reports", "render", str(folder / "matrix.json")) == first
+    assert (folder / "index.html").is_file()
+
+
+def test_schema_prints_a_schema_of_reports(printed: Printed) -> None:
+    schema = json.loads("\n".join(printed("reports", "schema")))
+    assert {"run", "records", "counts", "problems", "unreadable"} <= set(schema["properties"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["matrix", "list", "--profile", "smokey"], ["'smokey'", "smoke"]),
+        (["matrix", "list", "--cells", "dtype:float32"], ["'dtype:float32'", "axis=value"]),
+        (["matrix", "list", "--cells", "dtype=float64"], ["'float64'", "bfloat16"]),
+        (["matrix", "list", "--cells", "architecture=grok"], ["'grok'", "llama"]),
+        (["matrix", "list", "--architectures", "/nowhere"], ["/nowhere"]),
+        (["matrix", "explain", "grok-float32-eager-prefill"], ["'grok-float32-eager-prefill'", "llama"]),
+        (["matrix", "explain", "llama-float64-eager-prefill"], ["'float64'", "bfloat16"]),
+        (["matrix", "explain", "bert-float32-eager-generate"], ["an encoder does not generate"]),
+        (["matrix", "explain", CELL, "--expectations", "/nowhere.toml"], ["/nowhere.toml"]),
+        (["matrix", "explain", CELL, "--waivers", "/nowhere.toml"], ["/nowhere.toml"]),
+        (["matrix", "reproduce", "llama"], ["'llama'", "dtype"]),
+        (["matrix", "reproduce", CELL, "--checkpoint", "grok=x/y"], ["'grok=x/y'", "llama"]),
+        (["reports", "render", "/nowhere/records.jsonl"], ["/nowhere/records.jsonl"]),
+        (["reports", "render", "/nowhere/matrix.json"], ["/nowhere/matrix.json"]),
+        (["reports", "render", "{tmp}/records.jsonl"], ["records.jsonl", "line 1"]),
+        (["reports", "render", "{tmp}/matrix.json"], ["matrix.json", "not a report"]),
+        (["reports", "render", "{tmp}/good.jsonl", "--output", "{tmp}/matrix.json"], ["matrix.json"]),
+    ],
+    ids=lambda value: " ".join(value) if "matrix" in value or "reports" in value else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    call: Call, tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    (tmp_path / "records.jsonl").write_text("{oh no\n", encoding="utf-8")
+    (tmp_path / "matrix.json").write_text("{oh no\n", encoding="utf-8")
+    (tmp_path / "good.jsonl").write_text(f"{RUN}\n", encoding="utf-8")
+    code, out, (line,) = call(*(argument.format(tmp=tmp_path) for argument in arguments))
+    assert (code, out) == (2, [])
+    assert line.startswith("error: ")
+    assert [word for word in words if word not in line] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "out", "err"),
+    [
+        (["matrix", "explain", CELL], 0, CELL, ""),
+        (["matrix", "explain", "llama"], 2, "", "error: cell id 'llama': no value for dtype, attention, workload"),
+        (["reports", "schema"], 0, "{", ""),
+        (["reports", "render", "/nowhere.jsonl"], 2, "", "error: /nowhere.jsonl: No such file or directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_package_can_be_called_by_its_name(arguments: list[str], status: int, out: str, err: str) -> None:
+    answer = python("-m", *arguments)
+    assert (answer.returncode, answer.stdout.partition("\n")[0], answer.stderr.rstrip("\n")) == (status, out, err)
+
+
+def test_planning_judging_and_reporting_import_neither_torch_nor_transformers() -> None:
+    """An import of torch would make collecting slow, and a report need the stack that it is about."""
+    code = """
+import sys
+import matrix.__main__, reports.__main__
+from matrix.architectures import load_architectures
+from matrix.expectation import expect, load_rules
+from matrix.plan import make_plan
+from matrix.stack import detect_stack
+from matrix.verdict import judge
+from matrix.waiver import load_waivers
+known = load_architectures()
+stack, rules = detect_stack(), load_rules(known)
+load_waivers(known)
+print(len({expect(cell, stack, rules) for cell in make_plan("full", known)}) > 1)
+print(sorted({"torch", "transformers", "accelerate", "bitsandbytes"} & set(sys.modules)))
+"""
+    answer = python("-c", code)
+    assert (answer.stdout.splitlines(), answer.stderr) == (["True", "[]"], "")
+
+
+def combinations() -> Iterator[Cell]:
+    """Every workload, quantisation, device map and dtype, by turns with every architecture, backend and padding."""
+    names = itertools.cycle(ARCHITECTURES)
+    backends = itertools.cycle(
+        [(attention, SdpaKernel.UNPINNED) for attention in Attention]
+        + [(Attention.SDPA, kernel) for kernel in SdpaKernel]
+    )
+    paddings = itertools.cycle(Padding)
+    for workload, quantisation, device_map, dtype in itertools.product(Workload, Quantisation, DeviceMap, Dtype):
+        attention, kernel = next(backends)
+        padding = next(paddings)
+        while True:
+            cell = Cell(next(names), dtype, attention, kernel, quantisation, device_map, padding, workload)
+            if why_impossible(cell, ARCHITECTURES[cell.architecture]) is None:
+                break
+        yield cell
+
+
+COMBINATIONS = list(combinations())
+
+
+def code_objects(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from code_objects(constant)
+
+
+@cache
+def arguments_of(text: str) -> dict[str, set[str]]:
+    """What the bytecode of a script is about, by the name of the instruction: names read, set and imported."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for code in code_objects(compile(text, "reproduce.py", "exec")):
+        for instruction in dis.get_instructions(code):
+            if isinstance(instruction.argval, str):
+                found[instruction.opname].add(instruction.argval)
+    return found
+
+
+def undefined_names(text: str) -> set[str]:
+    """Globals that a script reads and never sets: it would end in a NameError."""
+    found = arguments_of(text)
+    read, written = found["LOAD_NAME"] | found["LOAD_GLOBAL"], found["STORE_NAME"] | found["STORE_GLOBAL"]
+    return read - written - set(dir(builtins)) - {"__name__"}
+
+
+def imported_packages(text: str) -> set[str]:
+    """The top-level packages that a script imports, anywhere in it."""
+    return {module.partition(".")[0] for module in arguments_of(text)["IMPORT_NAME"]}
+
+
+def test_the_combinations_tried_hold_every_architecture_and_backend() -> None:
+    assert {cell.architecture for cell in COMBINATIONS} == set(ARCHITECTURES)
+    assert {cell.attention for cell in COMBINATIONS} == set(Attention)
+    assert {cell.sdpa_kernel for cell in COMBINATIONS} == set(SdpaKernel)
+    assert {cell.padding for cell in COMBINATIONS} == set(Padding)
+
+
+@pytest.mark.parametrize("cell", COMBINATIONS, ids=str)
+def test_a_reproducing_script_compiles_and_needs_only_torch_and_transformers(cell: Cell) -> None:
+    text = reproducing_script(cell, ARCHITECTURES[cell.architecture])
+    assert undefined_names(text) == set()
+    assert imported_packages(text) - sys.stdlib_module_names == {"torch", "transformers"}
+
+
+def test_the_checks_of_a_script_can_fail() -> None:
+    assert undefined_names("import math\ndef f(x):\n    return math.sqrt(x) + re.I + len(x)\n") == {"re"}
+    assert imported_packages("def f():\n    import numpy.linalg\n    from matrix.cell import Cell\n") == {
+        "numpy",
+        "matrix",
+    }
+    with pytest.raises(SyntaxError):
+        undefined_names("def f(:\n")
+
+
+@pytest.mark.parametrize("quote", ['"', "'", "'\""])
+def test_a_checkpoint_with_quotes_in_its_name_is_still_one_string(quote: str) -> None:
+    checkpoint = f"/data/it{quote}s mine"
+    tree = ast.parse(reproducing_script(parse_cell(CELL), ARCHITECTURES["llama"], checkpoint))
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHECKPOINT"
+    ]
+    assert [ast.literal_eval(value) for value in values] == [checkpoint]

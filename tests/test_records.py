@@ -1,0 +1,318 @@
+"""records.jsonl: nothing measured is lost on the way to a report, and every bad line is named."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matrix.cell import Cell, parse_cell
+from matrix.errors import UsageError
+from matrix.observation import Comparison, Ending, Failure, Observation, Phase, QuantisationCost
+from matrix.stack import CPU_FLAGS
+from matrix.verdict import Verdict
+from reports.document import Record, Report, Run, Waived, json_schema, make_report
+from reports.records import RecordWriter, read_records
+from tests.builders import (
+    HONEST,
+    PROPERTY,
+    PROVEN_ABSENT,
+    REFUSAL,
+    cells,
+    completed,
+    cuda_stack,
+    make_run,
+    record_of,
+)
+
+ONE, TWO, THREE = "llama-float32-eager-prefill", "llama-float32-sdpa-prefill", "t5-float32-sdpa-left-generate"
+FULL_RUN = make_run(
+    ONE,
+    TWO,
+    narrowed="architecture=llama",
+    command=["pytest", "-n", "2"],
+    commit="0123abc",
+    python="3.11.7",
+    platform="Linux",
+    stack=cuda_stack({"flash-attn": "2.8.3"}, driver="580.95", cuda="cu130", compiler=False, cpu_flags=CPU_FLAGS),
+    checkpoints={"llama": "/data/llama"},
+    required=["cuda"],
+)
+FULL_RECORD = record_of(
+    TWO,
+    Verdict.FLAKY,
+    "first error, then 'supported'; \n\t\u00e9\u4e16 \U0001f600",
+    expectation=PROVEN_ABSENT,
+    observation=completed(
+        parse_cell(TWO),
+        failure=REFUSAL,
+        missing=("flash-attn",),
+        comparisons=(HONEST, replace(HONEST, regret_max=0.5)),
+        quantisation_cost=QuantisationCost(0.1, 0.2, 0.99),
+        declared={"_supports_sdpa": True},
+        seconds={"load": 0.25},
+        peak_memory_mib=12.5,
+    ),
+    first_verdict=Verdict.ERROR,
+    waived=Waived(reason="a fault", url="https://example.org/1", reproducer="fault.py"),
+    demanded=["flash-attn"],
+    worker="gw1",
+)
+
+
+def write_lines(path: Path, *lines: Run | Record | str) -> Path:
+    """A records.jsonl of these lines, strings as they are."""
+    text = "".join(line if isinstance(line, str) else line.model_dump_json() + "\n" for line in lines)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_run_and_its_records_come_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    writer = RecordWriter(path, FULL_RUN)
+    writer.write(FULL_RECORD)
+    writer.write(record_of(ONE))
+    writer.close()
+    assert read_records(path) == (FULL_RUN, [FULL_RECORD, record_of(ONE)], [])
+
+
+def at_default(part: Run | Record) -> set[str]:
+    """The names of the fields that are what they would be unsaid."""
+    fields = type(part).model_fields
+    return {
+        name for name, field in fields.items() if getattr(part, name) == field.get_default(call_default_factory=True)
+    }
+
+
+def test_the_full_record_of_these_tests_leaves_no_field_unsaid() -> None:
+    """A field that is added must be added above, or its round trip goes unproven."""
+    assert at_default(FULL_RECORD) == {"kind"}
+    assert at_default(FULL_RUN) == {"kind", "schema_version", "k_max", "k_mean"}
+
+
+def test_each_line_is_on_the_disk_as_soon_as_it_is_written(tmp_path: Path) -> None:
+    """Kept in a buffer, it would be lost when the controller is killed."""
+    path = tmp_path / "records.jsonl"
+    writer = RecordWriter(path, FULL_RUN)
+    assert read_records(path)[0] == FULL_RUN
+    writer.write(record_of(ONE))
+    assert read_records(path)[1] == [record_of(ONE)]
+    writer.close()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_survives_as_strict_json(tmp_path: Path, value: float) -> None:
+    comparison = replace(HONEST, candidate_max=value, regret_max=value)
+    observation = completed(parse_cell(ONE), comparisons=(comparison,), seconds={"load": value})
+    path = write_lines(tmp_path / "records.jsonl", FULL_RUN, record_of(ONE, observation=observation))
+    for line in path.read_text(encoding="utf-8").splitlines():
+        json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    _, (record,), unreadable = read_records(path)
+    assert unreadable == []
+    (found,) = record.observation.comparisons
+    numbers = [found.candidate_max, found.regret_max, record.observation.seconds["load"], record.bounds[0].value]
+    assert [repr(number) for number in numbers] == [repr(value)] * 4
+
+
+@PROPERTY
+@given(
+    st.lists(cells(), min_size=1, max_size=4, unique=True),
+    st.sampled_from(Verdict),
+    st.sampled_from(Ending),
+    st.floats(),
+)
+def test_any_record_is_one_line_that_reads_back(
+    found: list[Cell], verdict: Verdict, ending: Ending, value: float
+) -> None:
+    comparison = replace(HONEST, candidate_mean=value)
+    for cell in found:
+        observation = Observation(ending, Failure(Phase.LOAD, "E", "a\nb\r\n\t\x00"), comparisons=(comparison,))
+        record = record_of(cell.id, verdict, observation=observation)
+        line = record.model_dump_json()
+        assert "\n" not in line
+        assert repr(Record.model_validate_json(line)) == repr(record)
+
+
+def damaged(**changes: Any) -> str:
+    """A line of a record in which these keys are something else; None takes the key away."""
+    line = json.loads(record_of(TWO).model_dump_json()) | changes
+    return json.dumps({key: value for key, value in line.items() if value is not None}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        pytest.param("{oh no\n", "Invalid JSON", id="corrupt"),
+        pytest.param("5\n", "Input should be an object", id="a number"),
+        pytest.param("null\n", "Input should be an object", id="null"),
+        pytest.param(damaged(verdict="splendid"), "verdict: Input should be 'supported'", id="unknown verdict"),
+        pytest.param(damaged(verdict=None), "verdict: Field required", id="no verdict"),
+        pytest.param(damaged(cell=None), "cell: Field required", id="no cell"),
+        pytest.param(
+            damaged(observation={"ending": "gone"}), "observation.ending: Input should be", id="unknown ending"
+        ),
+        pytest.param(damaged(kind="run"), "kind: Input should be 'record'", id="a second run"),
+        pytest.param(damaged(bounds=[{"name": "max"}]), "bounds.0.value: Field required", id="half a bound"),
+    ],
+)
+def test_a_bad_line_is_named_and_the_rest_is_kept(tmp_path: Path, line: str, words: str) -> None:
+    path = write_lines(tmp_path / "records.jsonl", FULL_RUN, record_of(ONE), line, record_of(THREE))
+    run, records, (complaint,) = read_records(path)
+    assert run == FULL_RUN
+    assert records == [record_of(ONE), record_of(THREE)]
+    assert complaint.startswith(f"records.jsonl: line 3: {words}")
+    assert "\n" not in complaint
+
+
+def test_a_truncated_last_line_is_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    """The machine went away while the line was written."""
+    path = write_lines(tmp_path / "records.jsonl", FULL_RUN, record_of(ONE), record_of(TWO).model_dump_json()[:80])
+    _, records, (complaint,) = read_records(path)
+    assert records == [record_of(ONE)]
+    assert complaint.startswith("records.jsonl: line 3: Invalid JSON: EOF")
+
+
+def test_bytes_that_are_no_text_spoil_only_their_line(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "records.jsonl", FULL_RUN)
+    path.write_bytes(path.read_bytes() + b"\xff\xfe{\n" + record_of(ONE).model_dump_json().encode() + b"\n\n")
+    _, records, unreadable = read_records(path)
+    assert records == [record_of(ONE)]
+    assert len(unreadable) == 1
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        pytest.param("", "empty", id="empty file"),
+        pytest.param("{oh no\n", "line 1 is not a run", id="corrupt"),
+        pytest.param("[1]\n", "line 1 is not a run", id="a list"),
+        pytest.param('{"schema_version": "1.0"}\n', "line 1 is not a run", id="nothing but a version"),
+        pytest.param(record_of(ONE).model_dump_json() + "\n", "schema version", id="a record"),
+    ],
+)
+def test_a_file_that_does_not_begin_with_a_run_is_refused(tmp_path: Path, first: str, words: str) -> None:
+    path = write_lines(tmp_path / "records.jsonl", first)
+    with pytest.raises(UsageError) as caught:
+        read_records(path)
+    assert str(caught.value).startswith(f"{path}: {words}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
+def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=str(tmp_path)):
+        read_records(tmp_path / name)
+
+
+@pytest.mark.parametrize("version", ["2.0", "0.9", "10.0", "", "x"])
+def test_another_major_schema_version_is_refused(tmp_path: Path, version: str) -> None:
+    path = write_lines(tmp_path / "records.jsonl", FULL_RUN.model_copy(update={"schema_version": version}))
+    with pytest.raises(UsageError, match=f"schema version '{version}'; this suite reads 1.x"):
+        read_records(path)
+
+
+def test_a_newer_minor_schema_version_may_bring_fields_of_its_own(tmp_path: Path) -> None:
+    newer = json.loads(FULL_RUN.model_dump_json()) | {"schema_version": "1.99", "weather": "fair"}
+    path = write_lines(tmp_path / "records.jsonl", json.dumps(newer) + "\n", damaged(mood="calm"))
+    run, records, unreadable = read_records(path)
+    assert run == FULL_RUN.model_copy(update={"schema_version": "1.99"})
+    assert records == [record_of(TWO)]
+    assert unreadable == []
+
+
+def test_a_planned_cell_without_a_record_is_missing_and_fails() -> None:
+    report = make_report(make_run(ONE, TWO), [record_of(TWO)])
+    assert [(record.cell, record.verdict) for record in report.records] == [
+        (ONE, Verdict.MISSING),
+        (TWO, Verdict.SUPPORTED),
+    ]
+    assert [record.cell for record in report.failures] == [ONE]
+    assert report.counts == {"missing": 1, "supported": 1}
+
+
+def test_the_last_record_of_a_cell_wins() -> None:
+    first, last = record_of(ONE, Verdict.SUPPORTED), record_of(ONE, Verdict.ERROR)
+    assert make_report(make_run(ONE), [first, last]).records == [last]
+    assert make_report(make_run(ONE), [last, first]).records == [first]
+
+
+def test_records_stand_in_the_order_of_the_plan() -> None:
+    """They arrive in the order in which workers finish; what nobody planned comes last."""
+    arrived = [record_of(THREE), record_of(TWO), record_of(ONE)]
+    assert [record.cell for record in make_report(make_run(ONE, TWO, THREE), arrived).records] == [ONE, TWO, THREE]
+    assert [record.cell for record in make_report(make_run(TWO, ONE), arrived).records] == [TWO, ONE, THREE]
+
+
+def test_waived_records_are_counted_and_do_not_fail() -> None:
+    report = make_report(make_run(TWO), [FULL_RECORD.model_copy(update={"demanded": []})])
+    assert (report.waived, report.failures) == (1, [])
+
+
+def test_a_report_comes_back_as_it_was() -> None:
+    report = make_report(FULL_RUN, [FULL_RECORD], problems=["a waiver is idle"], unreadable=["line 7"])
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def types(schema: dict[str, Any], definitions: dict[str, Any]) -> set[str]:
+    """The JSON types that a schema allows at its top."""
+    if "$ref" in schema:
+        return types(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
+    if "anyOf" in schema:
+        return {name for part in schema["anyOf"] for name in types(part, definitions)}
+    return {schema["type"]}
+
+
+def walk(
+    value: Any, schema: dict[str, Any], definitions: dict[str, Any], seen: Callable[[Any, set[str]], None]
+) -> None:
+    """Hold every value of a document against the types that its schema allows."""
+    if "anyOf" in schema:
+        found = [part for part in schema["anyOf"] if (value is None) == (types(part, definitions) == {"null"})]
+        assert found, f"{value!r} is none of {schema}"
+        return walk(value, found[0], definitions, seen)
+    if "$ref" in schema:
+        return walk(value, definitions[schema["$ref"].removeprefix("#/$defs/")], definitions, seen)
+    seen(value, types(schema, definitions))
+    if isinstance(value, dict) and "properties" in schema:
+        assert set(value) <= set(schema["properties"])
+        assert set(schema.get("required", ())) <= set(value)
+        for key, part in value.items():
+            walk(part, schema["properties"][key], definitions, seen)
+    elif isinstance(value, dict):
+        for part in value.values():
+            walk(part, schema["additionalProperties"], definitions, seen)
+    elif isinstance(value, list):
+        for part in value:
+            walk(part, schema["items"], definitions, seen)
+    return None
+
+
+JSON_TYPES = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
+
+
+def test_a_report_is_what_its_schema_says() -> None:
+    """A field that the schema does not know, or of another type, would mislead every reader of matrix.json."""
+    report = make_report(FULL_RUN, [FULL_RECORD], problems=["a waiver is idle"], unreadable=["line 7"])
+    schema = json_schema()
+    checked = []
+
+    def seen(value: Any, allowed: set[str]) -> None:
+        checked.append(value)
+        assert JSON_TYPES[type(value)] in allowed, f"{value!r} is not {allowed}"
+
+    walk(json.loads(report.model_dump_json()), schema, schema["$defs"], seen)
+    assert len(checked) > 100
+    assert Comparison.__name__ in schema["$defs"]

@@ -1,0 +1,212 @@
+"""Whole pytest runs over played cells: every planned cell is accounted for, whatever happens to it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.sessions import ROOT, run_pytest
+
+CELLS = [
+    "gpt2-float32-eager-prefill",
+    "gpt2-float32-sdpa-prefill",
+    "llama-float32-eager-prefill",
+    "opt-float32-eager-prefill",
+]
+CHOSEN = [f"--cell={cell}" for cell in CELLS]
+
+
+def test_a_good_run_ends_0_and_leaves_a_whole_report(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0")
+    assert session.status == 0, session.output
+    assert session.verdicts == dict.fromkeys(CELLS, "supported")
+    assert "4 cells, 4 executed: 4 as documented" in session.output
+    assert (tmp_path / "out" / "index.html").read_text().startswith("<!doctype html>")
+    lines = [json.loads(line)["kind"] for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
+    assert lines == ["run", "record", "record", "record", "record"]
+
+
+def test_an_inaccurate_cell_fails_the_run_and_is_named_first(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage={CELLS[2]: "err"})
+    assert session.status == 1
+    assert session.verdicts[CELLS[2]] == "inaccurate"
+    summary = session.output.partition("support matrix")[2]
+    assert summary.index(f"INACCURATE {CELLS[2]}") < summary.index("as documented")
+    assert f"python -m matrix reproduce {CELLS[2]}" in summary
+    assert "max error 9 exceeds 2.1" in summary
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_crash_costs_one_cell(tmp_path: Path, workers: str) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, sabotage={CELLS[1]: "crash"})
+    assert session.status == 1
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[1]: "crashed"}
+    failure = session.record(CELLS[1]).observation.failure
+    assert failure is not None
+    assert failure.phase == "generate"
+
+
+def test_a_hang_is_interrupted_and_the_next_cell_runs(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", "--cell-timeout=1", sabotage={CELLS[0]: "hang"})
+    assert session.status == 1
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[0]: "timeout"}
+    assert "no answer after 1 s" in session.record(CELLS[0]).reason
+
+
+def test_a_hang_that_does_not_listen_costs_its_process(tmp_path: Path) -> None:
+    sabotage = {CELLS[0]: "hang for good"}
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", "--cell-timeout=1", sabotage=sabotage)
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[0]: "timeout"}
+
+
+def test_a_lost_device_ends_the_process_but_no_other_cell_is_blamed(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", sabotage={CELLS[0]: "lose the device"})
+    assert session.status == 1
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[0]: "device_lost"}
+    workers = {record.worker for record in session.report.records}
+    assert len(workers) == 2, "the rest must run in a fresh process"
+
+
+def test_a_rerun_that_disagrees_is_flaky_and_never_green(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage={CELLS[0]: "waver"})
+    assert session.status == 1
+    record = session.record(CELLS[0])
+    assert (record.verdict, record.first_verdict) == ("flaky", "inaccurate")
+
+
+def test_stopping_early_leaves_missing_cells_in_the_report(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", "-x", sabotage={CELLS[0]: "err"})
+    assert session.status == 1
+    assert list(session.verdicts.values()).count("missing") == 3
+
+
+def test_a_fault_of_the_suite_is_missing_not_green(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage={CELLS[0]: "break the suite"})
+    assert session.status == 1
+    assert session.verdicts[CELLS[0]] == "missing"
+
+
+def test_workers_change_no_verdict(tmp_path: Path) -> None:
+    arguments = ["--profile=smoke", "--cells=architecture=gpt2,bloom,t5"]
+    alone = run_pytest(tmp_path / "alone", *arguments, "-n", "0", sabotage={"gpt2-float32-eager-left-prefill": "err"})
+    shared = run_pytest(tmp_path / "two", *arguments, "-n", "2", sabotage={"gpt2-float32-eager-left-prefill": "err"})
+    assert alone.verdicts == shared.verdicts
+    assert list(alone.verdicts) == list(shared.verdicts), "both are in plan order"
+    assert "inaccurate" in alone.verdicts.values()
+    assert alone.status == shared.status == 1
+
+
+def test_what_is_not_here_is_skipped_unless_required(tmp_path: Path) -> None:
+    cell = "llama-float32-sdpa-gpu0-prefill"
+    arguments = ["-n", "0", f"--cell={cell}", f"--cell={CELLS[0]}"]
+    session = run_pytest(tmp_path / "lenient", *arguments)
+    assert session.status == 0
+    assert session.verdicts[cell] == "unavailable"
+    session = run_pytest(tmp_path / "strict", *arguments, "--require=cuda")
+    assert session.status == 1
+    assert session.record(cell).demanded == ["cuda"]
+    assert f"UNAVAILABLE (--require cuda) {cell}" in session.output
+
+
+def test_a_requirement_that_no_cell_speaks_of_still_fails(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", "--require=cuda")
+    assert session.status == 1
+    assert "PROBLEM --require cuda: not here" in session.output
+
+
+def test_a_run_in_which_nothing_ran_fails(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", "-n", "0", "--cell=llama-float32-sdpa-gpu0-prefill")
+    assert session.status == 1
+    assert "an empty run is a failed run" in session.output
+
+
+def test_a_waiver_excuses_exactly_its_fault_and_must_not_outlive_it(tmp_path: Path) -> None:
+    waivers = tmp_path / "waivers.toml"
+    waivers.write_text(
+        '[[waiver]]\ncells = "architecture=opt"\nverdict = "inaccurate"\nreason = "known"\nurl = "https://example.org/1"\n'
+    )
+    arguments = [*CHOSEN, "-n", "0", f"--waivers={waivers}"]
+    excused = run_pytest(tmp_path / "excused", *arguments, sabotage={CELLS[3]: "err"})
+    assert excused.status == 0, excused.output
+    assert "1 known upstream faults" in excused.output
+    gone = run_pytest(tmp_path / "gone", *arguments)
+    assert gone.status == 1
+    assert "the fault is gone" in gone.output
+    other = run_pytest(tmp_path / "other", *arguments, sabotage={CELLS[2]: "err", CELLS[3]: "err"})
+    assert other.status == 1
+
+
+def test_pytests_own_options_work(tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    session = run_pytest(
+        tmp_path / "out", *CHOSEN, "-n", "0", "-k", "gpt2 or llama", "-m", "eager", f"--junitxml={junit}"
+    )
+    assert session.status == 0
+    assert list(session.verdicts) == [CELLS[0], CELLS[2]]
+    names = [case.get("name") for case in ElementTree.parse(junit).iter("testcase")]
+    assert names == [f"test_cell[{CELLS[0]}]", f"test_cell[{CELLS[2]}]"]
+
+
+def test_last_failed_runs_what_failed(tmp_path: Path) -> None:
+    run_pytest(tmp_path / "first", *CHOSEN, "-n", "0", sabotage={CELLS[1]: "err"})
+    session = run_pytest(tmp_path / "second", *CHOSEN, "-n", "0", "--lf")
+    assert list(session.verdicts) == [CELLS[1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--profile=everything"], ["everything", "smoke, pairwise, full"]),
+        (["--cells=dtype=float31"], ["float31", "float32, float16, bfloat16"]),
+        (["--cells=dtype"], ["dtype", "axis=value"]),
+        (["--cell=llama-float32"], ["llama-float32", "attention, workload"]),
+        (["--cell=bert-float32-eager-generate"], ["bert-float32-eager-generate", "an encoder does not generate"]),
+        (["--cell=mamba-float32-eager-prefill"], ["mamba", "llama"]),
+        (["--require=flashattn"], ["flashattn", "flash-attn"]),
+        (["--checkpoint=llama"], ["llama", "ARCHITECTURE=PATH_OR_HUB_ID"]),
+        (["--checkpoint=llama=/nowhere"], ["/nowhere", "config.json"]),
+        (["--expectations=/nowhere.toml"], ["/nowhere.toml"]),
+        (["--cell-timeout=0"], ["--cell-timeout 0"]),
+        (["--report-dir=/proc/report"], ["/proc/report", "cannot be written to"]),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_pytests_usage_error(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    session = run_pytest(tmp_path / "out", "-n", "0", *arguments)
+    assert session.status == 4, session.output
+    complaints = [line for line in session.output.splitlines() if line.startswith("ERROR: ")]
+    assert len(complaints) == 1
+    assert all(word in complaints[0] for word in words), complaints[0]
+    assert not (tmp_path / "out" / "matrix.json").exists()
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "opt"}')
+    session = run_pytest(tmp_path / "out", "-n", "0", f"--checkpoint=llama={tmp_path}")
+    assert session.status == 4
+    assert "is of model_type 'opt', not 'llama'" in session.output
+
+
+def test_a_broken_expectation_file_is_named_with_its_rule(tmp_path: Path) -> None:
+    broken = tmp_path / "mine.toml"
+    broken.write_text('[[rule]]\ncells = "dtype=float32"\noutcome = "refused"\nsource = "me"\n')
+    session = run_pytest(tmp_path / "out", "-n", "0", f"--expectations={broken}")
+    assert session.status == 4
+    assert f"{broken}: rule 1: phase must be" in session.output
+
+
+def test_collecting_the_full_profile_lists_ten_thousand_cells_without_torch() -> None:
+    program = (
+        "import sys, pytest\n"
+        "status = pytest.main(['--collect-only', '-q', '--profile', 'full', '-p', 'no:cacheprovider', 'conformance'])\n"
+        "print('imported', sorted({'torch', 'transformers'} & set(sys.modules)))\n"
+        "sys.exit(status)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("::test_cell[") >= 10_000
+    assert answer.stdout.splitlines()[-1] == "imported []"

@@ -1,0 +1,144 @@
+"""Waivers: each with a URL, excusing exactly one verdict, and an error itself once its fault is gone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from matrix.cell import Cell, parse_cell
+from matrix.errors import UsageError
+from matrix.plan import make_plan
+from matrix.stack import Stack
+from matrix.verdict import Verdict
+from matrix.waiver import FOLDER, Waiver, idle_waivers, load_waivers, waiver_for
+from tests.builders import ARCHITECTURES, cuda_stack, make_stack, toml_table
+
+SUITE_WAIVERS = load_waivers(ARCHITECTURES)
+WAIVER = {
+    "cells": '"architecture=llama,t5 dtype=float16"',
+    "when": '{ device = "cpu" }',
+    "verdict": '"inaccurate"',
+    "reason": '"a fault"',
+    "url": '"https://example.org/issue/1"',
+}
+COVERED = parse_cell("llama-float16-sdpa-prefill")
+ALSO_COVERED = parse_cell("t5-float16-sdpa-prefill")
+NOT_COVERED = parse_cell("llama-float32-sdpa-prefill")
+
+
+def waivers_from(folder: Path, *tables: Mapping[str, str | None]) -> tuple[Waiver, ...]:
+    """The waivers of a user's file, without the suite's."""
+    path = folder / "mine.toml"
+    path.write_text("".join(toml_table("waiver", table) for table in tables), encoding="utf-8")
+    return tuple(waiver for waiver in load_waivers(ARCHITECTURES, path) if waiver.place.startswith(str(path)))
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.name)
+def test_every_file_of_the_suite_brings_waivers(path: Path) -> None:
+    brought = [waiver for waiver in SUITE_WAIVERS if waiver.place.startswith(f"{path}: waiver ")]
+    assert len(brought) == path.read_text(encoding="utf-8").count("[[waiver]]") > 0
+
+
+@pytest.mark.parametrize("waiver", SUITE_WAIVERS, ids=lambda waiver: waiver.reproducer)
+def test_a_waiver_of_the_suite_can_be_looked_up_and_reproduced(waiver: Waiver) -> None:
+    url = urlsplit(waiver.url)
+    assert url.scheme in ("http", "https")
+    assert url.hostname
+    script = FOLDER / waiver.reproducer
+    assert script.suffix == ".py"
+    compile(script.read_text(encoding="utf-8"), script.name, "exec")
+
+
+def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
+    cells = make_plan("full", ARCHITECTURES)
+    assert [waiver.place for waiver in SUITE_WAIVERS if not any(cell in waiver.selection for cell in cells)] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"url": None}, ["url"], id="no url"),
+        pytest.param({"url": '""'}, ["url"], id="empty url"),
+        pytest.param({"url": '"issue 29946"'}, ["'issue 29946'", "web address"], id="no web address"),
+        pytest.param({"url": '"javascript:alert(1)"'}, ["javascript", "web address"], id="script for a url"),
+        pytest.param({"reason": None}, ["reason"], id="no reason"),
+        pytest.param({"cells": None}, ["cells"], id="no cells"),
+        pytest.param({"cells": '"dtype=float64"'}, ["'float64'", "bfloat16"], id="unknown value"),
+        pytest.param({"verdict": None}, ["verdict"], id="no verdict"),
+        pytest.param({"verdict": '"broken"'}, ["'broken'", "inaccurate"], id="unknown verdict"),
+        pytest.param({"verdict": '"supported"'}, ["'supported'", "inaccurate"], id="nothing to excuse"),
+        pytest.param({"verdict": '"missing"'}, ["'missing'", "inaccurate"], id="missing is never excused"),
+        pytest.param({"link": '"x"'}, ["unknown key 'link'", "url"], id="unknown key"),
+        pytest.param({"reproducer": '"gone.py"'}, ["'gone.py'"], id="no such reproducer"),
+        pytest.param({"when": '{ jax = ">=1" }'}, ["'jax'", "torch"], id="unknown library"),
+    ],
+)
+def test_a_broken_waiver_is_refused_with_its_place(
+    tmp_path: Path, changes: dict[str, str | None], words: list[str]
+) -> None:
+    """The first waiver of the file is right, so the second is what is refused."""
+    with pytest.raises(UsageError) as caught:
+        waivers_from(tmp_path, WAIVER, {**WAIVER, **changes})
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'mine.toml'}: waiver 2: ")
+    assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "verdict", "stack"),
+    [
+        pytest.param(NOT_COVERED, Verdict.INACCURATE, make_stack(), id="other cell"),
+        pytest.param(COVERED, Verdict.ERROR, make_stack(), id="other verdict"),
+        pytest.param(COVERED, Verdict.FLAKY, make_stack(), id="flaky"),
+        pytest.param(COVERED, Verdict.INACCURATE, cuda_stack(), id="other stack"),
+    ],
+)
+def test_a_waiver_excuses_only_its_verdict_cells_and_stacks(
+    tmp_path: Path, cell: Cell, verdict: Verdict, stack: Stack
+) -> None:
+    waivers = waivers_from(tmp_path, WAIVER)
+    assert waiver_for(COVERED, Verdict.INACCURATE, make_stack(), waivers) is waivers[0]
+    assert waiver_for(cell, verdict, stack, waivers) is None
+
+
+def test_the_second_waiver_is_found_past_the_first(tmp_path: Path) -> None:
+    waivers = waivers_from(tmp_path, WAIVER | {"verdict": '"crashed"'}, WAIVER)
+    assert waiver_for(COVERED, Verdict.INACCURATE, make_stack(), waivers) is waivers[1]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "narrowed", "stack", "complaint"),
+    [
+        pytest.param({COVERED: Verdict.INACCURATE}, False, make_stack(), None, id="still there"),
+        pytest.param({COVERED: Verdict.SUPPORTED}, False, make_stack(), "the fault is gone", id="gone"),
+        pytest.param({COVERED: Verdict.SUPPORTED}, True, make_stack(), "the fault is gone", id="gone, narrowed run"),
+        pytest.param({COVERED: Verdict.ERROR}, False, make_stack(), "the fault is gone", id="turned into another"),
+        pytest.param(
+            {COVERED: Verdict.SUPPORTED, ALSO_COVERED: Verdict.INACCURATE}, False, make_stack(), None, id="left in one"
+        ),
+        pytest.param({NOT_COVERED: Verdict.INACCURATE}, False, make_stack(), "no planned cell matches", id="no cell"),
+        pytest.param({NOT_COVERED: Verdict.INACCURATE}, True, make_stack(), None, id="no cell, narrowed run"),
+        pytest.param({COVERED: Verdict.UNAVAILABLE}, False, make_stack(), None, id="cells unavailable"),
+        pytest.param({COVERED: Verdict.MISSING}, False, make_stack(), None, id="cells missing"),
+        pytest.param(
+            {COVERED: Verdict.UNAVAILABLE, ALSO_COVERED: Verdict.SUPPORTED},
+            False,
+            make_stack(),
+            "1 cells ran",
+            id="one unavailable, one without the fault",
+        ),
+        pytest.param({COVERED: Verdict.SUPPORTED}, False, cuda_stack(), None, id="gone, other stack"),
+        pytest.param({NOT_COVERED: Verdict.SUPPORTED}, False, cuda_stack(), None, id="no cell, other stack"),
+    ],
+)
+def test_a_waiver_without_its_fault_is_an_error(
+    tmp_path: Path, verdicts: dict[Cell, Verdict], narrowed: bool, stack: Stack, complaint: str | None
+) -> None:
+    found = idle_waivers(verdicts, stack, waivers_from(tmp_path, WAIVER), narrowed=narrowed)
+    if complaint is None:
+        assert found == []
+    else:
+        (line,) = found
+        assert line.startswith(f"{tmp_path / 'mine.toml'}: waiver 1: ")
+        assert complaint in line
