@@ -70,7 +70,9 @@ def test_list_prints_the_ids_of_a_plan(printed: Printed) -> None:
     assert {parse_cell(line).architecture for line in lines} == {"llama"}
 
 
-def test_profiles_prints_every_profile_with_its_size(printed: Printed) -> None:
+def test_profiles_prints_every_profile_with_its_size(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: ARCHITECTURES[name] for name in ("bloom", "llama", "t5")}
+    monkeypatch.setattr("matrix.__main__.load_architectures", lambda: few)
     lines = printed("matrix", "profiles")
     assert [line.split()[0] for line in lines] == list(load_profiles())
     assert all(int(line.split()[1]) > 0 for line in lines)
@@ -202,7 +204,7 @@ from matrix.waiver import load_waivers
 known = load_architectures()
 stack, rules = detect_stack(), load_rules(known)
 load_waivers(known)
-print(len({expect(cell, stack, rules) for cell in make_plan("full", known)}) > 1)
+print(len({expect(cell, stack, rules) for cell in make_plan("full", known)[::50]}) > 1)
 print(sorted({"torch", "transformers", "accelerate", "bitsandbytes"} & set(sys.modules)))
 """
     answer = python("-c", code)

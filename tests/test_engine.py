@@ -1,6 +1,5 @@
 """The engine on real models: seeded faults are caught, honest cells are not accused."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -195,9 +194,3 @@ def test_a_user_checkpoint_runs_the_same_cells(bench: Bench, tmp_path: Path) -> 
     assert judge(cell, architecture, observation, SUPPORTED, Device.CPU).verdict is Verdict.SUPPORTED
     assert observation.evidence.linear_classes == {"Linear": 8}
     assert not (tmp_path / "unused").exists()
-
-
-@pytest.fixture(autouse=True)
-def deterministic() -> Iterator[None]:
-    torch.manual_seed(0)
-    yield

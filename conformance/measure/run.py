@@ -16,8 +16,8 @@ from conformance.measure.batches import LENGTHS, NEW_TOKENS, extended, make_batc
 from conformance.measure.compare import compare, quantisation_cost
 from conformance.measure.evidence import Watch
 from conformance.measure.fixtures import fixture
-from conformance.measure.loading import Source, load, needs_moving, torch_dtype
 from conformance.measure.interruption import CellTimeout
+from conformance.measure.loading import Source, load, needs_moving, torch_dtype
 from conformance.measure.references import References
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Attention, Quantisation, Workload
