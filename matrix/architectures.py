@@ -31,7 +31,7 @@ class Architecture:
     auto_class: str  # the transformers class whose from_pretrained loads it
     config: Mapping[str, Any]  # overrides for AutoConfig.for_model, small enough for a CPU
     kept_linear: tuple[str, ...] = ()  # suffixes of nn.Linear that quantisation leaves alone, by the library's design
-    kept_float32: tuple[str, ...] = ()  # parameter-name parts that the library keeps in float32, whatever the dtype
+    kept_float32: tuple[str, ...] = ()  # modules whose parameters the library keeps in float32, whatever the dtype
     reference_attention: str = "eager"  # attn_implementation of golden and baseline
     reference_reason: str = ""  # why the reference is not eager, when it is not
     aliases: tuple[str, ...] = field(default=())  # other model_types whose checkpoints load as this architecture
@@ -63,8 +63,12 @@ def _read(path: Path) -> Architecture:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     document.setdefault("name", path.stem)
     for key in ("kept_linear", "kept_float32", "aliases"):
-        if key in document:
-            document[key] = tuple(document[key])
+        names = document.get(key, [])
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"{path}: {key} must be a list of names, not {names!r}")
+        document[key] = tuple(names)
+    if not isinstance(document.get("config", {}), dict):
+        raise UsageError(f"{path}: config must be a table, not {document['config']!r}")
     try:
         document["kind"] = Kind(document.get("kind", ""))
         architecture = Architecture(**document)

@@ -43,7 +43,8 @@ class Cell:
     @property
     def id(self) -> str:
         """Short readable name, such as `llama-bfloat16-sdpa-flash-nf4-left-generate`."""
-        return "-".join(value for value in self.values if value not in _SILENT)
+        architecture, *values = self.values
+        return "-".join([architecture, *(value for value in values if value not in _SILENT)])
 
     def axis_values(self) -> Iterator[tuple[str, str]]:
         """The (axis, value) pairs in canonical order, values as plain strings."""

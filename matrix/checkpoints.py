@@ -26,8 +26,12 @@ def parse_checkpoints(arguments: Iterable[str], architectures: Mapping[str, Arch
             raise UsageError(f"--checkpoint {argument!r}: unknown architecture; allowed are {', '.join(architectures)}")
         if name in found:
             raise UsageError(f"--checkpoint: {name} is given twice")
-        folder = Path(checkpoint).expanduser()
-        if folder.exists() or checkpoint.startswith((".", "/", "~")):
+        try:
+            folder = Path(checkpoint).expanduser()
+            local = folder.exists() or checkpoint.startswith((".", "/", "~"))
+        except (OSError, RuntimeError) as error:
+            raise UsageError(f"--checkpoint {argument!r}: {error}") from None
+        if local:
             _check_folder(folder, architectures[name])
             checkpoint = str(folder.resolve())
         found[name] = checkpoint

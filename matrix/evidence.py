@@ -15,8 +15,12 @@ KERNEL_OF_OP: dict[str, str] = {
     "aten::_scaled_dot_product_efficient_attention": "mem_efficient",
     "aten::_scaled_dot_product_cudnn_attention": "cudnn",
     "aten::_scaled_dot_product_fused_attention_overrideable": "overrideable",
-    "flash_attn::_flash_attn_forward": "flash_attention_2",
-    "flash_attn::_flash_attn_varlen_forward": "flash_attention_2",
+}
+# Packages that register their ops in a namespace of their own.
+KERNEL_OF_NAMESPACE: dict[str, str] = {
+    "flash_attn": "flash_attention_2",
+    "flash_attn_3": "flash_attention_3",
+    "flash_attn_4": "flash_attention_4",
 }
 
 # What the package calls a format, by the value on the quantisation axis.
@@ -32,12 +36,12 @@ _QUANTISED_CLASS = {"int8": "Linear8bitLt", "fp4": "Linear4bit", "nf4": "Linear4
 def kernels_seen(evidence: Evidence) -> tuple[str, ...]:
     """The kernels that ran, by name.
 
-    SDPA's math kernel decomposes before any dispatch mode can see it, so it is what is left when
-    SDPA was called and nothing fused ran.
+    SDPA's math kernel decomposes before any dispatch mode can see it, so it is what answered the
+    calls of SDPA that no fused op did.
     """
-    seen = {KERNEL_OF_OP.get(op, op) for op in evidence.attention_ops}
-    fused_sdpa = any(op.startswith("aten::") for op in evidence.attention_ops)
-    if evidence.sdpa_calls and not fused_sdpa:
+    seen = {KERNEL_OF_OP.get(op) or KERNEL_OF_NAMESPACE.get(op.partition("::")[0], op) for op in evidence.attention_ops}
+    fused = sum(count for op, count in evidence.attention_ops.items() if op.startswith("aten::"))
+    if evidence.sdpa_calls > fused:
         seen.add("math")
     if evidence.flex_calls > evidence.unfused_flex_calls:
         seen.add("flex_attention")
@@ -96,7 +100,7 @@ def _quantisation(cell: Cell, architecture: Architecture, evidence: Evidence) ->
 def _dtype(cell: Cell, architecture: Architecture, evidence: Evidence) -> Iterator[str]:
     for dtype, names in sorted(evidence.foreign_parameters.items()):
         kept = architecture.kept_float32 if dtype == Dtype.FLOAT32 else ()
-        strangers = [name for name in names if not any(part in name for part in kept)]
+        strangers = [name for name in names if not set(kept) & set(name.split("."))]
         if strangers:
             yield f"parameters in {dtype}, not {cell.dtype}: {', '.join(strangers[:5])}"
 

@@ -15,7 +15,7 @@ from matrix.cell import Cell
 from matrix.errors import UsageError
 from matrix.observation import Failure, Phase
 from matrix.selection import Selection, parse_selection
-from matrix.stack import DISTRIBUTIONS, Device, Stack
+from matrix.stack import DISTRIBUTIONS, REQUIREMENTS, Device, Stack
 
 FOLDER = Path(__file__).parent / "expectations"
 _RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "missing", "source"}
@@ -161,19 +161,34 @@ def read_condition(table: Mapping[str, Any], place: str) -> Condition:
     Raises:
         UsageError: an unknown key or a value that does not parse.
     """
+    if not isinstance(table, dict):
+        raise UsageError(f'{place}: when must be a table such as {{ device = "cuda" }}, not {table!r}')
     versions: dict[str, SpecifierSet] = {}
     try:
         for key, value in table.items():
             if key in DISTRIBUTIONS:
+                if not isinstance(value, str):
+                    raise UsageError(f'{place}: when: {key} must be a version specifier such as ">=2", not {value!r}')
                 versions[key] = SpecifierSet(value)
             elif key not in _WHEN_KEYS:
                 allowed = ", ".join([*sorted(_WHEN_KEYS), *DISTRIBUTIONS])
                 raise UsageError(f"{place}: when names {key!r}; allowed are {allowed}")
         capability = SpecifierSet(table["capability"]) if "capability" in table else None
         device = Device(table["device"]) if "device" in table else None
-    except (InvalidSpecifier, ValueError, TypeError) as error:
-        raise error if isinstance(error, UsageError) else UsageError(f"{place}: {error}") from None
-    return Condition(versions, device, capability, tuple(table.get("present", ())), tuple(table.get("absent", ())))
+    except (InvalidSpecifier, ValueError, TypeError, AttributeError) as error:
+        raise error if isinstance(error, UsageError) else UsageError(f"{place}: when: {error}") from None
+    present, absent = (_requirements(table, key, place) for key in ("present", "absent"))
+    return Condition(versions, device, capability, present, absent)
+
+
+def _requirements(table: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
+    names = table.get(key, [])
+    if not isinstance(names, list):
+        raise UsageError(f"{place}: {key} must be a list of names, not {names!r}")
+    for name in names:
+        if name not in REQUIREMENTS:
+            raise UsageError(f"{place}: {key} names {name!r}; allowed are {', '.join(REQUIREMENTS)}")
+    return tuple(names)
 
 
 def require_text(table: Mapping[str, Any], keys: Collection[str], place: str) -> None:
@@ -204,8 +219,9 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str]) -> 
         require_text(table, ("phase", "type", "message"), place)
     elif described:
         raise UsageError(f"{place}: a rule that says {outcome} has no phase, type or message")
-    if outcome is Outcome.UNAVAILABLE and not table.get("missing"):
-        raise UsageError(f"{place}: unavailable needs missing = [what is not here]")
+    missing = _requirements(table, "missing", place)
+    if bool(missing) != (outcome is Outcome.UNAVAILABLE):
+        raise UsageError(f"{place}: missing = [what is not here] goes with unavailable, and only with it")
     if "phase" in table and table["phase"] not in _PHASES:
         raise UsageError(f"{place}: phase {table['phase']!r}; allowed are {', '.join(_PHASES)}")
     try:
@@ -219,7 +235,7 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str]) -> 
             phase=_PHASES[table["phase"]][workload] if "phase" in table else None,
             type=table.get("type"),
             message=table.get("message"),
-            missing=tuple(table.get("missing", ())),
+            missing=missing,
         )
         for workload in Workload
     }

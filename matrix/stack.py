@@ -1,9 +1,11 @@
 """The libraries and the device that a run measures, as plain data."""
 
+import importlib.util
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -28,6 +30,9 @@ DISTRIBUTIONS = (
 
 # Processor features on which libraries choose other code paths.
 CPU_FLAGS = ("avx512_bf16", "amx_bf16")
+
+# What a rule or --require may call for.
+REQUIREMENTS = ("cuda", "compiler", *CPU_FLAGS, *DISTRIBUTIONS)
 
 
 class Device(StrEnum):
@@ -86,17 +91,31 @@ def visible_gpus() -> tuple[tuple[Gpu, ...], str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return (), ""
-    query = [program, "--query-gpu=name,memory.total,compute_cap,driver_version", "--format=csv,noheader,nounits"]
+    fields = "name,memory.total,compute_cap,driver_version,uuid"
+    query = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
     if answer.returncode != 0:
         return (), ""
-    rows = [[part.strip() for part in line.split(",")] for line in answer.stdout.splitlines() if line.count(",") == 3]
-    gpus = [Gpu(name, int(memory), capability) for name, memory, capability, _ in rows if memory.isdigit()]
+    rows = [[part.strip() for part in line.split(",")] for line in answer.stdout.splitlines() if line.count(",") == 4]
+    gpus = {
+        row[4]: Gpu(name=row[0], memory_mib=int(row[1]) if row[1].isdigit() else 0, capability=row[2]) for row in rows
+    }
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        indices = [int(part) for part in allowed.split(",") if part.strip().isdigit()]
-        gpus = [gpus[index] for index in indices if index < len(gpus)]
-    return tuple(gpus), rows[0][3] if rows else ""
+    chosen = list(gpus.values()) if allowed is None else list(_allowed(gpus, allowed))
+    return tuple(chosen), rows[0][3] if rows else ""
+
+
+def _allowed(gpus: Mapping[str, Gpu], visible: str) -> Iterator[Gpu]:
+    """The GPUs that CUDA_VISIBLE_DEVICES names by index or UUID; as CUDA does, stop at the first bad name."""
+    for name in (part.strip() for part in visible.split(",")):
+        if name.isdigit() and int(name) < len(gpus):
+            yield list(gpus.values())[int(name)]
+        elif name.startswith("GPU-") and (found := [gpu for uuid, gpu in gpus.items() if uuid.startswith(name)]):
+            yield found[0]
+        elif name.startswith("MIG-") and gpus:
+            yield next(iter(gpus.values()))  # nvidia-smi does not say of which GPU it is a part
+        else:
+            return
 
 
 def detect_stack() -> Stack:
@@ -106,18 +125,31 @@ def detect_stack() -> Stack:
     """
     versions = installed_versions()
     gpus, driver = visible_gpus()
-    local = versions.get("torch", "").partition("+")[2]
-    usable = bool(gpus) and local != "cpu" and "torch" in versions
+    cuda = _cuda_of_torch() if "torch" in versions else ""
+    usable = bool(gpus) and bool(cuda)
     compiler = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
     return Stack(
         versions=versions,
         device=Device.CUDA if usable else Device.CPU,
         gpus=gpus if usable else (),
         driver=driver if usable else "",
-        cuda=local if local.startswith("cu") else "",
+        cuda=cuda,
         compiler=compiler,
         cpu_flags=_cpu_flags(),
     )
+
+
+def _cuda_of_torch() -> str:
+    """The CUDA version that the installed torch was built for, or empty, read from its version file."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return ""
+    try:
+        text = (Path(spec.origin).parent / "version.py").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    found = re.search(r"^cuda\b.*=\s*['\"]([\d.]+)['\"]", text, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def _cpu_flags() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Known upstream faults: exact verdict, cells, stacks and a URL. One that no longer holds is itself an error."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +52,14 @@ def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Coll
     if unknown:
         raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_KEYS))}")
     require_text(table, ("cells", "verdict", "reason", "url"), place)
-    if not table["url"].startswith(("https://", "http://")):
+    if not re.match(r"https?://\w", table["url"]):
         raise UsageError(f"{place}: url {table['url']!r} is not a web address")
-    waivable = [verdict for verdict in Verdict if not verdict.is_documented and verdict is not Verdict.MISSING]
+    # A cell that wavers is never excused, and of a missing one nothing is known.
+    waivable = [v for v in Verdict if not v.is_documented and v not in (Verdict.MISSING, Verdict.FLAKY)]
     if table["verdict"] not in waivable:
         raise UsageError(f"{place}: verdict {table['verdict']!r}; allowed are {', '.join(waivable)}")
     reproducer = table.get("reproducer", "")
-    if reproducer and not (folder / reproducer).is_file():
+    if not isinstance(reproducer, str) or (reproducer and not (folder / reproducer).is_file()):
         raise UsageError(f"{place}: reproducer {reproducer!r} is not a file beside it")
     try:
         selection = parse_selection(table["cells"], architectures)

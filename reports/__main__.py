@@ -8,8 +8,8 @@ import typer
 from pydantic import ValidationError
 
 from matrix.errors import UsageError
-from reports.document import Report, json_schema, make_report
-from reports.records import read_records
+from reports.document import Report, json_schema
+from reports.records import check_version, first_problem, read_report
 from reports.text import headline
 from reports.write import write_report
 
@@ -43,16 +43,17 @@ def schema() -> None:
 
 def _read(source: Path) -> Report:
     if source.suffix == ".jsonl":
-        run, records, unreadable = read_records(source)
-        return make_report(run, records, unreadable=unreadable)
+        return read_report(source)
     try:
-        return Report.model_validate_json(source.read_text(encoding="utf-8"))
+        document = json.loads(source.read_text(encoding="utf-8"))
+        check_version(document.get("schema_version"), source)
+        return Report.model_validate(document)
     except OSError as error:
         raise UsageError(f"{source}: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{source}: not a report: {place}: {first['msg']}") from None
+    except UsageError:
+        raise
+    except (ValidationError, ValueError, AttributeError) as error:
+        raise UsageError(f"{source}: not a report: {first_problem(error)}") from None
 
 
 def main() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from matrix import oracle
-from matrix.cell import Cell
+from matrix.axes import AXES
+from matrix.cell import Cell, parse_cell
+from matrix.errors import UsageError
 from matrix.evidence import kernels_seen
-from matrix.expectation import Expectation
+from matrix.expectation import Expectation, Outcome
 from matrix.observation import Ending, Observation
 from matrix.stack import Stack
 from matrix.verdict import Judgement, Verdict
@@ -44,6 +46,14 @@ class Run(_Part):
     k_max: float = oracle.K_MAX
     k_mean: float = oracle.K_MEAN
     planned: list[str] = Field(description="cell ids in plan order")
+
+
+class End(_Part):
+    """The last line of records.jsonl: what else was found when all cells had ended."""
+
+    kind: Literal["end"] = "end"
+    finished: datetime
+    problems: list[str] = Field(default_factory=list)
 
 
 class Bound(_Part):
@@ -79,6 +89,13 @@ class Record(_Part):
     bounds: list[Bound] = Field(default_factory=list)
     kernels: list[str] = Field(default_factory=list, description="the attention kernels that ran")
     worker: str = ""
+
+    @model_validator(mode="after")
+    def _axes_are_complete(self) -> Self:
+        missing = [axis for axis in ("architecture", *AXES) if axis not in self.axes]
+        if missing:
+            raise ValueError(f"axes lack {', '.join(missing)}")
+        return self
 
     @property
     def fails(self) -> bool:
@@ -135,37 +152,56 @@ def make_record(
 
 
 def make_report(
-    run: Run, records: list[Record], *, problems: list[str] | None = None, unreadable: list[str] | None = None
+    run: Run, records: list[Record], *, end: End | None = None, unreadable: list[str] | None = None
 ) -> Report:
     """Records in plan order; the last one counts where a cell has several; planned cells without one are `missing`."""
     last = {record.cell: record for record in records}
-    planned = dict.fromkeys(run.planned)
-    ordered = [last[cell] if cell in last else missing_record(cell) for cell in planned]
-    ordered += [record for cell, record in last.items() if cell not in planned]
+    unreadable = list(unreadable or [])
+    ordered = []
+    for cell in dict.fromkeys(run.planned):
+        try:
+            ordered.append(last.pop(cell) if cell in last else missing_record(cell))
+        except UsageError as error:
+            unreadable.append(f"planned: {error}")
+    ordered += last.values()
     return Report(
         run=run,
-        finished=datetime.now(UTC),
+        finished=end.finished if end else datetime.now(UTC),
         counts=dict(Counter(record.verdict.value for record in ordered)),
         waived=sum(record.waived is not None for record in ordered),
         records=ordered,
-        problems=problems or [],
-        unreadable=unreadable or [],
+        problems=end.problems if end else [],
+        unreadable=unreadable,
     )
 
 
 def missing_record(cell_id: str) -> Record:
-    """The record of a planned cell of which nothing was heard."""
-    from matrix.cell import parse_cell
-    from matrix.expectation import SUPPORTED
+    """The record of a planned cell of which nothing was heard.
 
+    Raises:
+        UsageError: the id is not one of this release.
+    """
     return make_record(
         parse_cell(cell_id),
         judgement=Judgement(Verdict.MISSING, "planned, but no record of it came"),
-        expectation=SUPPORTED,
+        expectation=Expectation(Outcome.SUPPORTED, source="not looked up: the cell was never reached"),
         observation=Observation(Ending.NOT_RUN),
     )
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of matrix.json."""
-    return Report.model_json_schema(mode="serialization")
+    schema: dict[str, Any] = _with_words(Report.model_json_schema(mode="serialization"))
+    return schema
+
+
+def _with_words(schema: Any) -> Any:
+    """Allow the words that stand for NaN and the infinities wherever a number is allowed."""
+    if isinstance(schema, list):
+        return [_with_words(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if schema.get("type") == "number":
+        rest = {key: value for key, value in schema.items() if key != "type"}
+        return {**rest, "anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
+    return {key: _with_words(value) for key, value in schema.items()}

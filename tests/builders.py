@@ -16,7 +16,8 @@ from matrix.expectation import SUPPORTED, Expectation, Outcome
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
-from reports.document import Record, Run, make_record
+from reports.document import End, Record, Run, make_record
+from reports.records import read_report
 
 ROOT = Path(__file__).parent.parent
 ARCHITECTURES = load_architectures()
@@ -155,3 +156,14 @@ def toml_table(kind: str, table: Mapping[str, str | None]) -> str:
     """One `[[kind]]` table. Values are TOML already; None leaves the key out."""
     lines = [f"{key} = {value}" for key, value in table.items() if value is not None]
     return "\n".join([f"[[{kind}]]", *lines, "", ""])
+
+
+def read_back(path: Path) -> tuple[Run, list[Record], list[str]]:
+    """What a records.jsonl holds: the run, the records that are in it, what could not be read."""
+    report = read_report(path)
+    return report.run, [record for record in report.records if record.verdict is not Verdict.MISSING], report.unreadable
+
+
+def ended(*problems: str) -> End:
+    """The end of a run that found these problems."""
+    return End(finished=datetime(2026, 11, 22, tzinfo=UTC), problems=list(problems))

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 
-from matrix.axes import AXES
+from matrix.axes import AXES, Attention, Dtype
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
 from tests.builders import PROPERTY, cells
@@ -78,3 +78,8 @@ def test_a_bad_id_is_refused_by_name(cell_id: str, words: list[str]) -> None:
     message = str(caught.value)
     assert repr(cell_id) in message
     assert [word for word in words if word not in message] == []
+
+
+def test_an_architecture_named_none_keeps_its_name() -> None:
+    cell = Cell("none", Dtype.FLOAT32, Attention.EAGER)
+    assert parse_cell(cell.id) == cell

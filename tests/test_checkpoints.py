@@ -1,5 +1,6 @@
 """`--checkpoint`: a folder must be what it is said to be, before anything is loaded."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -98,3 +99,9 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 def test_a_bad_argument_is_refused_by_name(arguments: list[str], words: list[str]) -> None:
     message = refusal(*arguments)
     assert [word for word in words if word not in message] == []
+
+
+@pytest.mark.parametrize("checkpoint", ["~nosuchuser/x", "x" * 300])
+def test_a_strange_path_is_refused_or_passed(checkpoint: str) -> None:
+    with contextlib.suppress(UsageError):
+        parse_checkpoints([f"llama={checkpoint}"], ARCHITECTURES)

@@ -23,9 +23,11 @@ from matrix.plan import load_profiles
 from matrix.reproduce import reproducing_script
 from matrix.verdict import Verdict
 from reports.__main__ import main as reports_main
-from tests.builders import ARCHITECTURES, ROOT, make_run, record_of
+from reports.records import RecordWriter
+from tests.builders import ARCHITECTURES, ROOT, ended, make_run, record_of
 
 CELL = "llama-bfloat16-sdpa-left-generate"
+ONE = "llama-float32-eager-prefill"
 MAIN = {"matrix": matrix_main, "reports": reports_main}
 Call = Callable[..., tuple[int, list[str], list[str]]]
 Printed = Callable[..., list[str]]
@@ -296,3 +298,36 @@ def test_a_checkpoint_with_quotes_in_its_name_is_still_one_string(quote: str) ->
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CHECKPOINT"
     ]
     assert [ast.literal_eval(value) for value in values] == [checkpoint]
+
+
+@pytest.mark.parametrize("checkpoint", ['a"""b', "C:\\Users\\x"])
+def test_a_script_for_any_checkpoint_compiles(checkpoint: str) -> None:
+    compile(reproducing_script(parse_cell(ONE), ARCHITECTURES["llama"], checkpoint), "reproduce.py", "exec")
+
+
+def test_rendering_again_keeps_the_problems_of_the_run(printed: Printed, tmp_path: Path) -> None:
+    writer = RecordWriter(tmp_path / "records.jsonl", make_run(ONE))
+    writer.write(record_of(ONE))
+    writer.write(ended("a waiver is idle"))
+    writer.close()
+    printed("reports", "render", str(tmp_path / "records.jsonl"))
+    assert json.loads((tmp_path / "matrix.json").read_text())["problems"] == ["a waiver is idle"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "status"),
+    [
+        ("matrix.json", b"\xff\xfe{", 2),
+        ("matrix.json", b'{"schema_version": "2.0"}', 2),
+        ("matrix.json", b"[]", 2),
+        ("records.jsonl", f'{make_run(ONE).model_dump_json()}\n{{"kind": "record", "axes": {{}}}}\n'.encode(), 0),
+        ("records.jsonl", make_run("llama-float8-eager-prefill").model_dump_json().encode(), 0),
+    ],
+    ids=["not UTF-8", "other major version", "not an object", "record without axes", "planned cell unknown"],
+)
+def test_a_strange_report_is_refused_or_rendered_with_one_line(
+    call: Call, tmp_path: Path, name: str, content: bytes, status: int
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    code, _, err = call("reports", "render", str(tmp_path / name))
+    assert (code, len(err)) == (status, 1)

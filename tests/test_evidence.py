@@ -266,3 +266,23 @@ def test_honest_evidence_of_every_cell_passes(device: Device) -> None:
 )
 def test_kernels_are_told_from_ops_and_calls(evidence: Evidence, kernels: tuple[str, ...]) -> None:
     assert kernels_seen(evidence) == kernels
+
+
+def test_sdpa_calls_that_no_fused_op_answers_are_math() -> None:
+    seen = kernels_seen(Evidence(sdpa_calls=4, attention_ops={"aten::_scaled_dot_product_flash_attention": 2}))
+    assert seen == ("flash", "math")
+
+
+@pytest.mark.parametrize("attention", ["flash_attention_3", "flash_attention_4"])
+def test_flash_attention_3_and_4_can_be_supported(attention: str) -> None:
+    cell = parse_cell(f"llama-bfloat16-{attention}-prefill")
+    package = f"flash_attn_{attention[-1]}"
+    honest = replace(honest_evidence(cell, Device.CUDA), attention_ops={f"{package}::_flash_attn_forward": 2})
+    assert substitutions(cell, ARCHITECTURES["llama"], honest, Device.CUDA) == ()
+
+
+def test_kept_parameter_names_are_parts_between_dots() -> None:
+    cell = parse_cell("t5-bfloat16-sdpa-prefill")
+    foreign = {"float32": ("encoder.word_embeddings.weight",)}
+    stranger = replace(honest_evidence(cell, Device.CPU), foreign_parameters=foreign)
+    assert substitutions(cell, ARCHITECTURES["t5"], stranger, Device.CPU)

@@ -116,7 +116,7 @@ def test_the_phase_run_is_what_the_workload_runs(tmp_path: Path, phase: str, wor
         pytest.param({"message": '"("'}, ["message", "regular expression"], id="bad regex"),
         pytest.param({"when": '{ torch = "2.13" }'}, ["2.13"], id="version without an operator"),
         pytest.param({"when": '{ torch = ">=x" }'}, [">=x"], id="bad version"),
-        pytest.param({"when": "{ torch = 2 }"}, ["int"], id="version that is no text"),
+        pytest.param({"when": "{ torch = 2 }"}, ["torch", "not 2"], id="version that is no text"),
         pytest.param({"when": '{ capability = "9" }'}, ["'9'"], id="bad capability"),
         pytest.param({"when": '{ tensorflow = ">=2" }'}, ["'tensorflow'", "transformers"], id="unknown library"),
         pytest.param({"when": '{ device = "tpu" }'}, ["'tpu'"], id="unknown device"),
@@ -261,3 +261,26 @@ def test_what_documents_no_error_matches_none() -> None:
 def test_an_unavailable_cell_runs_only_where_an_error_proves_the_absence() -> None:
     assert PROVEN_ABSENT.runs
     assert not Expectation(Outcome.UNAVAILABLE, "x", missing=("cuda",)).runs
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"when": '"cpu"'},  # AttributeError
+        {"when": "{ present = 5 }"},  # TypeError
+        {"when": '{ present = "flash-attn" }'},  # read as letters: the rule never holds
+        {"when": '{ absent = "flash-attn" }'},  # read as letters: the rule always holds
+        {"when": '{ absent = ["flash-atn"] }'},  # a slip: always holds
+        {"when": '{ present = ["flash-atn"] }'},  # a slip: never holds
+        {"when": '{ torch = [">=2"] }'},
+        {"outcome": '"unavailable"', "missing": '"cuda"'},  # read as letters
+        {"outcome": '"unavailable"', "missing": "5"},  # TypeError
+        {"missing": '["cuda"]'},  # refused, and yet something missing
+    ],
+    ids=lambda changes: " ".join(f"{key} = {value}" for key, value in changes.items()),
+)
+def test_a_broken_rule_is_refused(tmp_path: Path, changes: dict[str, str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(toml_table("rule", RULE | changes), encoding="utf-8")
+    with pytest.raises(UsageError, match="rule 1"):
+        load_rules(ARCHITECTURES, path)

@@ -18,6 +18,7 @@ from matrix.verdict import Judgement, Verdict
 from reports.document import Record, Report, Run, Waived, make_record, make_report
 from reports.html import LISTED_WITHOUT_SCRIPT, backends, failure_groups, is_web_address, render_html, worst_ratio
 from reports.text import headline, reproducing_command
+from tests.builders import ended
 
 HOSTILE = "</script><script>alert(1)</script>"
 FLAGS = {"_supports_sdpa": True, "_supports_flash_attn": True, "_supports_flex_attn": False}
@@ -51,7 +52,7 @@ def failed(
 
 
 def report(*records: Record, problems: list[str] | None = None) -> Report:
-    return make_report(run(*(record.cell for record in records)), list(records), problems=problems)
+    return make_report(run(*(record.cell for record in records)), list(records), end=ended(*(problems or ())))
 
 
 def waived(record: Record, url: str = "https://example.org/issue/1") -> Record:

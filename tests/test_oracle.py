@@ -58,9 +58,8 @@ def test_every_rule_that_fails_is_named() -> None:
     [("candidate_max", ALLOWED_MAX, 0), ("candidate_mean", ALLOWED_MEAN, 1), ("regret_max", ALLOWED_REGRET, 2)],
 )
 def test_the_edge_is_allowed_and_one_step_past_it_is_not(field: str, edge: float, number: int) -> None:
-    on, past = (
-        bounds(replace(GENERATED, **{field: value}))[number] for value in (edge, math.nextafter(edge, math.inf))
-    )
+    changes: list[dict[str, Any]] = [{field: edge}, {field: math.nextafter(edge, math.inf)}]
+    on, past = (bounds(replace(GENERATED, **change))[number] for change in changes)
     assert on.ratio == 1.0
     assert on.holds
     assert not past.holds

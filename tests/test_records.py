@@ -17,7 +17,7 @@ from matrix.observation import Comparison, Ending, Failure, Observation, Phase, 
 from matrix.stack import CPU_FLAGS
 from matrix.verdict import Verdict
 from reports.document import Record, Report, Run, Waived, json_schema, make_report
-from reports.records import RecordWriter, read_records
+from reports.records import RecordWriter
 from tests.builders import (
     HONEST,
     PROPERTY,
@@ -26,7 +26,9 @@ from tests.builders import (
     cells,
     completed,
     cuda_stack,
+    ended,
     make_run,
+    read_back,
     record_of,
 )
 
@@ -78,7 +80,9 @@ def test_a_run_and_its_records_come_back_as_they_were(tmp_path: Path) -> None:
     writer.write(FULL_RECORD)
     writer.write(record_of(ONE))
     writer.close()
-    assert read_records(path) == (FULL_RUN, [FULL_RECORD, record_of(ONE)], [])
+    run, records, unreadable = read_back(path)
+    assert (run, unreadable) == (FULL_RUN, [])
+    assert {record.cell: record for record in records} == {FULL_RECORD.cell: FULL_RECORD, ONE: record_of(ONE)}
 
 
 def at_default(part: Run | Record) -> set[str]:
@@ -99,9 +103,9 @@ def test_each_line_is_on_the_disk_as_soon_as_it_is_written(tmp_path: Path) -> No
     """Kept in a buffer, it would be lost when the controller is killed."""
     path = tmp_path / "records.jsonl"
     writer = RecordWriter(path, FULL_RUN)
-    assert read_records(path)[0] == FULL_RUN
+    assert read_back(path)[0] == FULL_RUN
     writer.write(record_of(ONE))
-    assert read_records(path)[1] == [record_of(ONE)]
+    assert read_back(path)[1] == [record_of(ONE)]
     writer.close()
 
 
@@ -112,7 +116,7 @@ def test_what_is_not_finite_survives_as_strict_json(tmp_path: Path, value: float
     path = write_lines(tmp_path / "records.jsonl", FULL_RUN, record_of(ONE, observation=observation))
     for line in path.read_text(encoding="utf-8").splitlines():
         json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
-    _, (record,), unreadable = read_records(path)
+    _, (record,), unreadable = read_back(path)
     assert unreadable == []
     (found,) = record.observation.comparisons
     numbers = [found.candidate_max, found.regret_max, record.observation.seconds["load"], record.bounds[0].value]
@@ -156,13 +160,13 @@ def damaged(**changes: Any) -> str:
         pytest.param(
             damaged(observation={"ending": "gone"}), "observation.ending: Input should be", id="unknown ending"
         ),
-        pytest.param(damaged(kind="run"), "kind: Input should be 'record'", id="a second run"),
+        pytest.param(damaged(kind="run"), "Input tag 'run' found using 'kind'", id="a second run"),
         pytest.param(damaged(bounds=[{"name": "max"}]), "bounds.0.value: Field required", id="half a bound"),
     ],
 )
 def test_a_bad_line_is_named_and_the_rest_is_kept(tmp_path: Path, line: str, words: str) -> None:
     path = write_lines(tmp_path / "records.jsonl", FULL_RUN, record_of(ONE), line, record_of(THREE))
-    run, records, (complaint,) = read_records(path)
+    run, records, (complaint,) = read_back(path)
     assert run == FULL_RUN
     assert records == [record_of(ONE), record_of(THREE)]
     assert complaint.startswith(f"records.jsonl: line 3: {words}")
@@ -172,7 +176,7 @@ def test_a_bad_line_is_named_and_the_rest_is_kept(tmp_path: Path, line: str, wor
 def test_a_truncated_last_line_is_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     """The machine went away while the line was written."""
     path = write_lines(tmp_path / "records.jsonl", FULL_RUN, record_of(ONE), record_of(TWO).model_dump_json()[:80])
-    _, records, (complaint,) = read_records(path)
+    _, records, (complaint,) = read_back(path)
     assert records == [record_of(ONE)]
     assert complaint.startswith("records.jsonl: line 3: Invalid JSON: EOF")
 
@@ -180,7 +184,7 @@ def test_a_truncated_last_line_is_named_and_the_rest_is_kept(tmp_path: Path) -> 
 def test_bytes_that_are_no_text_spoil_only_their_line(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "records.jsonl", FULL_RUN)
     path.write_bytes(path.read_bytes() + b"\xff\xfe{\n" + record_of(ONE).model_dump_json().encode() + b"\n\n")
-    _, records, unreadable = read_records(path)
+    _, records, unreadable = read_back(path)
     assert records == [record_of(ONE)]
     assert len(unreadable) == 1
 
@@ -192,13 +196,13 @@ def test_bytes_that_are_no_text_spoil_only_their_line(tmp_path: Path) -> None:
         pytest.param("{oh no\n", "line 1 is not a run", id="corrupt"),
         pytest.param("[1]\n", "line 1 is not a run", id="a list"),
         pytest.param('{"schema_version": "1.0"}\n', "line 1 is not a run", id="nothing but a version"),
-        pytest.param(record_of(ONE).model_dump_json() + "\n", "schema version", id="a record"),
+        pytest.param(record_of(ONE).model_dump_json() + "\n", "line 1 is not a run", id="a record"),
     ],
 )
 def test_a_file_that_does_not_begin_with_a_run_is_refused(tmp_path: Path, first: str, words: str) -> None:
     path = write_lines(tmp_path / "records.jsonl", first)
     with pytest.raises(UsageError) as caught:
-        read_records(path)
+        read_back(path)
     assert str(caught.value).startswith(f"{path}: {words}")
     assert "\n" not in str(caught.value)
 
@@ -206,20 +210,20 @@ def test_a_file_that_does_not_begin_with_a_run_is_refused(tmp_path: Path, first:
 @pytest.mark.parametrize("name", ["nowhere.jsonl", "."])
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=str(tmp_path)):
-        read_records(tmp_path / name)
+        read_back(tmp_path / name)
 
 
 @pytest.mark.parametrize("version", ["2.0", "0.9", "10.0", "", "x"])
 def test_another_major_schema_version_is_refused(tmp_path: Path, version: str) -> None:
     path = write_lines(tmp_path / "records.jsonl", FULL_RUN.model_copy(update={"schema_version": version}))
     with pytest.raises(UsageError, match=f"schema version '{version}'; this suite reads 1.x"):
-        read_records(path)
+        read_back(path)
 
 
 def test_a_newer_minor_schema_version_may_bring_fields_of_its_own(tmp_path: Path) -> None:
     newer = json.loads(FULL_RUN.model_dump_json()) | {"schema_version": "1.99", "weather": "fair"}
     path = write_lines(tmp_path / "records.jsonl", json.dumps(newer) + "\n", damaged(mood="calm"))
-    run, records, unreadable = read_records(path)
+    run, records, unreadable = read_back(path)
     assert run == FULL_RUN.model_copy(update={"schema_version": "1.99"})
     assert records == [record_of(TWO)]
     assert unreadable == []
@@ -254,7 +258,7 @@ def test_waived_records_are_counted_and_do_not_fail() -> None:
 
 
 def test_a_report_comes_back_as_it_was() -> None:
-    report = make_report(FULL_RUN, [FULL_RECORD], problems=["a waiver is idle"], unreadable=["line 7"])
+    report = make_report(FULL_RUN, [FULL_RECORD], end=ended("a waiver is idle"), unreadable=["line 7"])
     assert Report.model_validate_json(report.model_dump_json()) == report
 
 
@@ -305,7 +309,7 @@ JSON_TYPES = {
 
 def test_a_report_is_what_its_schema_says() -> None:
     """A field that the schema does not know, or of another type, would mislead every reader of matrix.json."""
-    report = make_report(FULL_RUN, [FULL_RECORD], problems=["a waiver is idle"], unreadable=["line 7"])
+    report = make_report(FULL_RUN, [FULL_RECORD], end=ended("a waiver is idle"), unreadable=["line 7"])
     schema = json_schema()
     checked = []
 
@@ -316,3 +320,27 @@ def test_a_report_is_what_its_schema_says() -> None:
     walk(json.loads(report.model_dump_json()), schema, schema["$defs"], seen)
     assert len(checked) > 100
     assert Comparison.__name__ in schema["$defs"]
+
+
+@pytest.mark.parametrize("character", ["\u2028", "\u2029", "\x85"])
+def test_any_message_comes_back(tmp_path: Path, character: str) -> None:
+    observation = Observation(Ending.RAISED, Failure(Phase.LOAD, "E", f"a{character}b"))
+    record = record_of(ONE, observation=observation)
+    writer = RecordWriter(tmp_path / "records.jsonl", make_run(ONE))
+    writer.write(record)
+    writer.close()
+    assert read_back(tmp_path / "records.jsonl")[1:] == ([record], [])
+
+
+def test_the_schema_allows_what_is_not_finite() -> None:
+    bad = replace(HONEST, candidate_max=float("nan"))
+    report = make_report(make_run(ONE), [record_of(ONE, observation=Observation(Ending.COMPLETED, comparisons=(bad,)))])
+    value = json.loads(report.model_dump_json())["records"][0]["observation"]["comparisons"][0]["candidate_max"]
+    assert value == "NaN"
+    assert json_schema()["$defs"]["Comparison"]["properties"]["candidate_max"].get("type") != "number"
+
+
+def test_a_record_in_place_of_the_run_is_said_to_be_no_run(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text(record_of(ONE).model_dump_json() + "\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="line 1 is not a run"):
+        read_back(tmp_path / "records.jsonl")

@@ -1,9 +1,12 @@
 """The stack: what is lacking, and which GPUs a run may use, told without torch."""
 
+import importlib.machinery
+import importlib.util
 import shutil
 import subprocess
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +15,9 @@ from matrix.stack import Device, Gpu, detect_stack, visible_gpus
 from tests.builders import cuda_stack, make_stack
 
 ROWS = """\
-NVIDIA H100 80GB HBM3, 81559, 9.0, 580.95.05
-NVIDIA A100-SXM4-40GB, 40960, 8.0, 580.95.05
-NVIDIA L4, 23034, 8.9, 580.95.05
+NVIDIA H100 80GB HBM3, 81559, 9.0, 580.95.05, GPU-8932f937-d72c-4106-c12f-20bd9faed9f6
+NVIDIA A100-SXM4-40GB, 40960, 8.0, 580.95.05, GPU-1111f937-d72c-4106-c12f-20bd9faed9f6
+NVIDIA L4, 23034, 8.9, 580.95.05, GPU-2222f937-d72c-4106-c12f-20bd9faed9f6
 """
 H100, A100, L4 = (
     Gpu("NVIDIA H100 80GB HBM3", 81559, "9.0"),
@@ -33,6 +36,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         programs: tuple[str, ...] = ("nvidia-smi", "g++"),
         rows: str = ROWS,
         torch: str | None = "2.13.0",
+        cuda: str = "13.0",
         status: int = 0,
     ) -> None:
         def version(name: str) -> str:
@@ -48,6 +52,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}" if name in programs else None)
         monkeypatch.setattr(subprocess, "run", answer)
         monkeypatch.setattr(metadata, "version", version)
+        monkeypatch.setattr(stack, "_cuda_of_torch", lambda: cuda)
 
     return pretend
 
@@ -104,20 +109,35 @@ def test_only_visible_gpus_count(
 
 
 @pytest.mark.parametrize(
-    ("torch", "device", "cuda"),
+    ("torch", "built_for", "device", "cuda"),
     [
-        ("2.13.0", Device.CUDA, ""),
-        ("2.13.0+cu130", Device.CUDA, "cu130"),
-        ("2.13.0+cpu", Device.CPU, ""),
-        (None, Device.CPU, ""),
+        ("2.13.0", "13.0", Device.CUDA, "13.0"),
+        ("2.13.0+cpu", "", Device.CPU, ""),
+        ("2.13.0+rocm6.4", "", Device.CPU, ""),
+        (None, "13.0", Device.CPU, ""),
     ],
 )
-def test_torch_decides_whether_gpus_can_be_used(machine: Machine, torch: str | None, device: Device, cuda: str) -> None:
-    machine(torch=torch)
+def test_torch_decides_whether_gpus_can_be_used(
+    machine: Machine, torch: str | None, built_for: str, device: Device, cuda: str
+) -> None:
+    machine(torch=torch, cuda=built_for)
     found = detect_stack()
     assert (found.device, found.cuda) == (device, cuda)
     assert bool(found.gpus) == bool(found.driver) == (device is Device.CUDA)
     assert found.lacks("torch") == (torch is None)
+
+
+@pytest.mark.parametrize(
+    ("line", "cuda"),
+    [("cuda: Optional[str] = '13.0'", "13.0"), ("cuda = '12.8'", "12.8"), ("cuda: Optional[str] = None", "")],
+)
+def test_the_cuda_of_torch_is_read_from_its_version_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, cuda: str
+) -> None:
+    (tmp_path / "version.py").write_text(f"__version__ = '2.13.0'\n{line}\nhip = None\n")
+    spec = importlib.machinery.ModuleSpec("torch", None, origin=str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    assert stack._cuda_of_torch() == cuda
 
 
 @pytest.mark.parametrize("programs", [("g++",), ("clang++",), ("c++",)])
@@ -145,3 +165,19 @@ def test_a_driver_that_fails_is_no_gpu_whatever_it_printed(machine: Machine) -> 
 def test_absent_libraries_are_left_out(machine: Machine) -> None:
     machine()
     assert dict(detect_stack().versions) == {"torch": "2.13.0"}
+
+
+UUID = "8932f937-d72c-4106-c12f-20bd9faed9f6"
+
+
+@pytest.mark.parametrize("visible", [f"GPU-{UUID}", "GPU-8932", f"MIG-{UUID}"])
+def test_a_gpu_may_be_named_by_its_uuid(machine: Machine, monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    machine()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert detect_stack().device is Device.CUDA
+
+
+def test_cuda_stops_at_the_first_index_that_is_none(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,-1,1")
+    assert detect_stack().gpus == (H100,)

@@ -5,7 +5,7 @@ import pytest
 from matrix.verdict import Verdict
 from reports.document import Record, Report, Waived, make_report
 from reports.text import failure_lines, headline, reproducing_command, summary_lines
-from tests.builders import REFUSED, make_run, record_of
+from tests.builders import REFUSED, ended, make_run, record_of
 
 ONE, TWO, THREE = "llama-float32-eager-prefill", "llama-float32-sdpa-prefill", "llama-float32-sdpa-flash-left-prefill"
 WAIVED = Waived(reason="a fault", url="https://example.org/1")
@@ -13,7 +13,7 @@ WAIVED = Waived(reason="a fault", url="https://example.org/1")
 
 def report_of(*records: Record, missing: tuple[str, ...] = (), problems: tuple[str, ...] = ()) -> Report:
     planned = [*(record.cell for record in records), *missing]
-    return make_report(make_run(*planned), list(records), problems=list(problems))
+    return make_report(make_run(*planned), list(records), end=ended(*problems))
 
 
 def text_of(report: Report) -> list[str]:
@@ -76,7 +76,7 @@ def test_a_cell_that_was_never_reached_is_listed() -> None:
 
 def test_problems_and_unreadable_lines_are_listed_after_failures() -> None:
     run = make_run(ONE)
-    report = make_report(run, [record_of(ONE, Verdict.ERROR)], problems=["a waiver is idle"], unreadable=["line 7"])
+    report = make_report(run, [record_of(ONE, Verdict.ERROR)], end=ended("a waiver is idle"), unreadable=["line 7"])
     lines = text_of(report)
     assert lines[0].startswith("ERROR")
     assert lines[4:7] == ["PROBLEM a waiver is idle", "PROBLEM line 7", ""]

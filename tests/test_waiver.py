@@ -142,3 +142,11 @@ def test_a_waiver_without_its_fault_is_an_error(
         (line,) = found
         assert line.startswith(f"{tmp_path / 'mine.toml'}: waiver 1: ")
         assert complaint in line
+
+
+@pytest.mark.parametrize("changes", [{"reproducer": "5"}, {"url": '"https://"'}])
+def test_a_broken_waiver_is_refused(tmp_path: Path, changes: dict[str, str]) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(toml_table("waiver", WAIVER | changes), encoding="utf-8")
+    with pytest.raises(UsageError, match="waiver 1"):
+        load_waivers(ARCHITECTURES, path)

@@ -129,8 +129,13 @@ class Watch:
             flex_calls=self.flex_calls,
             unfused_flex_calls=self.unfused_flex_calls,
             quantised_ops=dict(self.quantised_ops),
-            warnings=tuple(warning[:_WARNING_LENGTH] for warning in list(self.warnings)[:_WARNINGS_KEPT]),
+            warnings=tuple(printable(said)[:_WARNING_LENGTH] for said in list(self.warnings)[:_WARNINGS_KEPT]),
         )
+
+
+def printable(text: str) -> str:
+    """The text with what UTF-8 cannot hold (as from an odd path) written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Ops(TorchDispatchMode):

@@ -14,7 +14,7 @@ import transformers
 from conformance.measure import spellings
 from conformance.measure.batches import LENGTHS, NEW_TOKENS, extended, make_batch
 from conformance.measure.compare import compare, quantisation_cost
-from conformance.measure.evidence import Watch
+from conformance.measure.evidence import Watch, printable
 from conformance.measure.fixtures import fixture
 from conformance.measure.interruption import CellTimeout
 from conformance.measure.loading import Source, load, needs_moving, torch_dtype
@@ -252,7 +252,7 @@ def _tokenised(cell: Cell, source: Source) -> dict[str, torch.Tensor] | None:
 
 
 def _failure(phase: Phase, error: Exception) -> Failure:
-    return Failure(phase, type(error).__name__, str(error))
+    return Failure(phase, type(error).__name__, printable(str(error)))
 
 
 def _declared(model: torch.nn.Module) -> dict[str, bool]:

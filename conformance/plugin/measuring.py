@@ -57,7 +57,6 @@ class Measure:
                 first = judgement.verdict
                 reason = f"first {first} ({judgement.reason}), then {again.verdict} ({again.reason})"
                 judgement = Judgement(Verdict.FLAKY, reason)
-                waiver = waiver_for(cell, Verdict.FLAKY, self._settings.stack, self._settings.waivers)
         self._record = make_record(
             cell,
             judgement=judgement,

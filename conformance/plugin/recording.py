@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.waiver import idle_waivers
-from reports.document import Record, Report, Run, make_report
+from reports.document import End, Record, Report, Run, make_report
 from reports.records import RecordWriter
 from reports.write import write_report
 
@@ -86,20 +87,22 @@ class Recorder:
         """Write the report, or nothing if no cell was planned."""
         if self._run is None or self._writer is None:
             return None
+        end = End(finished=datetime.now(UTC), problems=list(self._problems(self._run)))
+        self._writer.write(end)
         self._writer.close()
-        report = make_report(self._run, self._records, problems=self._problems(self._run))
-        if not any(record.verdict.executed for record in report.records):
-            report.problems.append("no cell was executed: an empty run is a failed run")
+        report = make_report(self._run, self._records, end=end)
         write_report(report, self._settings.report_dir)
         self.report = report
         return report
 
-    def _problems(self, run: Run) -> list[str]:
+    def _problems(self, run: Run) -> Iterator[str]:
         settings = self._settings
-        problems = [f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name)]
+        if not any(record.verdict.executed for record in self._records):
+            yield "no cell was executed: an empty run is a failed run"
+        yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
         verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
         narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile == "smoke"
-        return problems + idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed)
+        yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed)
 
 
 def link_latest(folder: Path) -> None:

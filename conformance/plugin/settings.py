@@ -15,7 +15,7 @@ from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.plan import load_profiles, make_plan
 from matrix.selection import parse_selection
-from matrix.stack import CPU_FLAGS, DISTRIBUTIONS, Device, Stack, detect_stack
+from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
 
 FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
@@ -116,9 +116,8 @@ class Settings:
             UsageError: the first thing that is wrong.
         """
         for name in self.required:
-            known = ("cuda", "compiler", *CPU_FLAGS, *DISTRIBUTIONS)
-            if name not in known:
-                raise UsageError(f"--require {name!r}: allowed are {', '.join(known)}")
+            if name not in REQUIREMENTS:
+                raise UsageError(f"--require {name!r}: allowed are {', '.join(REQUIREMENTS)}")
         if self.cell_timeout <= 0:
             raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
         # Every cached property reads its files here, once, before any model is loaded.
