@@ -11,7 +11,7 @@ from matrix.errors import UsageError
 from reports.document import Report, json_schema
 from reports.records import check_version, first_problem, read_report
 from reports.text import headline
-from reports.write import write_report
+from reports.write import write_html, write_json
 
 app = typer.Typer(help="Reports of the support matrix.", no_args_is_help=True, add_completion=False)
 
@@ -21,18 +21,24 @@ def render(
     source: Annotated[Path, typer.Argument(help="a records.jsonl, or a matrix.json")],
     output: Annotated[Path | None, typer.Option(help="the folder to write to; default: beside the source")] = None,
 ) -> None:
-    """Rebuild matrix.json and index.html. Lines that cannot be read are named, the rest is kept."""
+    """Rebuild matrix.json and index.html from records; from a NAME.json the page NAME.html.
+
+    Lines that cannot be read are named, the rest is kept.
+    """
     report = _read(source)
     folder = output or source.parent
+    stem = "index" if source.name in ("records.jsonl", "matrix.json") else source.stem
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_report(report, folder)
+        if source.suffix == ".jsonl":
+            write_json(report, folder)
+        page = write_html(report, folder, stem)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written to: {error.strerror}") from None
     for line in report.unreadable:
         typer.echo(f"unreadable: {line}", err=True)
     typer.echo(headline(report))
-    typer.echo(str(folder / "index.html"))
+    typer.echo(str(page))
 
 
 @app.command()

@@ -137,6 +137,19 @@ def test_render_reads_a_report_and_writes_elsewhere(tmp_path: Path, printed: Pri
     assert (folder / "index.html").is_file()
 
 
+def test_render_of_a_published_report_writes_the_page_beside_it_and_leaves_the_report_alone(
+    tmp_path: Path, printed: Printed
+) -> None:
+    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    printed("reports", "render", str(tmp_path / "records.jsonl"))
+    published = (tmp_path / "matrix.json").rename(tmp_path / "some-gpu.json")
+    (tmp_path / "index.html").unlink()
+    before = published.read_bytes()
+    assert printed("reports", "render", str(published))[-1] == str(tmp_path / "some-gpu.html")
+    assert published.read_bytes() == before
+    assert not (tmp_path / "index.html").exists()
+
+
 def test_schema_prints_a_schema_of_reports(printed: Printed) -> None:
     schema = json.loads("\n".join(printed("reports", "schema")))
     assert {"run", "records", "counts", "problems", "unreadable"} <= set(schema["properties"])

@@ -16,7 +16,7 @@ from matrix.errors import UsageError
 from matrix.waiver import idle_waivers
 from reports.document import End, Record, Report, Run, make_report
 from reports.records import RecordWriter
-from reports.write import write_report
+from reports.write import write_html, write_json
 
 BREADCRUMBS = ".breadcrumbs"
 
@@ -91,7 +91,8 @@ class Recorder:
         self._writer.write(end)
         self._writer.close()
         report = make_report(self._run, self._records, end=end)
-        write_report(report, self._settings.report_dir)
+        write_json(report, self._settings.report_dir)
+        write_html(report, self._settings.report_dir)
         self.report = report
         return report
 
