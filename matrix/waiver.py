@@ -82,9 +82,10 @@ def idle_waivers(
 ) -> list[str]:
     """What is wrong with the waivers themselves: the fault is gone, or no planned cell is spoken of.
 
-    A run that was narrowed (--cells, -k, a small profile) cannot tell whether a waiver speaks of no cell,
-    so it only finds waivers whose cells all ran and none shows the fault.
+    A run that was narrowed (--cells, -k, a small profile) cannot tell whether a waiver speaks of no cell, nor
+    whether a refusal came where the fault used to be: it may have left out just the cells that show it.
     """
+    telling = {Verdict.SUPPORTED} if narrowed else {verdict for verdict in Verdict if verdict.executed}
     found = []
     for waiver in waivers:
         if not waiver.condition.holds(stack):
@@ -93,6 +94,6 @@ def idle_waivers(
         if not covered and not narrowed:
             found.append(f"{waiver.place}: no planned cell matches {waiver.selection.text!r}")
         ran = [verdict for verdict in covered.values() if verdict.executed]
-        if ran and waiver.verdict not in ran:
+        if telling & set(ran) and waiver.verdict not in ran:
             found.append(f"{waiver.place}: the fault is gone: {len(ran)} cells ran and none is {waiver.verdict}")
     return found

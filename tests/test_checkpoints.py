@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
-from matrix.checkpoints import parse_checkpoints
+from matrix.checkpoints import check_hub_model, parse_checkpoints
 from matrix.errors import UsageError
 from tests.builders import ARCHITECTURES
 
@@ -105,3 +107,32 @@ def test_a_bad_argument_is_refused_by_name(arguments: list[str], words: list[str
 def test_a_strange_path_is_refused_or_passed(checkpoint: str) -> None:
     with contextlib.suppress(UsageError):
         parse_checkpoints([f"llama={checkpoint}"], ARCHITECTURES)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ('{"model_type": "opt"}', "org/model is of model_type 'opt', not 'llama'"),
+        ("not json", "no readable config.json"),
+        (None, "neither a folder here nor to be had from the hub: OSError: offline"),
+        ('{"model_type": "llama"}', None),
+    ],
+)
+def test_a_hub_model_is_asked_for_its_model_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str | None, words: str | None
+) -> None:
+    def download(hub_id: str, name: str) -> str:
+        if answer is None:
+            raise OSError("offline")
+        (tmp_path / name).write_text(answer)
+        return str(tmp_path / name)
+
+    hub = types.ModuleType("huggingface_hub")
+    monkeypatch.setattr(hub, "hf_hub_download", download, raising=False)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    if words is None:
+        check_hub_model("org/model", ARCHITECTURES["llama"])
+        return
+    with pytest.raises(UsageError) as caught:
+        check_hub_model("org/model", ARCHITECTURES["llama"])
+    assert words in str(caught.value)

@@ -130,6 +130,7 @@ def test_the_second_waiver_is_found_past_the_first(tmp_path: Path) -> None:
         ),
         pytest.param({COVERED: Verdict.SUPPORTED}, False, cuda_stack(), None, id="gone, other stack"),
         pytest.param({NOT_COVERED: Verdict.SUPPORTED}, False, cuda_stack(), None, id="no cell, other stack"),
+        pytest.param({COVERED: Verdict.REFUSED}, True, make_stack(), None, id="refused on other grounds, narrowed run"),
     ],
 )
 def test_a_waiver_without_its_fault_is_an_error(

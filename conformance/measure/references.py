@@ -12,7 +12,7 @@ from matrix.axes import Dtype, SdpaKernel
 from matrix.cell import Cell
 
 _MODEL_BYTES_KEPT = 256 * 2**20
-_LOGITS_KEPT = 64
+_LOGIT_BYTES_KEPT = 256 * 2**20
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -55,7 +55,7 @@ class References:
             finally:
                 torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
             self._logits[key] = logits
-            if len(self._logits) > _LOGITS_KEPT:
+            while len(self._logits) > 1 and sum(kept.nbytes for kept in self._logits.values()) > _LOGIT_BYTES_KEPT:
                 self._logits.popitem(last=False)
         return self._logits[key]
 

@@ -262,8 +262,13 @@ def _declared(model: torch.nn.Module) -> dict[str, bool]:
 
 
 def _declared_by_config(architecture: Architecture) -> dict[str, bool]:
-    """The flags of the class that would have been loaded, for cells whose load was refused."""
-    config = transformers.AutoConfig.for_model(architecture.model_type)
-    mapping = getattr(transformers, architecture.auto_class)._model_mapping
-    found = mapping[type(config)]
+    """The flags of the class that would have been loaded, for cells whose load was refused.
+
+    None for a model_type or auto class that this transformers does not know.
+    """
+    try:
+        config = transformers.AutoConfig.for_model(architecture.model_type)
+        found = getattr(transformers, architecture.auto_class)._model_mapping[type(config)]
+    except (AttributeError, KeyError, ValueError):
+        return {}
     return _declared(found[0] if isinstance(found, tuple) else found)

@@ -57,6 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         settings = settings_from(config, stack, report_dir)
         recorder = Recorder(settings, command_line())
+        if not is_worker(config) and not config.option.collectonly:
+            settings.check_hub()
         if config.option.report_dir and not is_worker(config) and not config.option.collectonly:
             recorder.prepare()
     except UsageError as error:

@@ -79,7 +79,10 @@ class Measure:
         settings = self._settings
         expectation = expect(cell, settings.stack, settings.rules)
         architecture = settings.architectures[cell.architecture]
-        if expectation.runs:
+        absent = tuple(name for name in ("torch", "transformers") if settings.stack.lacks(name))
+        if absent:
+            observation = Observation(Ending.NOT_RUN, missing=absent)
+        elif expectation.runs:
             self._deadline = time.time() + settings.cell_timeout
             self._leave_breadcrumb(cell, Phase.LOAD)
             with _time_limit(settings.cell_timeout):
@@ -87,7 +90,7 @@ class Measure:
         else:
             observation = Observation(Ending.NOT_RUN, missing=expectation.missing)
         judgement = judge(cell, architecture, observation, expectation, settings.stack.device)
-        if judgement.verdict is Verdict.UNAVAILABLE:
+        if judgement.verdict is Verdict.UNAVAILABLE and not absent:
             observation = replace(observation, missing=expectation.missing)
         return observation, judgement
 

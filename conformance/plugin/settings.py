@@ -9,7 +9,7 @@ import pytest
 
 from matrix.architectures import Architecture, load_architectures
 from matrix.cell import Cell, parse_cell
-from matrix.checkpoints import parse_checkpoints
+from matrix.checkpoints import check_hub_model, parse_checkpoints
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
@@ -20,6 +20,7 @@ from matrix.waiver import Waiver, load_waivers
 
 FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
 REPORTS = Path("reports/out")
+_IDS_SHOWN = 3
 _PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers")
 
 
@@ -107,6 +108,8 @@ class Settings:
     @property
     def narrowed(self) -> str:
         """What narrowed the profile, or empty."""
+        if len(self.cell_ids) > _IDS_SHOWN:
+            return f"{len(self.cell_ids)} cells by id"
         return " ".join(self.cell_ids) or self.cells
 
     def check(self) -> None:
@@ -122,6 +125,16 @@ class Settings:
             raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
         # Every cached property reads its files here, once, before any model is loaded.
         _ = self.rules, self.waivers, self.checkpoints, self.plan
+
+    def check_hub(self) -> None:
+        """Ask the hub for the model_type of checkpoints that are no folders.
+
+        Raises:
+            UsageError: one cannot be had, or is of another architecture.
+        """
+        for name, checkpoint in self.checkpoints.items():
+            if not Path(checkpoint).is_dir():
+                check_hub_model(checkpoint, self.architectures[name])
 
 
 def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir: str | None = None) -> Settings:
