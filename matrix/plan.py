@@ -15,6 +15,8 @@ from matrix.selection import Selection, parse_selection
 
 PROFILES_FILE = Path(__file__).parent / "profiles.toml"
 
+_ORDER = ("dtype", "quantisation", "padding", "workload", "attention", "sdpa_kernel", "device_map")
+
 # Which values belong together for `cover = "pairs"`: an SDPA kernel is part of the backend, and the
 # three axes that people choose together are covered in every combination.
 _BACKEND = ("attention", "sdpa_kernel")
@@ -84,14 +86,13 @@ def make_plan(
 
 def valid_cells(architectures: Mapping[str, Architecture], narrow: Selection | None = None) -> list[Cell]:
     """Every cell that can exist, in plan order: architecture, then weights, then the rest."""
-    order = ("dtype", "quantisation", "padding", "workload", "attention", "sdpa_kernel", "device_map")
-    values = [[value for value in AXES[axis] if narrow is None or narrow.could_contain(axis, value)] for axis in order]
+    values = [[value for value in AXES[axis] if narrow is None or narrow.could_contain(axis, value)] for axis in _ORDER]
     cells = []
     for name, architecture in architectures.items():
         if narrow is not None and not narrow.could_contain("architecture", name):
             continue
-        for point in itertools.product(*values):
-            cell = Cell(name, **dict(zip(order, point, strict=True)))  # type: ignore[arg-type]
+        for dtype, quantisation, padding, workload, attention, sdpa_kernel, device_map in itertools.product(*values):
+            cell = Cell(name, dtype, attention, sdpa_kernel, quantisation, device_map, padding, workload)  # type: ignore[arg-type]
             if why_impossible(cell, architecture) is None:
                 cells.append(cell)
     return cells

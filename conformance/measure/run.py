@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import transformers
 
+from conformance.faults.catalogue import Fault
 from conformance.measure import spellings
 from conformance.measure.batches import LENGTHS, NEW_TOKENS, extended, make_batch
 from conformance.measure.compare import compare, quantisation_cost
@@ -61,6 +62,7 @@ class Bench:
         checkpoints: Mapping[str, str] | None = None,
         trust_remote_code: bool = False,
         on_phase: Callable[[Cell, Phase], None] = lambda cell, phase: None,
+        fault: Fault | None = None,
     ) -> None:
         spellings.quieten()
         self.device = torch.device("cuda:0" if device is Device.CUDA else "cpu")
@@ -69,6 +71,7 @@ class Bench:
         self._checkpoints = checkpoints or {}
         self._trust_remote_code = trust_remote_code
         self._on_phase = on_phase
+        self._fault = fault
         self._references = References(self.device)
         self._sources: dict[str, Source] = {}
 
@@ -123,6 +126,8 @@ class Bench:
         with self._phase(Phase.LOAD, progress):
             model = load(cell, source)
         progress.declared = _declared(model)
+        if self._fault is not None:
+            self._fault.loaded(model, cell)
         if needs_moving(cell, model, self.device):
             with self._phase(Phase.PLACE, progress):
                 model = model.to(self.device)
@@ -132,7 +137,9 @@ class Bench:
             spellings.forget_compiled()
         phase = Phase.FORWARD if cell.workload is Workload.PREFILL else Phase.GENERATE
         with torch.no_grad():
-            with self._phase(phase, progress), progress.watch.calls(model), spellings.pinned(cell.sdpa_kernel):
+            seeded = self._fault.running(model) if self._fault is not None else contextlib.nullcontext()
+            watched = progress.watch.calls(model)
+            with self._phase(phase, progress), seeded, watched, spellings.pinned(cell.sdpa_kernel):
                 if cell.workload is Workload.PREFILL:
                     forced, candidate, chosen = batch, model(**batch).logits, None
                 else:

@@ -96,6 +96,7 @@ class Measure:
 
     def _on_bench(self, cell: Cell) -> Observation:
         if self._bench is None:
+            from conformance.faults import find
             from conformance.measure.run import Bench  # torch comes in here, with the first cell that runs
 
             settings = self._settings
@@ -106,6 +107,7 @@ class Measure:
                 checkpoints=settings.checkpoints,
                 trust_remote_code=settings.trust_remote_code,
                 on_phase=self._leave_breadcrumb,
+                fault=find(settings.fault) if settings.fault else None,
             )
         return self._bench.run(cell)
 

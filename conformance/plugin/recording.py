@@ -16,7 +16,6 @@ from matrix.errors import UsageError
 from matrix.waiver import idle_waivers
 from reports.document import End, Record, Report, Run, make_report
 from reports.records import RecordWriter
-from reports.write import write_html, write_json
 
 BREADCRUMBS = ".breadcrumbs"
 
@@ -90,6 +89,8 @@ class Recorder:
         end = End(finished=datetime.now(UTC), problems=list(self._problems(self._run)))
         self._writer.write(end)
         self._writer.close()
+        from reports.write import write_html, write_json  # the template engine, for one page at the end
+
         report = make_report(self._run, self._records, end=end)
         write_json(report, self._settings.report_dir)
         write_html(report, self._settings.report_dir)

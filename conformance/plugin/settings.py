@@ -48,6 +48,7 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--cell-timeout", type=float, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
     )
+    group.addoption("--fault", metavar="NAME", help="seed a fault into every cell, to see whether it is caught")
     group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
 
 
@@ -67,6 +68,7 @@ class Settings:
     waiver_path: Path | None
     cell_timeout: float
     trust_remote_code: bool
+    fault: str | None
     stack: Stack
 
     @cached_property
@@ -123,6 +125,10 @@ class Settings:
                 raise UsageError(f"--require {name!r}: allowed are {', '.join(REQUIREMENTS)}")
         if self.cell_timeout <= 0:
             raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
+        if self.fault is not None:
+            from conformance.faults import find  # imports torch, which only a run with a fault has to bear here
+
+            find(self.fault)
         # Every cached property reads its files here, once, before any model is loaded.
         _ = self.rules, self.waivers, self.checkpoints, self.plan
 
@@ -163,6 +169,7 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
         waiver_path=_path(root, option.waivers),
         cell_timeout=option.cell_timeout,
         trust_remote_code=option.trust_remote_code,
+        fault=option.fault,
         stack=stack,
     )
     settings.check()

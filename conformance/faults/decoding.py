@@ -1,0 +1,72 @@
+"""Faults that only generation with a cache can show."""
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+
+import torch
+
+from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, named
+from matrix.axes import Workload
+
+GENERATE = Workload.GENERATE
+
+
+@attention_fault("stale_cache_slot", "the newest cache slot written one step late", is_causal, GENERATE)
+def stale_cache_slot(call: Attend) -> torch.Tensor:
+    """The key/value before the last is that of the position before it."""
+    if not call.decodes or call.key.shape[-2] < 3:
+        return call()
+    key, value = call.key.clone(), call.value.clone()
+    key[..., -2, :], value[..., -2, :] = call.key[..., -3, :], call.value[..., -3, :]
+    return call(key=key, value=value)
+
+
+@attention_fault("unfilled_slots_attended", "transformers#46914, #30414: zeros of a static cache", is_causal, GENERATE)
+def unfilled_slots_attended(call: Attend) -> torch.Tensor:
+    """Sixteen empty slots are looked at."""
+    if not call.decodes:
+        return call()
+    empty = torch.zeros_like(call.key[..., :1, :]).expand(-1, -1, 16, -1)
+    bias = torch.cat([call.bias, torch.zeros_like(call.bias[..., :1]).expand(-1, -1, -1, 16)], -1)
+    return call(key=torch.cat([call.key, empty], -2), value=torch.cat([call.value, empty], -2), bias=bias)
+
+
+@attention_fault("cache_rows_reordered", "a cache reordered for beams that are not there", is_causal, GENERATE)
+def cache_rows_reordered(call: Attend) -> torch.Tensor:
+    """Each row looks at its neighbour's cache."""
+    return call(key=call.key.roll(1, 0), value=call.value.roll(1, 0)) if call.decodes else call()
+
+
+@attention_fault("padding_forgotten_in_decoding", "the mask not extended while decoding", is_causal, GENERATE)
+def padding_forgotten_in_decoding(call: Attend) -> torch.Tensor:
+    """Decoding steps see the padding."""
+    return call(bias=call.with_mask(torch.zeros_like(call.masked))) if call.decodes else call()
+
+
+@contextlib.contextmanager
+def _positions_shifted(model: Model) -> Iterator[None]:
+    usual = model.forward
+
+    def shifted(*args: object, position_ids: torch.Tensor | None = None, **kwargs: object) -> object:
+        if position_ids is not None and position_ids.shape[-1] == 1:
+            position_ids = position_ids + 1
+        return usual(*args, position_ids=position_ids, **kwargs)
+
+    shifted.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
+    model.forward = shifted
+    try:
+        yield
+    finally:
+        model.forward = usual
+
+
+add(
+    Fault(
+        "decode_position_off_by_one",
+        "positions of decoding steps counted from the wrong end of the padding",
+        named("llama", "mistral", "gpt2", "falcon", "opt"),
+        GENERATE,
+        running=_positions_shifted,
+    )
+)
