@@ -8,6 +8,7 @@ import typer
 from matrix.architectures import Architecture, load_architectures
 from matrix.cell import Cell, parse_cell
 from matrix.checkpoints import parse_checkpoints
+from matrix.command_line import run
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
 from matrix.expectation import load_rules
@@ -84,12 +85,8 @@ def _cell(cell_id: str, known: dict[str, Architecture]) -> Cell:
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and exit code 2."""
-    try:
-        app()
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
+    """Run the command line."""
+    run(app)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,19 @@ class SdpaKernel(StrEnum):
     MATH = "math"
     CUDNN = "cudnn"
 
+    @property
+    def sdp_backend(self) -> str | None:
+        """Its name in `torch.nn.attention.SDPBackend`; None for `unpinned`."""
+        return _SDP_BACKEND.get(self)
+
+
+_SDP_BACKEND = {
+    SdpaKernel.FLASH: "FLASH_ATTENTION",
+    SdpaKernel.MEM_EFFICIENT: "EFFICIENT_ATTENTION",
+    SdpaKernel.MATH: "MATH",
+    SdpaKernel.CUDNN: "CUDNN_ATTENTION",
+}
+
 
 class Quantisation(StrEnum):
     """bitsandbytes weight formats; the compute dtype follows the cell's dtype."""

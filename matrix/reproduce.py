@@ -5,7 +5,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import DeviceMap, Dtype, Quantisation, SdpaKernel, Workload
+from matrix.axes import DeviceMap, Dtype, Quantisation, Workload
 from matrix.cell import Cell
 from matrix.oracle import K_MAX, K_MEAN
 
@@ -14,12 +14,6 @@ _ROOT = Path(__file__).parent.parent
 # Modules that need only torch and transformers are carried along as they stand, so that the script
 # runs the very code of the suite.
 _CARRIED = ("recipe", "precision", "quantised", "placement", "batches")
-_BACKEND = {
-    SdpaKernel.FLASH: "FLASH_ATTENTION",
-    SdpaKernel.MEM_EFFICIENT: "EFFICIENT_ATTENTION",
-    SdpaKernel.MATH: "MATH",
-    SdpaKernel.CUDNN: "CUDNN_ATTENTION",
-}
 
 
 def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str | None = None) -> str:
@@ -49,7 +43,7 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
         golden_dtype="float64" if cell.dtype is Dtype.FLOAT32 else "float32",
         generates=cell.workload is Workload.GENERATE,
         encoder_decoder=architecture.kind is Kind.ENCODER_DECODER,
-        backend=_BACKEND.get(cell.sdpa_kernel),
+        backend=cell.sdpa_kernel.sdp_backend,
         device_map={DeviceMap.GPU0: {"": 0}, DeviceMap.AUTO: "auto"}.get(cell.device_map),
         offloads=cell.device_map is DeviceMap.CPU_OFFLOAD,
         k_max=K_MAX,

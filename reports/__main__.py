@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from matrix.command_line import run
 from matrix.errors import UsageError
 from reports.document import Report, json_schema
 from reports.records import check_version, first_problem, read_report
@@ -63,12 +64,8 @@ def _read(source: Path) -> Report:
 
 
 def main() -> None:
-    """Run the command line; bad input is one line and exit code 2."""
-    try:
-        app()
-    except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(2) from None
+    """Run the command line."""
+    run(app)
 
 
 if __name__ == "__main__":

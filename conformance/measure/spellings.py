@@ -30,21 +30,14 @@ DECLARED_FLAGS = (
     "_supports_static_cache",
 )
 
-_SDP_BACKEND = {
-    SdpaKernel.FLASH: "FLASH_ATTENTION",
-    SdpaKernel.MEM_EFFICIENT: "EFFICIENT_ATTENTION",
-    SdpaKernel.MATH: "MATH",
-    SdpaKernel.CUDNN: "CUDNN_ATTENTION",
-}
-
 
 def pinned(kernel: SdpaKernel) -> AbstractContextManager[Any]:
     """The context in which `scaled_dot_product_attention` may use this kernel alone."""
-    if kernel is SdpaKernel.UNPINNED:
+    if kernel.sdp_backend is None:
         return contextlib.nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    return sdpa_kernel([getattr(SDPBackend, _SDP_BACKEND[kernel])])
+    return sdpa_kernel([getattr(SDPBackend, kernel.sdp_backend)])
 
 
 def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) -> Any:
