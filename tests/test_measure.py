@@ -10,7 +10,6 @@ import torch
 from conformance.measure import recipe
 from conformance.measure.batches import LENGTHS, extended, make_batch
 from conformance.measure.compare import compare
-from conformance.measure.evidence import printable
 from conformance.measure.fixtures import fixture
 from conformance.measure.placement import offload_map
 from conformance.measure.precision import TrueFloat64
@@ -171,7 +170,3 @@ def test_regret_is_what_the_choice_costs_and_ignores_banned_tokens() -> None:
             **parts,
         )
         assert found.regret_max == regret
-
-
-def test_what_utf8_cannot_hold_is_written_as_an_escape() -> None:
-    assert printable("no such file: a\udc80b") == "no such file: a\\udc80b"

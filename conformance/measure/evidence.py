@@ -6,7 +6,7 @@ import functools
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from conformance.measure import spellings
 from matrix.observation import Evidence
+from reports.printable import printable
 
 WATCHED_PASSES = 3
 _WARNINGS_KEPT = 8
@@ -120,7 +121,7 @@ class Watch:
             weight_bytes=sum(parameter.nbytes for parameter in model.parameters()),
         )
 
-    def add_to(self, structure: Evidence) -> Evidence:
+    def add_to(self, structure: Evidence, places: Mapping[str, str]) -> Evidence:
         """The evidence of a whole run: what the model is made of, what was called, what was said."""
         return dataclasses.replace(
             structure,
@@ -129,13 +130,8 @@ class Watch:
             flex_calls=self.flex_calls,
             unfused_flex_calls=self.unfused_flex_calls,
             quantised_ops=dict(self.quantised_ops),
-            warnings=tuple(printable(said)[:_WARNING_LENGTH] for said in list(self.warnings)[:_WARNINGS_KEPT]),
+            warnings=tuple(printable(said, places)[:_WARNING_LENGTH] for said in list(self.warnings)[:_WARNINGS_KEPT]),
         )
-
-
-def printable(text: str) -> str:
-    """The text with what UTF-8 cannot hold (as from an odd path) written as escapes."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class _Ops(TorchDispatchMode):

@@ -15,7 +15,7 @@ from conformance.faults.catalogue import Fault
 from conformance.measure import spellings
 from conformance.measure.batches import LENGTHS, NEW_TOKENS, extended, make_batch
 from conformance.measure.compare import compare, quantisation_cost
-from conformance.measure.evidence import Watch, printable
+from conformance.measure.evidence import Watch
 from conformance.measure.fixtures import fixture
 from conformance.measure.interruption import CellTimeout
 from conformance.measure.loading import Source, load, needs_moving, torch_dtype
@@ -25,6 +25,7 @@ from matrix.axes import Attention, Quantisation, Workload
 from matrix.cell import Cell
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase, QuantisationCost
 from matrix.stack import Device
+from reports.printable import printable, private_places
 
 _DECODER_TOKENS = 40
 _TEXTS = (
@@ -72,6 +73,7 @@ class Bench:
         self._trust_remote_code = trust_remote_code
         self._on_phase = on_phase
         self._fault = fault
+        self._places = private_places(fixture_cache)
         self._references = References(self.device)
         self._sources: dict[str, Source] = {}
 
@@ -85,9 +87,9 @@ class Bench:
             try:
                 self._measure(progress)
             except CellTimeout as error:
-                ending, failure = Ending.TIMEOUT, _failure(progress.phase, error)
+                ending, failure = Ending.TIMEOUT, self._failure(progress.phase, error)
             except Exception as error:  # whatever a library raises is a measurement
-                ending, failure = self._ending_of(error), _failure(progress.phase, error)
+                ending, failure = self._ending_of(error), self._failure(progress.phase, error)
         peak = None
         if self.device.type == "cuda" and ending is not Ending.DEVICE_LOST:
             peak = torch.cuda.max_memory_allocated() / 2**20
@@ -96,7 +98,7 @@ class Bench:
             failure=failure,
             comparisons=progress.comparisons if ending is Ending.COMPLETED else (),
             quantisation_cost=progress.cost,
-            evidence=progress.watch.add_to(progress.structure),
+            evidence=progress.watch.add_to(progress.structure, self._places),
             declared=progress.declared or _declared_by_config(self._architectures[cell.architecture]),
             seconds={phase: round(seconds, 4) for phase, seconds in progress.seconds.items()},
             peak_memory_mib=peak,
@@ -198,6 +200,9 @@ class Bench:
             batch["decoder_input_ids"] = batch["input_ids"][:, :decoder_tokens].contiguous()
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
+    def _failure(self, phase: Phase, error: Exception) -> Failure:
+        return Failure(phase, type(error).__name__, printable(str(error), self._places))
+
     def _ending_of(self, error: Exception) -> Ending:
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
             return Ending.OUT_OF_MEMORY
@@ -256,10 +261,6 @@ def _tokenised(cell: Cell, source: Source) -> dict[str, torch.Tensor] | None:
     tokenizer.padding_side = cell.padding.value
     encoded = tokenizer(list(_TEXTS), padding=True, return_tensors="pt")
     return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
-
-
-def _failure(phase: Phase, error: Exception) -> Failure:
-    return Failure(phase, type(error).__name__, printable(str(error)))
 
 
 def _declared(model: torch.nn.Module) -> dict[str, bool]:

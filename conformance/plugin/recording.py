@@ -15,6 +15,7 @@ from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.waiver import idle_waivers
 from reports.document import End, Record, Report, Run, make_report
+from reports.printable import printable, private_places
 from reports.records import RecordWriter
 
 BREADCRUMBS = ".breadcrumbs"
@@ -56,16 +57,17 @@ class Recorder:
             return
         self.prepare()
         settings = self._settings
+        places = private_places(settings.fixture_cache)
         self._run = Run(
             started=datetime.now(UTC),
             profile=settings.profile,
             narrowed=settings.narrowed,
-            command=list(self._command),
+            command=[printable(argument, places) for argument in self._command],
             commit=_commit(),
             python=platform.python_version(),
             platform=platform.platform(),
             stack=settings.stack,
-            checkpoints=settings.checkpoints,
+            checkpoints={name: printable(checkpoint, places) for name, checkpoint in settings.checkpoints.items()},
             required=list(settings.required),
             planned=cell_ids,
         )

@@ -1,0 +1,33 @@
+"""Text that may be published: no paths of the machine, nothing that UTF-8 cannot hold, not without end."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+_LONGEST = 4000
+
+
+def private_places(fixture_cache: Path) -> dict[str, str]:
+    """What to write instead of the folders that say where and whose a machine is."""
+    places = {
+        str(fixture_cache): "FIXTURES",
+        sys.prefix: "PYTHON",
+        sys.base_prefix: "PYTHON",
+        os.getcwd(): ".",
+        tempfile.gettempdir(): "TMP",
+        str(Path.home()): "~",
+    }
+    return {place: name for place, name in places.items() if len(place) > 1}
+
+
+def printable(text: str, places: Mapping[str, str]) -> str:
+    """The text with private folders replaced, odd characters as escapes, and its middle left out if it is long."""
+    for place in sorted(places, key=len, reverse=True):
+        text = text.replace(place, places[place])
+    text = text.encode("utf-8", "backslashreplace").decode()
+    if len(text) > _LONGEST:
+        half = _LONGEST // 2
+        text = f"{text[:half]} [... {len(text) - 2 * half} characters ...] {text[-half:]}"
+    return text

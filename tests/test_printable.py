@@ -1,0 +1,28 @@
+"""What is published says nothing of the machine."""
+
+import sys
+from pathlib import Path
+
+from reports.printable import printable, private_places
+
+
+def test_private_folders_are_replaced_longest_first() -> None:
+    places = {"/home/me": "~", "/home/me/.cache/fixtures": "FIXTURES"}
+    assert printable("see /home/me/.cache/fixtures/t5-1 and /home/me/x", places) == "see FIXTURES/t5-1 and ~/x"
+
+
+def test_this_machine_is_not_named(tmp_path: Path) -> None:
+    text = f"{Path.home()}/a {sys.prefix}/lib {Path.cwd()}/b {tmp_path}/fixtures/c"
+    said = printable(text, private_places(tmp_path / "fixtures"))
+    assert said.startswith("~/a PYTHON/lib ./b FIXTURES/c")
+
+
+def test_what_utf8_cannot_hold_is_written_as_an_escape() -> None:
+    assert printable("no such file: a\udc80b", {}) == "no such file: a\\udc80b"
+
+
+def test_a_long_message_keeps_both_ends() -> None:
+    said = printable("begin" + "x" * 100_000 + "end", {})
+    assert len(said) < 5_000
+    assert said.startswith("begin")
+    assert said.endswith("end")
