@@ -5,15 +5,12 @@ from typing import Annotated
 
 import typer
 
-from matrix.architectures import Architecture, load_architectures
-from matrix.cell import Cell, parse_cell
+from matrix.architectures import load_architectures
 from matrix.checkpoints import parse_checkpoints
 from matrix.command_line import run
-from matrix.constraints import why_impossible
-from matrix.errors import UsageError
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
-from matrix.plan import load_profiles, make_plan
+from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.reproduce import reproducing_script
 from matrix.selection import parse_selection
 from matrix.stack import detect_stack
@@ -55,7 +52,7 @@ def explain(
 ) -> None:
     """Say what a cell loads and does, what should happen on this stack, and where that is documented."""
     known = load_architectures(architectures)
-    found = _cell(cell, known)
+    found = named_cell(cell, known)
     rules, waived = load_rules(known, expectations), load_waivers(known, waivers)
     for line in explain_cell(found, known, detect_stack(), rules, waived):
         typer.echo(line)
@@ -69,19 +66,9 @@ def reproduce(
 ) -> None:
     """Print a standalone script for a cell that needs only torch and transformers (and what the cell names)."""
     known = load_architectures(architectures)
-    found = _cell(cell, known)
+    found = named_cell(cell, known)
     checkpoints = parse_checkpoints(checkpoint or [], known)
     typer.echo(reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture)), nl=False)
-
-
-def _cell(cell_id: str, known: dict[str, Architecture]) -> Cell:
-    cell = parse_cell(cell_id)
-    if cell.architecture not in known:
-        raise UsageError(f"cell id {cell_id!r}: unknown architecture; allowed are {', '.join(known)}")
-    impossible = why_impossible(cell, known[cell.architecture])
-    if impossible:
-        raise UsageError(f"cell id {cell_id!r}: {impossible}")
-    return cell
 
 
 def main() -> None:

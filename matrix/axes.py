@@ -21,11 +21,6 @@ class Attention(StrEnum):
     FLASH_ATTENTION_4 = "flash_attention_4"
     FLEX_ATTENTION = "flex_attention"
 
-    @property
-    def is_flash_attention(self) -> bool:
-        """Whether a flash-attn package serves it (SDPA's own flash kernel does not count)."""
-        return self.value.startswith("flash_attention")
-
 
 class SdpaKernel(StrEnum):
     """The kernel that `scaled_dot_product_attention` is pinned to; `unpinned` leaves torch the choice."""
@@ -58,11 +53,6 @@ class Quantisation(StrEnum):
     FP4 = "fp4"
     NF4 = "nf4"
     NF4_DOUBLE_QUANT = "nf4_double_quant"
-
-    @property
-    def is_4bit(self) -> bool:
-        """Whether weights are stored in four bits."""
-        return self in (Quantisation.FP4, Quantisation.NF4, Quantisation.NF4_DOUBLE_QUANT)
 
 
 class DeviceMap(StrEnum):

@@ -2,13 +2,13 @@
 
 import itertools
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.architectures import Architecture
 from matrix.axes import AXES
-from matrix.cell import Cell
+from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
 from matrix.selection import Selection, parse_selection
@@ -130,6 +130,17 @@ def cover(cells: Sequence[Cell]) -> list[Cell]:
     return [cells[index] for index in sorted(chosen)]
 
 
-def by_id(cells: Collection[Cell]) -> dict[str, Cell]:
-    """Cells by their ids."""
-    return {cell.id: cell for cell in cells}
+def named_cell(cell_id: str, architectures: Mapping[str, Architecture]) -> Cell:
+    """The cell that an id names, if there is such an architecture and such a cell can be.
+
+    Raises:
+        UsageError: the id does not parse, its architecture is unknown, or the cell is impossible.
+    """
+    cell = parse_cell(cell_id)
+    if cell.architecture not in architectures:
+        known = ", ".join(architectures)
+        raise UsageError(f"cell id {cell_id!r}: unknown architecture {cell.architecture!r}; allowed are {known}")
+    impossible = why_impossible(cell, architectures[cell.architecture])
+    if impossible:
+        raise UsageError(f"cell id {cell_id!r}: {impossible}")
+    return cell

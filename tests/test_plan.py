@@ -16,7 +16,7 @@ from matrix.architectures import Kind, load_architectures
 from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
-from matrix.plan import by_id, cover, load_profiles, make_plan, valid_cells
+from matrix.plan import cover, load_profiles, make_plan, valid_cells
 from matrix.selection import parse_selection
 from tests.builders import ARCHITECTURES, PROPERTY, ROOT
 
@@ -98,7 +98,7 @@ def test_a_profile_is_as_large_as_promised(profile: str, least: int) -> None:
 @pytest.mark.parametrize("profile", load_profiles())
 def test_a_plan_is_a_part_of_the_full_plan_without_repeats(profile: str) -> None:
     cells = plan(profile)
-    assert len(by_id(cells)) == len(cells)
+    assert len({cell.id for cell in cells}) == len(cells)
     assert set(cells) <= set(plan("full"))
 
 

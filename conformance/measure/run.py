@@ -272,7 +272,7 @@ def _declared(model: torch.nn.Module) -> dict[str, bool]:
 def _declared_by_config(architecture: Architecture) -> dict[str, bool]:
     """The flags of the class that would have been loaded, for cells whose load was refused.
 
-    None for a model_type or auto class that this transformers does not know.
+    Empty for a model_type or auto class that this transformers does not know.
     """
     try:
         config = transformers.AutoConfig.for_model(architecture.model_type)

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from matrix.architectures import Architecture, load_architectures
-from matrix.cell import Cell, parse_cell
+from matrix.cell import Cell
 from matrix.checkpoints import check_hub_model, parse_checkpoints
-from matrix.constraints import why_impossible
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
-from matrix.plan import load_profiles, make_plan
+from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.selection import parse_selection
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
@@ -97,15 +96,7 @@ class Settings:
         if not self.cell_ids:
             narrow = parse_selection(self.cells, self.architectures) if self.cells else None
             return make_plan(self.profile, self.architectures, narrow)
-        cells = [parse_cell(cell_id) for cell_id in self.cell_ids]
-        for cell in cells:
-            if cell.architecture not in self.architectures:
-                known = ", ".join(self.architectures)
-                raise UsageError(f"cell {cell}: unknown architecture {cell.architecture!r}; allowed are {known}")
-            impossible = why_impossible(cell, self.architectures[cell.architecture])
-            if impossible:
-                raise UsageError(f"cell {cell}: {impossible}")
-        return cells
+        return [named_cell(cell_id, self.architectures) for cell_id in self.cell_ids]
 
     @property
     def narrowed(self) -> str:
