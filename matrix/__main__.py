@@ -62,13 +62,15 @@ def explain(
 def reproduce(
     cell: CellId,
     checkpoint: Annotated[list[str] | None, typer.Option(help="ARCHITECTURE=PATH_OR_HUB_ID, as in the run")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="as in the run")] = 0,
     architectures: ArchitectureFolder = None,
 ) -> None:
     """Print a standalone script for a cell that needs only torch and transformers (and what the cell names)."""
     known = load_architectures(architectures)
     found = named_cell(cell, known)
     checkpoints = parse_checkpoints(checkpoint or [], known)
-    typer.echo(reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture)), nl=False)
+    script = reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture), seed)
+    typer.echo(script, nl=False)
 
 
 def main() -> None:

@@ -75,8 +75,22 @@ class Padding(StrEnum):
 class Workload(StrEnum):
     """What is done with the loaded model."""
 
-    PREFILL = "prefill"
-    GENERATE = "generate"
+    PREFILL = "prefill"  # one forward pass
+    GENERATE = "generate"  # greedy decoding with cache
+    # Relations: two runs of the candidate that must agree.
+    PADDING_INVARIANCE = "padding_invariance"  # a padded batch = each row alone
+    BATCH_PERMUTATION = "batch_permutation"  # the rows in another order
+    CAUSALITY = "causality"  # other tokens at the end change nothing before them
+    STEPWISE = "stepwise"  # token by token with cache = one forward pass
+    CHUNKED_PREFILL = "chunked_prefill"  # in chunks with cache = one forward pass
+    STATIC_CACHE = "static_cache"  # StaticCache with slots to spare = DynamicCache
+    PLACEMENT_INVARIANCE = "placement_invariance"  # with the device_map = without
+    RELOAD = "reload"  # run, save, load = run
+
+    @property
+    def is_relation(self) -> bool:
+        """Whether two runs of the candidate are held against each other."""
+        return self not in (Workload.PREFILL, Workload.GENERATE)
 
 
 # Order is the order of a cell id, and the order in which a plan is sorted: what is expensive to

@@ -1,7 +1,7 @@
 """Combinations that cannot exist. What a library *refuses* is no constraint: it is a cell with an expectation."""
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import Attention, Padding, SdpaKernel, Workload
+from matrix.axes import Attention, DeviceMap, Padding, SdpaKernel, Workload
 from matrix.cell import Cell
 
 
@@ -13,4 +13,20 @@ def why_impossible(cell: Cell, architecture: Architecture) -> str | None:
         return "an encoder does not generate"
     if cell.workload is Workload.GENERATE and cell.padding is Padding.RIGHT and architecture.kind is Kind.DECODER:
         return "generation after right padding is not defined for a decoder: transformers asks for left padding"
+    return _why_no_relation(cell, architecture) if cell.workload.is_relation else None
+
+
+def _why_no_relation(cell: Cell, architecture: Architecture) -> str | None:
+    if cell.workload in _NEEDS_A_DECODER and architecture.kind is Kind.ENCODER:
+        return "an encoder has no cache and sees both ways"
+    if cell.workload is Workload.PADDING_INVARIANCE:
+        if cell.padding is Padding.NONE:
+            return "without padding there is nothing to be invariant to"
+    elif cell.padding is Padding.RIGHT:
+        return "relations other than padding_invariance pad on the left, where caches go wrong, or not at all"
+    if (cell.device_map is DeviceMap.NONE) is (cell.workload is Workload.PLACEMENT_INVARIANCE):
+        return "a device_map is what placement_invariance is about, and only that"
     return None
+
+
+_NEEDS_A_DECODER = (Workload.CAUSALITY, Workload.STEPWISE, Workload.CHUNKED_PREFILL, Workload.STATIC_CACHE)

@@ -20,8 +20,8 @@ from matrix.stack import DISTRIBUTIONS, REQUIREMENTS, Device, Stack
 FOLDER = Path(__file__).parent / "expectations"
 _RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "missing", "source"}
 _WHEN_KEYS = {"device", "capability", "present", "absent"}
-_RUN = {Workload.PREFILL: Phase.FORWARD, Workload.GENERATE: Phase.GENERATE}
-# What a rule may call a phase; `run` is the forward pass or the generation, as the workload has it.
+_RUN = {**dict.fromkeys(Workload, Phase.FORWARD), Workload.GENERATE: Phase.GENERATE}
+# What a rule may call a phase; `run` is the generation, or the forward pass that all other workloads begin with.
 _PHASES: dict[str, Mapping[Workload, Phase]] = {
     "run": _RUN,
     **{phase.value: dict.fromkeys(Workload, phase) for phase in Phase},

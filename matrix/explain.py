@@ -18,6 +18,17 @@ _DEVICE_MAPS = {
     DeviceMap.CPU_OFFLOAD: "a device_map with the last block of each stack on the CPU and the rest on GPU 0",
 }
 
+_RELATIONS = {
+    Workload.PADDING_INVARIANCE: "a padded batch, and each of its rows alone",
+    Workload.BATCH_PERMUTATION: "the batch, and its rows in another order",
+    Workload.CAUSALITY: "the batch, and the same with other tokens at the end: what stands before them is compared",
+    Workload.STEPWISE: "one forward pass, and the last 8 tokens one by one with a cache",
+    Workload.CHUNKED_PREFILL: "one forward pass, and chunks of 17 tokens with a cache",
+    Workload.STATIC_CACHE: "decoding with a DynamicCache, and with a StaticCache that has slots to spare",
+    Workload.PLACEMENT_INVARIANCE: "the model with its device_map, and without",
+    Workload.RELOAD: "the model, and what save_pretrained and from_pretrained make of it after it has run",
+}
+
 
 def explain(
     cell: Cell,
@@ -47,7 +58,9 @@ def explain(
     golden = "float64" if cell.dtype.value == "float32" else "float32"
     yield f"  golden: {reference} attention in {golden} on the cell's own weights{reason}"
     yield f"  baseline: the same in {cell.dtype}"
-    yield f"  max error <= {K_MAX:g} x the baseline's + floor, mean error <= {K_MEAN:g} x the baseline's + floor"
+    if cell.workload.is_relation:
+        yield "  the two runs differ by no more than two runs may err together, each of them:"
+    yield f"  max error <= {K_MAX:g} x the baseline's + floor, mean error <= {K_MEAN:g} x the baseline's"
     yield "  and every submodule, kernel, module type, dtype and device is what the cell names"
     expectation = expect(cell, stack, rules)
     yield f"expected on this stack ({stack.device}): {expectation.outcome}"
@@ -69,5 +82,7 @@ def _workload(cell: Cell, architecture: Architecture) -> str:
         batch = f"a batch of four rows of very different lengths, padded on the {cell.padding}"
     if cell.workload is Workload.GENERATE:
         return f"greedy generation of 32 tokens with cache from {batch}; each step's logits and each token are judged"
+    if cell.workload.is_relation:
+        return f"{_RELATIONS[cell.workload]}, over {batch}; the logits of both runs must agree"
     decoder = ", with 40 decoder tokens" if architecture.kind is Kind.ENCODER_DECODER else ""
     return f"one forward pass over {batch}{decoder}; the logits of all attended positions are judged"

@@ -11,8 +11,9 @@ class Phase(StrEnum):
     REQUIRE = "require"  # looking for what the cell needs
     LOAD = "load"  # from_pretrained
     PLACE = "place"  # moving the model to the device
-    FORWARD = "forward"  # the prefill forward pass
+    FORWARD = "forward"  # the forward pass, or those of a relation
     GENERATE = "generate"  # model.generate
+    SAVE = "save"  # save_pretrained
     REFERENCE = "reference"  # golden or baseline, never the candidate
 
 
@@ -41,7 +42,8 @@ class Failure:
 class Comparison:
     """Errors of candidate and baseline against golden, over the attended positions.
 
-    All are absolute differences of logits; `positions` counts (row, position) pairs, none left out.
+    All are absolute differences of logits; `positions` counts (row, position) pairs, none left out. For a
+    relation `candidate_*` is the difference of its two runs.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Comparison:
     floor_max: float  # 2 * max|(G_d + 0.3 - 0.3) - G_d|, G_d = golden in the cell's dtype
     floor_mean: float  # mean|G_d - G|: what it costs to write the truth down in that dtype
     regret_max: float | None = None  # generation: max over steps of max_v G[v] - G[chosen token]
+    runs: int = 1  # how many runs of the candidate are in the error: 2 where one is held against another
 
 
 @dataclass(frozen=True)

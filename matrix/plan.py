@@ -2,7 +2,7 @@
 
 import itertools
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from matrix.selection import Selection, parse_selection
 PROFILES_FILE = Path(__file__).parent / "profiles.toml"
 
 _ORDER = ("dtype", "quantisation", "padding", "workload", "attention", "sdpa_kernel", "device_map")
+_PLACES = {(axis, value): place for axis, values in AXES.items() for place, value in enumerate(values)}
 
-# Which values belong together for `cover = "pairs"`: an SDPA kernel is part of the backend, and the
+# Which values belong together for `cover`: an SDPA kernel is part of the backend, and the
 # three axes that people choose together are covered in every combination.
 _BACKEND = ("attention", "sdpa_kernel")
 _FACTORS: tuple[tuple[str, ...], ...] = (
@@ -40,15 +41,15 @@ class Profile:
 
     name: str
     about: str
-    cells: tuple[str, ...] = ()
-    cover: str = ""
+    cells: tuple[str, ...]  # selections, added up
+    cover: bool = False  # thin each selection out
 
 
 def load_profiles() -> dict[str, Profile]:
     """The profiles by name."""
     document = tomllib.loads(PROFILES_FILE.read_text(encoding="utf-8"))
     return {
-        name: Profile(name, table["about"], tuple(table.get("cells", ())), table.get("cover", ""))
+        name: Profile(name, table["about"], tuple(table["cells"]), table.get("cover", False))
         for name, table in document.items()
     }
 
@@ -65,31 +66,43 @@ def make_plan(
     if profile_name not in profiles:
         raise UsageError(f"unknown profile {profile_name!r}; allowed are {', '.join(profiles)}")
     profile = profiles[profile_name]
-    if profile.cells:
-        listed = {
-            cell for text in profile.cells for cell in valid_cells(architectures, parse_selection(text, architectures))
-        }
-        cells = [cell for cell in valid_cells(architectures, narrow) if cell in listed]
-    elif profile.cover:
-        # Covering first and narrowing after keeps a cell's membership independent of what else is asked for.
-        cells = []
-        for name, architecture in architectures.items():
-            if narrow is None or narrow.could_contain("architecture", name):
-                cells += cover(valid_cells({name: architecture}))
-        cells = [cell for cell in cells if narrow is None or cell in narrow]
-    else:
-        cells = valid_cells(architectures, narrow)
+    cells: list[Cell] = []
+    for name, architecture in architectures.items():
+        if narrow is None or narrow.could_contain("architecture", name):
+            # Choosing first and narrowing after keeps a cell's membership independent of what else is asked for.
+            cells += _cells_of(profile, {name: architecture}, narrow, known=architectures)
     if not cells:
         raise UsageError(f"no cell of profile {profile_name!r} matches {narrow.text if narrow else ''!r}")
     return cells
 
 
-def valid_cells(architectures: Mapping[str, Architecture], narrow: Selection | None = None) -> list[Cell]:
-    """Every cell that can exist, in plan order: architecture, then weights, then the rest."""
-    values = [[value for value in AXES[axis] if narrow is None or narrow.could_contain(axis, value)] for axis in _ORDER]
+def _cells_of(
+    profile: Profile, one: Mapping[str, Architecture], narrow: Selection | None, *, known: Collection[str]
+) -> list[Cell]:
+    """The cells of one architecture, in plan order."""
+    selections = [parse_selection(text, known) for text in profile.cells]
+    if profile.cover:
+        covering = [cell for selection in selections for cell in cover(valid_cells(one, selection))]
+        cells = [cell for cell in covering if narrow is None or cell in narrow]
+    else:
+        cells = [cell for selection in selections for cell in valid_cells(one, selection, narrow)]
+    return cells if len(selections) == 1 else sorted(set(cells), key=_place_in_plan)
+
+
+def _place_in_plan(cell: Cell) -> tuple[int, ...]:
+    return tuple(_PLACES[axis, getattr(cell, axis)] for axis in _ORDER)
+
+
+def valid_cells(architectures: Mapping[str, Architecture], *narrowing: Selection | None) -> list[Cell]:
+    """Every cell that can exist and is in all selections, in plan order: architecture, weights, the rest."""
+
+    def wanted(axis: str, value: str) -> bool:
+        return all(selection is None or selection.could_contain(axis, value) for selection in narrowing)
+
+    values = [[value for value in AXES[axis] if wanted(axis, value)] for axis in _ORDER]
     cells = []
     for name, architecture in architectures.items():
-        if narrow is not None and not narrow.could_contain("architecture", name):
+        if not wanted("architecture", name):
             continue
         for dtype, quantisation, padding, workload, attention, sdpa_kernel, device_map in itertools.product(*values):
             cell = Cell(name, dtype, attention, sdpa_kernel, quantisation, device_map, padding, workload)  # type: ignore[arg-type]

@@ -13,10 +13,10 @@ _ROOT = Path(__file__).parent.parent
 
 # Modules that need only torch and transformers are carried along as they stand, so that the script
 # runs the very code of the suite.
-_CARRIED = ("recipe", "precision", "quantised", "placement", "batches")
+_CARRIED = ("recipe", "precision", "quantised", "placement", "batches", "relations")
 
 
-def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str | None = None) -> str:
+def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0) -> str:
     """The text of a script that runs the cell on its fixture, or on `checkpoint`, and prints what happens.
 
     It prints the phase and exception that end it, or the errors of candidate and baseline against golden
@@ -41,11 +41,17 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
         quant_type="fp4" if cell.quantisation is Quantisation.FP4 else "nf4",
         double_quant=cell.quantisation is Quantisation.NF4_DOUBLE_QUANT,
         golden_dtype="float64" if cell.dtype is Dtype.FLOAT32 else "float32",
+        seed=seed,
         generates=cell.workload is Workload.GENERATE,
         encoder_decoder=architecture.kind is Kind.ENCODER_DECODER,
+        relation=cell.workload.is_relation,
+        reloads=cell.workload is Workload.RELOAD,
+        static=cell.workload is Workload.STATIC_CACHE,
+        moves=cell.workload is Workload.PLACEMENT_INVARIANCE,
         backend=cell.sdpa_kernel.sdp_backend,
         device_map={DeviceMap.GPU0: {"": 0}, DeviceMap.AUTO: "auto"}.get(cell.device_map),
         offloads=cell.device_map is DeviceMap.CPU_OFFLOAD,
+        runs=2 if cell.workload.is_relation else 1,
         k_max=K_MAX,
         k_mean=K_MEAN,
     )
@@ -58,6 +64,7 @@ def _needed(cell: Cell) -> list[str]:
         "quantised": cell.quantisation is not Quantisation.NONE,
         "placement": cell.device_map is DeviceMap.CPU_OFFLOAD,
         "batches": True,
+        "relations": cell.workload.is_relation,
     }
     return [name for name in _CARRIED if needed[name]]
 

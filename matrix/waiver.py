@@ -9,21 +9,23 @@ from typing import Any
 from matrix.cell import Cell
 from matrix.errors import UsageError
 from matrix.expectation import Condition, read_condition, read_tables, require_text, user_files
+from matrix.rows import RowOutcome
 from matrix.selection import Selection, parse_selection
 from matrix.stack import Stack
 from matrix.verdict import Verdict
 
 FOLDER = Path(__file__).parent / "waivers"
-_KEYS = {"cells", "when", "verdict", "reason", "url", "reproducer"}
+_KEYS = {"cells", "rows", "when", "verdict", "reason", "url", "reproducer"}
 
 
 @dataclass(frozen=True)
 class Waiver:
     """A fault that is known and reported."""
 
-    selection: Selection
+    selection: Selection | None  # the cells that show it
+    rows: tuple[str, ...]  # or the rows
     condition: Condition
-    verdict: Verdict
+    verdict: Verdict | None  # of the cells; rows have but one way to fail
     reason: str
     url: str
     reproducer: str  # a script beside the waiver file, or empty
@@ -31,14 +33,15 @@ class Waiver:
 
     def covers(self, cell: Cell, stack: Stack) -> bool:
         """Whether it speaks of this cell on this stack."""
-        return cell in self.selection and self.condition.holds(stack)
+        return self.selection is not None and cell in self.selection and self.condition.holds(stack)
 
 
 def load_waivers(architectures: Collection[str], extra: Path | None = None) -> tuple[Waiver, ...]:
     """The suite's waivers and the user's.
 
     Raises:
-        UsageError: a file that does not parse, or a waiver without a verdict, cells, reason and URL.
+        UsageError: a file that does not parse, or a waiver without reason, URL and either cells with their verdict
+            or rows.
     """
     found: list[Waiver] = []
     for path in [*user_files(extra), *sorted(FOLDER.glob("*.toml"))]:
@@ -51,22 +54,31 @@ def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Coll
     unknown = set(table) - _KEYS
     if unknown:
         raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_KEYS))}")
-    require_text(table, ("cells", "verdict", "reason", "url"), place)
+    of_rows = "rows" in table
+    require_text(table, ("reason", "url") if of_rows else ("cells", "verdict", "reason", "url"), place)
     if not re.match(r"https?://\w", table["url"]):
         raise UsageError(f"{place}: url {table['url']!r} is not a web address")
+    reproducer = table.get("reproducer", "")
+    if not isinstance(reproducer, str) or (reproducer and not (folder / reproducer).is_file()):
+        raise UsageError(f"{place}: reproducer {reproducer!r} is not a file beside it")
+    condition = read_condition(table.get("when", {}), place)
+    if of_rows:
+        rows = table["rows"]
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, str) for row in rows):
+            raise UsageError(f"{place}: rows must be a list of names, not {rows!r}")
+        if {"cells", "verdict"} & set(table):
+            raise UsageError(f"{place}: a waiver of rows has no cells and no verdict")
+        return Waiver(None, tuple(rows), condition, None, table["reason"], table["url"], reproducer, place)
     # A cell that wavers is never excused, and of a missing one nothing is known.
     waivable = [v for v in Verdict if not v.is_documented and v not in (Verdict.MISSING, Verdict.FLAKY)]
     if table["verdict"] not in waivable:
         raise UsageError(f"{place}: verdict {table['verdict']!r}; allowed are {', '.join(waivable)}")
-    reproducer = table.get("reproducer", "")
-    if not isinstance(reproducer, str) or (reproducer and not (folder / reproducer).is_file()):
-        raise UsageError(f"{place}: reproducer {reproducer!r} is not a file beside it")
     try:
         selection = parse_selection(table["cells"], architectures)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
-    condition = read_condition(table.get("when", {}), place)
-    return Waiver(selection, condition, Verdict(table["verdict"]), table["reason"], table["url"], reproducer, place)
+    verdict = Verdict(table["verdict"])
+    return Waiver(selection, (), condition, verdict, table["reason"], table["url"], reproducer, place)
 
 
 def waiver_for(cell: Cell, verdict: Verdict, stack: Stack, waivers: Collection[Waiver]) -> Waiver | None:
@@ -75,6 +87,27 @@ def waiver_for(cell: Cell, verdict: Verdict, stack: Stack, waivers: Collection[W
         if waiver.verdict is verdict and waiver.covers(cell, stack):
             return waiver
     return None
+
+
+def row_waiver_for(row: str, stack: Stack, waivers: Collection[Waiver]) -> Waiver | None:
+    """The waiver that excuses this row, if there is one."""
+    return next((waiver for waiver in waivers if row in waiver.rows and waiver.condition.holds(stack)), None)
+
+
+def idle_row_waivers(
+    outcomes: Mapping[str, RowOutcome], stack: Stack, waivers: Collection[Waiver], *, narrowed: bool
+) -> list[str]:
+    """What is wrong with the waivers of rows: there is no such row, or what it is excused for no longer happens."""
+    found = []
+    for waiver in waivers:
+        if not waiver.condition.holds(stack):
+            continue
+        for row in waiver.rows:
+            if row not in outcomes and not narrowed:
+                found.append(f"{waiver.place}: there is no row {row!r}")
+            if outcomes.get(row) is RowOutcome.HOLDS:
+                found.append(f"{waiver.place}: the fault is gone: {row} holds")
+    return found
 
 
 def idle_waivers(
@@ -88,7 +121,7 @@ def idle_waivers(
     telling = {Verdict.SUPPORTED} if narrowed else {verdict for verdict in Verdict if verdict.executed}
     found = []
     for waiver in waivers:
-        if not waiver.condition.holds(stack):
+        if waiver.selection is None or not waiver.condition.holds(stack):
             continue
         covered = {cell: verdict for cell, verdict in verdicts.items() if cell in waiver.selection}
         if not covered and not narrowed:

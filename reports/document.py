@@ -15,12 +15,14 @@ from matrix.errors import UsageError
 from matrix.evidence import kernels_seen
 from matrix.expectation import Expectation, Outcome
 from matrix.observation import Ending, Observation
+from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Judgement, Verdict
 from matrix.waiver import Waiver
+from reports.power import PowerSummary
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 class _Part(BaseModel):
@@ -42,10 +44,12 @@ class Run(_Part):
     platform: str = ""
     stack: Stack
     checkpoints: dict[str, str] = Field(default_factory=dict, description="architecture -> the user's checkpoint")
+    seed: int = Field(default=0, description="of the fixtures' weights and of the batches")
     required: list[str] = Field(default_factory=list, description="what --require named")
     k_max: float = oracle.K_MAX
     k_mean: float = oracle.K_MEAN
     planned: list[str] = Field(description="cell ids in plan order")
+    planned_rows: list[str] = Field(default_factory=list, description="family:name of each row")
 
 
 class End(_Part):
@@ -73,6 +77,36 @@ class Waived(_Part):
     reproducer: str = ""
 
 
+class RowRecord(_Part):
+    """One row of one run: a reported failure, or a property of a kernel."""
+
+    kind: Literal["row"] = "row"
+    family: Family
+    name: str
+    about: str = ""
+    urls: list[str] = Field(default_factory=list, description="where it was reported")
+    outcome: RowOutcome
+    reason: str = ""
+    example: str = Field(default="", description="the smallest example that was found, and how to run it again")
+    waived: Waived | None = None
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Its name among all rows."""
+        return f"{self.family}:{self.name}"
+
+    @property
+    def word(self) -> str:
+        """Its outcome in the words of its family."""
+        return self.outcome.of(self.family)
+
+    @property
+    def fails(self) -> bool:
+        """Whether this row alone makes the run fail."""
+        return self.outcome in (RowOutcome.VIOLATED, RowOutcome.MISSING) and self.waived is None
+
+
 class Record(_Part):
     """One cell of one run."""
 
@@ -89,6 +123,7 @@ class Record(_Part):
     bounds: list[Bound] = Field(default_factory=list)
     kernels: list[str] = Field(default_factory=list, description="the attention kernels that ran")
     worker: str = ""
+    seed: int = Field(default=0, description="of the fixture's weights and of the batch")
 
     @model_validator(mode="after")
     def _axes_are_complete(self) -> Self:
@@ -112,6 +147,10 @@ class Report(_Part):
     counts: dict[str, int] = Field(description="how many cells have each verdict")
     waived: int = Field(description="how many of them a waiver excuses")
     records: list[Record]
+    rows: list[RowRecord] = Field(default_factory=list)
+    power: PowerSummary | None = Field(
+        default=None, description="what the suite's oracle was measured to catch on such a device"
+    )
     problems: list[str] = Field(
         default_factory=list, description="what else makes the run fail: idle waivers, requirements that are not here"
     )
@@ -121,6 +160,11 @@ class Report(_Part):
     def failures(self) -> list[Record]:
         """The records that make the run fail."""
         return [record for record in self.records if record.fails]
+
+    @property
+    def failing_rows(self) -> list[RowRecord]:
+        """The rows that make the run fail."""
+        return [row for row in self.rows if row.fails]
 
 
 def make_record(
@@ -132,6 +176,7 @@ def make_record(
     waiver: Waiver | None = None,
     first_verdict: Verdict | None = None,
     worker: str = "",
+    seed: int = 0,
 ) -> Record:
     """The record of a judged observation."""
     found = [bound for comparison in observation.comparisons for bound in oracle.bounds(comparison)]
@@ -142,17 +187,29 @@ def make_record(
         verdict=judgement.verdict,
         reason=judgement.reason,
         first_verdict=first_verdict,
-        waived=Waived(reason=waiver.reason, url=waiver.url, reproducer=waiver.reproducer) if waiver else None,
+        waived=waived_by(waiver),
         expectation=expectation,
         observation=observation,
         bounds=[Bound(name=b.name, value=b.value, allowed=b.allowed, ratio=b.ratio) for b in found],
         kernels=list(kernels_seen(observation.evidence)) if completed else [],
         worker=worker,
+        seed=seed,
     )
 
 
+def waived_by(waiver: Waiver | None) -> Waived | None:
+    """What a record keeps of the waiver that excuses it."""
+    return Waived(reason=waiver.reason, url=waiver.url, reproducer=waiver.reproducer) if waiver else None
+
+
 def make_report(
-    run: Run, records: list[Record], *, end: End | None = None, unreadable: list[str] | None = None
+    run: Run,
+    records: list[Record],
+    *,
+    rows: list[RowRecord] | None = None,
+    power: PowerSummary | None = None,
+    end: End | None = None,
+    unreadable: list[str] | None = None,
 ) -> Report:
     """Records in plan order; the last one counts where a cell has several; planned cells without one are `missing`."""
     last = {record.cell: record for record in records}
@@ -170,9 +227,21 @@ def make_report(
         counts=dict(Counter(record.verdict.value for record in ordered)),
         waived=sum(record.waived is not None for record in ordered),
         records=ordered,
+        rows=_in_plan_order(run.planned_rows, rows or []),
+        power=power,
         problems=end.problems if end else [],
         unreadable=unreadable,
     )
+
+
+def _in_plan_order(planned: list[str], rows: list[RowRecord]) -> list[RowRecord]:
+    last = {row.key: row for row in rows}
+    return [*(last.pop(key) if key in last else _missing_row(key) for key in dict.fromkeys(planned)), *last.values()]
+
+
+def _missing_row(key: str) -> RowRecord:
+    family, _, name = key.partition(":")
+    return RowRecord(family=Family(family), name=name, outcome=RowOutcome.MISSING, reason="planned, but nothing came")
 
 
 def missing_record(cell_id: str) -> Record:

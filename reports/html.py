@@ -331,7 +331,7 @@ def script_data(report: Report) -> str:
         return places[key]
 
     data = {
-        "command": reproducing_command("{cell}"),
+        "command": reproducing_command("{cell}", report.run.seed),
         "verdicts": [[verdict.value, SYMBOLS[verdict], MEANINGS[verdict]] for verdict in Verdict],
         "fields": fields,
         "rows": [[place(panel.get(name)) for name in fields] for panel in panels],

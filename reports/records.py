@@ -7,9 +7,12 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from matrix.errors import UsageError
-from reports.document import SCHEMA_VERSION, End, Record, Report, Run, make_report
+from reports.document import SCHEMA_VERSION, End, Record, Report, RowRecord, Run, make_report
+from reports.power import published_power
 
-_LINE: TypeAdapter[Record | End] = TypeAdapter(Annotated[Record | End, Field(discriminator="kind")])
+_LINE: TypeAdapter[Record | RowRecord | End] = TypeAdapter(
+    Annotated[Record | RowRecord | End, Field(discriminator="kind")]
+)
 
 
 class RecordWriter:
@@ -19,7 +22,7 @@ class RecordWriter:
         self._file = path.open("w", encoding="utf-8")
         self.write(run)
 
-    def write(self, line: Run | Record | End) -> None:
+    def write(self, line: Run | Record | RowRecord | End) -> None:
         """Append one line."""
         self._file.write(line.model_dump_json() + "\n")
         self._file.flush()
@@ -52,6 +55,7 @@ def read_report(path: Path) -> Report:
     except (ValidationError, ValueError, AttributeError) as error:
         raise UsageError(f"{path}: line 1 is not a run: {first_problem(error)}") from None
     records: list[Record] = []
+    rows: list[RowRecord] = []
     unreadable: list[str] = []
     end: End | None = None
     for number, line in enumerate(lines[1:], start=2):
@@ -64,9 +68,11 @@ def read_report(path: Path) -> Report:
             continue
         if isinstance(part, End):
             end = part
+        elif isinstance(part, RowRecord):
+            rows.append(part)
         else:
             records.append(part)
-    return make_report(run, records, end=end, unreadable=unreadable)
+    return make_report(run, records, rows=rows, power=published_power(run.stack.device), end=end, unreadable=unreadable)
 
 
 def check_version(version: object, path: Path) -> None:
@@ -85,6 +91,6 @@ def first_problem(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         kind, *rest = first["loc"] or ("",)  # the kind of a line comes first where one of several was expected
-        place = ".".join(str(part) for part in (rest if kind in ("record", "end") else first["loc"]))
+        place = ".".join(str(part) for part in (rest if kind in ("record", "row", "end") else first["loc"]))
         return f"{place}: {first['msg']}" if place else str(first["msg"])
     return str(error)

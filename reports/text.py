@@ -8,9 +8,10 @@ from reports.document import Record, Report
 _FAILURES_SHOWN = 50
 
 
-def reproducing_command(cell_id: str) -> str:
+def reproducing_command(cell_id: str, seed: int = 0) -> str:
     """The command that writes and runs a standalone script for the cell."""
-    return f"python -m matrix reproduce {cell_id} > reproduce.py && python reproduce.py"
+    seeded = f" --seed {seed}" if seed else ""
+    return f"python -m matrix reproduce {cell_id}{seeded} > reproduce.py && python reproduce.py"
 
 
 def headline(report: Report) -> str:
@@ -51,7 +52,7 @@ def failure_lines(record: Record) -> Iterator[str]:
     yield f"{record.verdict.upper()}{required} {record.cell}"
     yield f"    {record.reason}"
     yield f"    expected {record.expectation.outcome}: {record.expectation.source}"
-    yield f"    {reproducing_command(record.cell)}"
+    yield f"    {reproducing_command(record.cell, record.seed)}"
 
 
 def verdict_table(report: Report) -> Iterator[str]:

@@ -17,6 +17,7 @@ from conformance.faults.catalogue import (
     is_decoder,
     named,
 )
+from matrix.axes import Attention
 from matrix.cell import Cell
 
 GROUPED = named("llama", "mistral")
@@ -181,6 +182,24 @@ def softmax_over_queries(call: Attend) -> torch.Tensor:
     """Normalised along the queries."""
     scores = call.query @ call.key.transpose(-1, -2) * call.scale + call.bias
     return scores.softmax(-2) @ call.value
+
+
+def softcap_dropped(model: Model, cell: Cell) -> None:
+    """Scores are not capped."""
+    for module in model.modules():
+        if hasattr(module, "attn_logit_softcapping"):
+            module.attn_logit_softcapping = None
+
+
+add(
+    Fault(
+        "softcap_dropped",
+        "transformers#32848: Gemma2 through a kernel that has no softcap",
+        named("gemma2"),
+        attention=Attention.EAGER,  # SDPA has no softcap to drop
+        loaded=softcap_dropped,
+    )
+)
 
 
 def _past(call: Attend) -> torch.Tensor:

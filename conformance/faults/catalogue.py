@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import Quantisation, Workload
+from matrix.axes import Attention, Dtype, Padding, Quantisation, Workload
 from matrix.cell import Cell
 from matrix.errors import UsageError
 
@@ -26,8 +26,20 @@ class Fault:
     suits: Callable[[Architecture], bool]  # the architectures that have what it breaks
     workload: Workload = Workload.PREFILL  # where it shows
     quantisation: Quantisation = Quantisation.NONE  # what it needs
+    attention: Attention = Attention.SDPA  # the implementation in which it sits
     loaded: Callable[[Model, Cell], None] = lambda model, cell: None  # done to the model once it is loaded
     running: Callable[[Model], AbstractContextManager[None]] = lambda model: contextlib.nullcontext()
+
+    def cell(self, architecture: Architecture, dtype: Dtype) -> Cell:
+        """Where it is looked for: an uneven batch, padded on the left."""
+        return Cell(
+            architecture.name,
+            dtype,
+            self.attention,
+            quantisation=self.quantisation,
+            padding=Padding.LEFT,
+            workload=self.workload,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 """Faults of loading, placement and quantisation: the model is not what the checkpoint says."""
 
+import contextlib
 from collections.abc import Iterator
 
 import torch
 
-from conformance.faults.catalogue import Fault, Model, add
+from conformance.faults.catalogue import Fault, Model, add, named
 from matrix.architectures import Architecture
 from matrix.axes import Quantisation
 from matrix.cell import Cell
+
+OUTLIER = 6.0  # llm_int8_threshold of BitsAndBytesConfig
 
 
 def _linear(model: Model, classes: tuple[str, ...]) -> Iterator[tuple[str, torch.nn.Module]]:
@@ -87,6 +90,27 @@ def int8_scales_rolled(model: Model, cell: Cell) -> None:
     module.weight.SCB = module.weight.SCB.roll(1)
 
 
+def dequantised_twice(model: Model, cell: Cell) -> None:
+    """The block scales of one module are applied once more than they should be."""
+    _, module = next(_linear(model, ("Linear4bit",)))
+    module.weight.quant_state.absmax *= module.weight.quant_state.absmax
+
+
+@contextlib.contextmanager
+def _outliers_dropped(model: Model) -> Iterator[None]:
+    def drop(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        inputs = args[0]
+        outlying = (inputs.abs() > OUTLIER).flatten(0, -2).any(0)
+        return (inputs.masked_fill(outlying, 0), *args[1:])
+
+    hooks = [module.register_forward_pre_hook(drop) for _, module in _linear(model, ("Linear8bitLt",))]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _quantises(architecture: Architecture) -> bool:
     return architecture.model_type != "falcon"  # waived: bitsandbytes leaves Falcon alone
 
@@ -107,6 +131,12 @@ for _name, _stands_for, _quantisation, _loaded in (
     ("blocks_swapped", "block scales stored in the wrong order", Quantisation.NF4, blocks_swapped),
     ("wrong_code_book", "fp4 codes read as nf4", Quantisation.NF4, wrong_code_book),
     ("offset_lost", "double quantisation without its offset", Quantisation.NF4_DOUBLE_QUANT, offset_lost),
+    (
+        "dequantised_twice",
+        "a checkpoint's scales applied by the loader and by the kernel",
+        Quantisation.NF4,
+        dequantised_twice,
+    ),
     ("left_unquantised_4bit", "bitsandbytes#1849, #1965: a module stays 16-bit", Quantisation.NF4, left_unquantised),
     ("left_unquantised_int8", "the same in int8", Quantisation.INT8, left_unquantised),
     (
@@ -117,3 +147,12 @@ for _name, _stands_for, _quantisation, _loaded in (
     ),
 ):
     add(Fault(_name, _stands_for, _quantises, quantisation=_quantisation, loaded=_loaded))
+add(
+    Fault(
+        "int8_outliers_dropped",
+        "LLM.int8() without the columns that it computes in 16 bits",
+        named("gpt2", "llama", "mistral", "opt"),  # in the other fixtures no activation lies so far out
+        quantisation=Quantisation.INT8,
+        running=_outliers_dropped,
+    )
+)

@@ -1,5 +1,7 @@
 """Logits against logits: the numbers that the oracle judges."""
 
+from dataclasses import replace
+
 import torch
 
 from matrix.axes import Dtype
@@ -58,6 +60,34 @@ def compare(
         floor_max=float(2 * (nudged - written.double()).abs().max()),
         floor_mean=float((written.double() - truth).abs().mean()),
         regret_max=regret,
+    )
+
+
+def compare_runs(
+    name: str,
+    *,
+    one: torch.Tensor,
+    other: torch.Tensor,
+    baseline: torch.Tensor,
+    golden: torch.Tensor,
+    attended: torch.Tensor,
+    dtype: Dtype,
+) -> Comparison:
+    """The difference of two runs that must agree, beside what an ordinary run in that dtype errs by.
+
+    Golden and baseline give the scale of rounding alone: neither is the truth here.
+    """
+    usual = compare(name, candidate=one, baseline=baseline, golden=golden, attended=attended, dtype=dtype)
+    if not usual.shape_matches or one.shape != other.shape:
+        return replace(usual, shape_matches=False, runs=2)
+    first, second = (logits.to(golden.device)[attended.to(golden.device)].double() for logits in (one, other))
+    difference = (second - first).abs()
+    return replace(
+        usual,
+        finite=usual.finite and bool(torch.isfinite(second).all()),
+        candidate_max=float(difference.max()),
+        candidate_mean=float(difference.mean()),
+        runs=2,
     )
 
 

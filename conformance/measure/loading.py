@@ -1,6 +1,6 @@
 """from_pretrained for a cell, and the reference models for its golden and baseline runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -55,6 +55,12 @@ def load(cell: Cell, source: Source) -> torch.nn.Module:
     return _from_pretrained(source, **load_arguments(cell, source))
 
 
+def reload(cell: Cell, source: Source, folder: str) -> torch.nn.Module:
+    """The candidate again, from where it was saved; a quantised checkpoint says itself how it is quantised."""
+    saved = replace(source, checkpoint=folder)
+    return _from_pretrained(saved, **load_arguments(replace(cell, quantisation=Quantisation.NONE), saved))
+
+
 def needs_moving(cell: Cell, model: torch.nn.Module, device: torch.device) -> bool:
     """Whether the caller still has to move the model: bitsandbytes places its models itself."""
     if cell.device_map is not DeviceMap.NONE:
@@ -66,7 +72,7 @@ def load_reference(cell: Cell, source: Source, device: torch.device, *, golden: 
     """Golden (the cell's own weights, upcast) or baseline (the same weights in the cell's dtype).
 
     Quantised weights are taken from bitsandbytes and given their meaning in plain torch: golden holds
-    them dequantised; baseline holds them dequantised and rounded to the cell's dtype for 4 bits, and
+    them dequantised; baseline holds them dequantised in the cell's dtype for 4 bits, and
     quantises activations as LLM.int8() does for int8. Neither runs a bitsandbytes kernel.
     """
     dtype = torch_dtype(cell.dtype)
@@ -79,7 +85,8 @@ def load_reference(cell: Cell, source: Source, device: torch.device, *, golden: 
         model = model.to(golden_dtype(cell.dtype))
     if cell.quantisation is not Quantisation.NONE:
         config = spellings.quantization_config(cell.quantisation, dtype)
-        quantised = _from_pretrained(source, quantization_config=config, **arguments).to(device)
+        # Not moved: bitsandbytes places its models itself, and transformers 4.x refuses to move int8 ones.
+        quantised = _from_pretrained(source, quantization_config=config, **arguments)
         replace_linear(model, quantised, golden=golden)
     return model
 

@@ -15,8 +15,8 @@ FP4 = [0.0, 0.0052083333, 0.6666667, 1.0, 0.3333333, 0.5, 0.1666667, 0.25]
 CODE_BOOKS = {"nf4": NF4, "fp4": FP4 + [-value for value in FP4]}
 
 
-def dequantise_4bit(packed, state):
-    """The float32 weight of shape `state.shape` that a packed 4-bit weight stands for.
+def dequantise_4bit(packed, state, dtype=torch.float32):
+    """The weight of shape `state.shape` that a packed 4-bit weight stands for; scales and codes meet in `dtype`.
 
     Two codes a byte, high half first; each block of `state.blocksize` values is scaled by its absolute
     maximum; with double quantisation these maxima are themselves 8-bit codes, blocks of 256, plus an offset.
@@ -28,9 +28,9 @@ def dequantise_4bit(packed, state):
         maxima = inner.code[maxima.long()] * inner.absmax[blocks] + state.offset
     halves = packed.reshape(-1).view(torch.uint8).long()
     codes = torch.stack([halves >> 4, halves & 15], dim=1).reshape(-1)[: state.shape.numel()]
-    book = torch.tensor(CODE_BOOKS[state.quant_type], dtype=torch.float32, device=packed.device)
+    book = torch.tensor(CODE_BOOKS[state.quant_type], dtype=dtype, device=packed.device)
     blocks = torch.arange(codes.numel(), device=packed.device) // state.blocksize
-    return (book[codes] * maxima.float()[blocks]).reshape(state.shape)
+    return (book[codes] * maxima.to(dtype)[blocks]).reshape(state.shape)
 
 
 def dequantise_int8(codes, scales):
@@ -65,8 +65,8 @@ class PlainInt8Linear(torch.nn.Module):
 def replace_linear(model, quantised, golden):
     """Give each linear module of `model` the weights of its quantised twin, in plain torch.
 
-    Golden holds them dequantised. Baseline holds 4-bit weights dequantised and rounded to the model's
-    dtype, and int8 ones as a PlainInt8Linear.
+    Golden holds them dequantised. Baseline holds 4-bit weights dequantised in the model's own dtype, scales
+    included, as some kernels do, and int8 ones as a PlainInt8Linear.
     """
     for name, module in quantised.named_modules():
         weight = getattr(module, "weight", None)
@@ -80,7 +80,8 @@ def replace_linear(model, quantised, golden):
                 continue
             values = dequantise_int8(codes, scales)
         elif getattr(weight, "quant_state", None) is not None:
-            values = dequantise_4bit(weight.data, weight.quant_state)
+            dtype = torch.float32 if golden else model.get_submodule(name).weight.dtype
+            values = dequantise_4bit(weight.data, weight.quant_state, dtype)
         else:
             continue
         target = model.get_submodule(name)

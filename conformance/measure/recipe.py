@@ -8,16 +8,20 @@ import transformers
 
 _QUERY_KEY = re.compile(r"(q_proj|k_proj|query|key|\.q|\.k|query_key_value|c_attn)\.weight$")
 _LOUD = re.compile(r"(v_proj|o_proj|out_proj|value|\.v|\.o|dense|c_proj|wo|fc[12]|c_fc|\w+_proj|dense_\w+|wi)\.weight$")
+_IN_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _EMBEDDING = re.compile(r"(embed\w*|word_embeddings|wpe|position_embeddings)\.weight$")
 ATTENTION_ENTROPY = 0.7  # mean over heads and rows, as a share of a uniform row's
 LOGIT_SPREAD = 2.0  # standard deviation
+# Standard deviations of the weights through which attention and MLP reach the residual stream: what attention says
+# is the signal, what the MLP adds to it is mostly rounding.
+ATTENTION_LOUDNESS, MLP_LOUDNESS = 0.2, 0.1
 
 
 def build_model(model_type, auto_class, config, seed=0):
     """A small model with weights under which mistakes show, in float32 and eval mode.
 
     With a library's own initialisation attention is almost uniform, and a softmax scale wrong by 10 %
-    drowns in bfloat16 noise. Here values, outputs and the MLP are loud beside the residual stream,
+    drowns in bfloat16 noise. Here values and outputs are loud beside the residual stream and the MLP,
     biases and norms are drawn rather than left at 0 and 1, and two scales are set by measurement: that
     of queries and keys (attention entropy) and that of the last norm (spread of the logits).
     """
@@ -35,7 +39,8 @@ def build_model(model_type, auto_class, config, seed=0):
             elif _QUERY_KEY.search(name):
                 query_key.append(parameter)
             elif _LOUD.search(name):
-                parameter.mul_(0.1 / parameter.std())
+                loudness = ATTENTION_LOUDNESS if _IN_ATTENTION.search(name) else MLP_LOUDNESS
+                parameter.mul_(loudness / parameter.std())
             elif _EMBEDDING.search(name) and not (tied and parameter is model.get_input_embeddings().weight):
                 parameter.mul_(0.2 / parameter.std())
         tokens = torch.randint(4, model_config.vocab_size, (4, 64))

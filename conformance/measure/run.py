@@ -2,9 +2,10 @@
 
 import contextlib
 import inspect
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ import torch
 import transformers
 
 from conformance.faults.catalogue import Fault
-from conformance.measure import spellings
+from conformance.measure import relations, spellings
 from conformance.measure.batches import LENGTHS, NEW_TOKENS, extended, make_batch
-from conformance.measure.compare import compare, quantisation_cost
+from conformance.measure.compare import compare, compare_runs, quantisation_cost
 from conformance.measure.evidence import Watch
 from conformance.measure.fixtures import fixture
 from conformance.measure.interruption import CellTimeout
-from conformance.measure.loading import Source, load, needs_moving, torch_dtype
+from conformance.measure.loading import Source, load, needs_moving, reload, torch_dtype
 from conformance.measure.references import References
+from conformance.measure.relations import judged, with_positions
 from matrix.architectures import Architecture, Kind
-from matrix.axes import Attention, Quantisation, Workload
+from matrix.axes import Attention, DeviceMap, Quantisation, Workload
 from matrix.cell import Cell
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase, QuantisationCost
 from matrix.stack import Device
@@ -51,6 +53,18 @@ class _Progress:
     cost: QuantisationCost | None = None
 
 
+@dataclass(frozen=True)
+class Logits:
+    """What a prefill or generation is judged by, each of shape (batch, positions, vocabulary)."""
+
+    candidate: torch.Tensor
+    baseline: torch.Tensor
+    golden: torch.Tensor
+    attended: torch.Tensor  # bool, (batch, positions)
+    chosen: torch.Tensor | None  # generation: the tokens chosen, (batch, positions)
+    forced: Mapping[str, torch.Tensor]  # the batch that golden and baseline were given
+
+
 class Bench:
     """Runs cells on one device, keeping fixtures and references warm between them."""
 
@@ -63,7 +77,9 @@ class Bench:
         checkpoints: Mapping[str, str] | None = None,
         trust_remote_code: bool = False,
         on_phase: Callable[[Cell, Phase], None] = lambda cell, phase: None,
+        on_logits: Callable[[Logits], None] = lambda logits: None,
         fault: Fault | None = None,
+        seed: int = 0,
     ) -> None:
         spellings.quieten()
         self.device = torch.device("cuda:0" if device is Device.CUDA else "cpu")
@@ -72,7 +88,9 @@ class Bench:
         self._checkpoints = checkpoints or {}
         self._trust_remote_code = trust_remote_code
         self._on_phase = on_phase
-        self._fault = fault
+        self._on_logits = on_logits
+        self.fault = fault  # what is seeded into each cell; may be exchanged between cells
+        self._seed = seed
         self._places = private_places(fixture_cache)
         self._references = References(self.device)
         self._sources: dict[str, Source] = {}
@@ -83,6 +101,7 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         ending, failure = Ending.COMPLETED, None
+        usual_dtype = torch.get_default_dtype()
         with progress.watch.said():
             try:
                 self._measure(progress)
@@ -90,6 +109,7 @@ class Bench:
                 ending, failure = Ending.TIMEOUT, self._failure(progress.phase, error)
             except Exception as error:  # whatever a library raises is a measurement
                 ending, failure = self._ending_of(error), self._failure(progress.phase, error)
+        torch.set_default_dtype(usual_dtype)  # a load that raises may leave the model's behind (transformers 4.48)
         peak = None
         if self.device.type == "cuda" and ending is not Ending.DEVICE_LOST:
             peak = torch.cuda.max_memory_allocated() / 2**20
@@ -108,7 +128,7 @@ class Bench:
         """The architecture's checkpoint: the user's, or the fixture."""
         if name not in self._sources:
             architecture = self._architectures[name]
-            checkpoint = self._checkpoints.get(name) or str(fixture(architecture, self._fixture_cache))
+            checkpoint = self._checkpoints.get(name) or str(fixture(architecture, self._fixture_cache, self._seed))
             self._sources[name] = Source(architecture, checkpoint, self._trust_remote_code)
         return self._sources[name]
 
@@ -120,7 +140,8 @@ class Bench:
         yield
         if self.device.type == "cuda":
             torch.cuda.synchronize()  # an asynchronous fault belongs to the phase that caused it
-        progress.seconds[phase.value] = time.perf_counter() - started
+        before = progress.seconds.get(phase.value, 0.0)  # a relation may load or run twice
+        progress.seconds[phase.value] = before + time.perf_counter() - started
 
     def _measure(self, progress: _Progress) -> None:
         cell = progress.cell
@@ -128,29 +149,74 @@ class Bench:
         with self._phase(Phase.LOAD, progress):
             model = load(cell, source)
         progress.declared = _declared(model)
-        if self._fault is not None:
-            self._fault.loaded(model, cell)
-        if needs_moving(cell, model, self.device):
-            with self._phase(Phase.PLACE, progress):
-                model = model.to(self.device)
+        if self.fault is not None:
+            self.fault.loaded(model, cell)
+        model = self._placed(progress, cell, model)
         progress.structure = progress.watch.structure(model, torch_dtype(cell.dtype))
         batch = self._batch(cell, source, model.config)
         if cell.attention is Attention.FLEX_ATTENTION:
             spellings.forget_compiled()
-        phase = Phase.FORWARD if cell.workload is Workload.PREFILL else Phase.GENERATE
         with torch.no_grad():
-            seeded = self._fault.running(model) if self._fault is not None else contextlib.nullcontext()
-            watched = progress.watch.calls(model)
-            with self._phase(phase, progress), seeded, watched, spellings.pinned(cell.sdpa_kernel):
-                if cell.workload is Workload.PREFILL:
-                    forced, candidate, chosen = batch, model(**batch).logits, None
+            seeded = self.fault.running(model) if self.fault is not None else contextlib.nullcontext()
+            with seeded, progress.watch.calls(model), spellings.pinned(cell.sdpa_kernel):
+                if cell.workload.is_relation:
+                    forced = with_positions(batch, model)
+                    one, other, attended = self._two_runs(progress, model, forced, source)
+                elif cell.workload is Workload.GENERATE:
+                    with self._phase(Phase.GENERATE, progress):
+                        forced, candidate, chosen = _generate(model, batch, source.architecture.kind)
                 else:
-                    forced, candidate, chosen = _generate(model, batch, source.architecture.kind)
-            banned = _banned(model, chosen)
+                    with self._phase(Phase.FORWARD, progress):
+                        forced, candidate, chosen = batch, model(**batch).logits, None
+            banned = _banned(model)
             del model  # a large checkpoint must be gone before its references come
             with self._phase(Phase.REFERENCE, progress):
-                comparison, progress.cost = self._compare(cell, source, forced, candidate, chosen, banned)
+                if cell.workload.is_relation:
+                    comparison = compare_runs(
+                        cell.workload.value,
+                        one=one,
+                        other=other,
+                        baseline=self._references.baseline(cell, source, forced),
+                        golden=self._references.golden(cell, source, forced),
+                        attended=attended,
+                        dtype=cell.dtype,
+                    )
+                else:
+                    comparison, progress.cost = self._compare(cell, source, forced, candidate, chosen, banned)
         progress.comparisons = (comparison,)
+
+    def _placed(self, progress: _Progress, cell: Cell, model: torch.nn.Module) -> torch.nn.Module:
+        if not needs_moving(cell, model, self.device):
+            return model
+        with self._phase(Phase.PLACE, progress):
+            return model.to(self.device)
+
+    def _two_runs(
+        self, progress: _Progress, model: Any, batch: Mapping[str, torch.Tensor], source: Source
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The logits of both, and where they must agree."""
+        cell = progress.cell
+        if cell.workload not in (Workload.RELOAD, Workload.PLACEMENT_INVARIANCE):
+            relation = getattr(relations, cell.workload.value)
+            needed = (spellings.make_static_cache,) if cell.workload is Workload.STATIC_CACHE else ()
+            with self._phase(Phase.FORWARD, progress):
+                found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = relation(model, batch, *needed)
+            return found
+        with self._phase(Phase.FORWARD, progress):
+            one = model(**batch).logits
+        if cell.workload is Workload.RELOAD:
+            with tempfile.TemporaryDirectory() as folder:
+                with self._phase(Phase.SAVE, progress):
+                    model.save_pretrained(folder, safe_serialization=True)
+                with self._phase(Phase.LOAD, progress):
+                    twin = reload(cell, source, folder)
+        else:
+            cell = replace(cell, device_map=DeviceMap.NONE)
+            with self._phase(Phase.LOAD, progress):
+                twin = load(cell, source)
+        twin = self._placed(progress, cell, twin)
+        with self._phase(Phase.FORWARD, progress):
+            return one, twin(**batch).logits, judged(batch)
 
     def _compare(
         self,
@@ -169,6 +235,7 @@ class Bench:
             attended = torch.ones(candidate.shape[:2], dtype=torch.bool)
         else:
             attended = forced["attention_mask"].bool()
+        self._on_logits(Logits(candidate, baseline, golden, attended, chosen, forced))
         comparison = compare(
             "logits" if chosen is None else "decoded logits",
             candidate=candidate,
@@ -195,7 +262,8 @@ class Bench:
         if batch is None:
             pad = getattr(config, "pad_token_id", None) or 0
             vocabulary = config.get_text_config().vocab_size
-            batch = make_batch(cell.workload.value, cell.padding.value, vocabulary, pad, decoder_tokens)
+            workload = Workload.PREFILL if cell.workload.is_relation else cell.workload
+            batch = make_batch(workload.value, cell.padding.value, vocabulary, pad, decoder_tokens, self._seed + 1)
         elif decoder_tokens:
             batch["decoder_input_ids"] = batch["input_ids"][:, :decoder_tokens].contiguous()
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
@@ -237,9 +305,9 @@ def _generate(
     return extended(batch, output.sequences, takes_position_ids), logits, chosen
 
 
-def _banned(model: Any, chosen: torch.Tensor | None) -> tuple[int, ...]:
+def _banned(model: Any) -> tuple[int, ...]:
     """The end-of-sequence tokens, which `min_new_tokens` keeps from being chosen."""
-    end = model.generation_config.eos_token_id if chosen is not None else None
+    end = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return () if end is None else tuple(end) if isinstance(end, list) else (end,)
 
 
@@ -254,7 +322,7 @@ def _tokenised(cell: Cell, source: Source) -> dict[str, torch.Tensor] | None:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     if cell.padding.value == "none":
-        shortest = LENGTHS[cell.workload.value][-1]
+        shortest = LENGTHS["generate" if cell.workload is Workload.GENERATE else "prefill"][-1]
         rows = [tokenizer(text * shortest)["input_ids"][:shortest] for text in _TEXTS]
         tokens = torch.tensor(rows)
         return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}

@@ -52,6 +52,19 @@ def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) 
     )
 
 
+def make_static_cache(model: Any, rows: int, slots: int) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
+    """A `StaticCache` for that many rows and tokens, and what its caller must do to an attention mask."""
+    arguments: dict[str, Any] = {"config": model.config, "max_cache_len": slots}
+    if Version("4.54") > TRANSFORMERS:  # later ones find out by themselves, at the first call
+        arguments |= {"max_batch_size": rows, "device": model.device, "dtype": model.dtype}
+    cache = transformers.StaticCache(**arguments)
+    if model.config.is_encoder_decoder:
+        cache = transformers.EncoderDecoderCache(cache, transformers.DynamicCache())
+    if model.config.model_type == "bloom":  # places its ALiBi by a mask that is as long as the cache
+        return cache, lambda mask: torch.nn.functional.pad(mask, (0, slots - mask.shape[-1]))
+    return cache, lambda mask: mask
+
+
 # What the flex_attention of transformers goes through: its entry, the compiled block mask, and the
 # unfused arithmetic that torch falls back to, without a word, once it has recompiled too often.
 _FLEX_ENTRY = ("transformers.integrations.flex_attention", "compile_friendly_flex_attention")

@@ -1,5 +1,6 @@
 """pytest's hooks, each a few lines over the modules beside it."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from conformance.plugin.collection import (
     mark_names,
     without_garbage_collection,
 )
-from conformance.plugin.measuring import MEASURE, Measure
+from conformance.plugin.measuring import MEASURE, Measure, time_limit
 from conformance.plugin.recording import Recorder, command_line, exit_status
+from conformance.plugin.rows import device_is_lost, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
 from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker
 from matrix.errors import UsageError
+from matrix.rows import Family, RowOutcome
 from matrix.stack import detect_stack
 from reports.text import summary_lines
 
@@ -99,17 +102,27 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
     return make_items(collector, name, obj, collector.config.stash[SETTINGS].plan)  # type: ignore[arg-type]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Whoever names cells wants no rows."""
+    if not config.stash[SETTINGS].narrowed:
+        return
+    rows = [item for item in items if row_key(item.nodeid) is not None]
+    if rows:
+        items[:] = [item for item in items if row_key(item.nodeid) is None]
+        config.hook.pytest_deselected(items=rows)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Without xdist: the plan is what is left after -k, -m and --lf."""
     config = session.config
     if RECORDER in config.stash and not config.option.collectonly:
-        config.stash[RECORDER].planned([item.cell.id for item in session.items if isinstance(item, CellItem)])
+        config.stash[RECORDER].planned(item.nodeid for item in session.items)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """With xdist: the same, as told by a worker."""
-    node.config.stash[RECORDER].planned([cell for nodeid in ids if (cell := cell_id_of(nodeid)) is not None])
+    node.config.stash[RECORDER].planned(ids)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -153,11 +166,29 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Let the record travel with the report of the call phase, as plain JSON."""
+    """Let the record travel with the report, as plain JSON."""
     report = yield
-    if isinstance(item, CellItem) and call.when == "call" and item.record_json is not None:
-        report.cell_record = item.record_json
+    if isinstance(item, CellItem):
+        if call.when == "call" and item.record_json is not None:
+            report.cell_record = item.record_json
+        return report
+    row = row_record(item, call, report, item.config.stash[SETTINGS])
+    if row is not None:
+        report.row_record = row.model_dump_json()
+        if row.waived is not None:
+            report.outcome, report.wasxfail = "skipped", f"waived: {row.waived.reason} {row.waived.url}"
+        if row.outcome is RowOutcome.VIOLATED and device_is_lost():
+            item.config.stash[MEASURE].device_lost = True
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """A reported failure may be a hang."""
+    limited = (row_key(item.nodeid) or "").startswith(Family.REGRESSION)
+    seconds = item.config.stash[SETTINGS].cell_timeout
+    with time_limit(seconds) if limited else contextlib.nullcontext():
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -166,6 +197,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     line = getattr(report, "cell_record", None)
     if line is not None and _recorder is not None:
         _recorder.record(line)
+    row = getattr(report, "row_record", None)
+    if row is not None and _recorder is not None:
+        _recorder.record_row(row)
 
 
 @pytest.hookimpl(trylast=True)

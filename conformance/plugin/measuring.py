@@ -65,6 +65,7 @@ class Measure:
             waiver=waiver,
             first_verdict=first,
             worker=self._worker,
+            seed=self._settings.seed,
         )
         self._record.demanded = [name for name in observation.missing if name in self._settings.required]
         self.device_lost = judgement.verdict is Verdict.DEVICE_LOST
@@ -85,7 +86,7 @@ class Measure:
         elif expectation.runs:
             self._deadline = time.time() + settings.cell_timeout
             self._leave_breadcrumb(cell, Phase.LOAD)
-            with _time_limit(settings.cell_timeout):
+            with time_limit(settings.cell_timeout):
                 observation = self._on_bench(cell)
         else:
             observation = Observation(Ending.NOT_RUN, missing=expectation.missing)
@@ -108,6 +109,7 @@ class Measure:
                 trust_remote_code=settings.trust_remote_code,
                 on_phase=self._leave_breadcrumb,
                 fault=find(settings.fault) if settings.fault else None,
+                seed=settings.seed,
             )
         return self._bench.run(cell)
 
@@ -132,7 +134,7 @@ def settle(record: Record) -> None:
             f"{record.verdict}: {record.cell}\n"
             f"  {record.reason}\n"
             f"  expected: {record.expectation.outcome} ({record.expectation.source})\n"
-            f"  reproduce: {reproducing_command(record.cell)}"
+            f"  reproduce: {reproducing_command(record.cell, record.seed)}"
         )
     if record.waived is not None:
         pytest.xfail(f"{record.verdict}, waived: {record.waived.reason} {record.waived.url}")
@@ -141,7 +143,7 @@ def settle(record: Record) -> None:
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """Raise CellTimeout into the block after `seconds`; end the process if that does not help."""
 
     def interrupt(signum: int, frame: Any) -> None:

@@ -4,17 +4,21 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from conformance.plugin.collection import cell_id_of
+from conformance.plugin.rows import row_key
 from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
-from matrix.waiver import idle_waivers
-from reports.document import End, Record, Report, Run, make_report
+from matrix.rows import RowOutcome
+from matrix.waiver import idle_row_waivers, idle_waivers
+from reports.document import End, Record, Report, RowRecord, Run, make_report
+from reports.power import published_power
 from reports.printable import printable, private_places
 from reports.records import RecordWriter
 
@@ -28,6 +32,7 @@ class Recorder:
         self._settings = settings
         self._command = command
         self._records: list[Record] = []
+        self._rows: list[RowRecord] = []
         self._writer: RecordWriter | None = None
         self._run: Run | None = None
         self.report: Report | None = None
@@ -51,9 +56,12 @@ class Recorder:
             raise UsageError(f"--report-dir {folder}: cannot be written to: {error.strerror}") from None
         link_latest(folder)
 
-    def planned(self, cell_ids: list[str]) -> None:
-        """The cells that this run will measure; xdist tells once per worker, and only the first counts."""
-        if self._writer is not None or not cell_ids:
+    def planned(self, nodeids: Iterable[str]) -> None:
+        """The tests that this run will do; xdist tells once per worker, and only the first counts."""
+        nodeids = list(nodeids)
+        cells = [cell for nodeid in nodeids if (cell := cell_id_of(nodeid)) is not None]
+        rows = [row for nodeid in nodeids if (row := row_key(nodeid)) is not None]
+        if self._writer is not None or not (cells or rows):
             return
         self.prepare()
         settings = self._settings
@@ -68,8 +76,10 @@ class Recorder:
             platform=platform.platform(),
             stack=settings.stack,
             checkpoints={name: printable(checkpoint, places) for name, checkpoint in settings.checkpoints.items()},
+            seed=settings.seed,
             required=list(settings.required),
-            planned=cell_ids,
+            planned=cells,
+            planned_rows=rows,
         )
         self._writer = RecordWriter(settings.report_dir / "records.jsonl", self._run)
 
@@ -79,6 +89,13 @@ class Recorder:
         self._records.append(record)
         if self._writer is not None:
             self._writer.write(record)
+
+    def record_row(self, line: str) -> None:
+        """The record of a row as JSON."""
+        row = RowRecord.model_validate_json(line)
+        self._rows.append(row)
+        if self._writer is not None:
+            self._writer.write(row)
 
     def has(self, cell_id: str | None) -> bool:
         """Whether a record of that cell is here."""
@@ -93,7 +110,8 @@ class Recorder:
         self._writer.close()
         from reports.write import write_html, write_json  # the template engine, for one page at the end
 
-        report = make_report(self._run, self._records, end=end)
+        power = published_power(self._settings.stack.device)
+        report = make_report(self._run, self._records, rows=self._rows, power=power, end=end)
         write_json(report, self._settings.report_dir)
         write_html(report, self._settings.report_dir)
         self.report = report
@@ -101,12 +119,15 @@ class Recorder:
 
     def _problems(self, run: Run) -> Iterator[str]:
         settings = self._settings
-        if not any(record.verdict.executed for record in self._records):
+        ran = any(record.verdict.executed for record in self._records)
+        if not ran and (run.planned or all(row.outcome is RowOutcome.UNAVAILABLE for row in self._rows)):
             yield "no cell was executed: an empty run is a failed run"
         yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
         verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
         narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile == "smoke"
         yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed)
+        outcomes = {row.name: row.outcome for row in self._rows}
+        yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not run.planned_rows)
 
 
 def link_latest(folder: Path) -> None:
@@ -123,7 +144,7 @@ def link_latest(folder: Path) -> None:
 
 def exit_status(report: Report, status: int) -> int:
     """A run in which every test passed still fails if something is missing, empty or out of date."""
-    failed = bool(report.failures or report.problems)
+    failed = bool(report.failures or report.failing_rows or report.problems)
     return int(pytest.ExitCode.TESTS_FAILED) if failed and status == pytest.ExitCode.OK else status
 
 

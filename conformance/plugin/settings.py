@@ -13,6 +13,7 @@ from matrix.checkpoints import check_hub_model, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.plan import load_profiles, make_plan, named_cell
+from matrix.regressions import Regression, load_regressions
 from matrix.selection import parse_selection
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
@@ -48,6 +49,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--cell-timeout", type=float, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
     )
     group.addoption("--fault", metavar="NAME", help="seed a fault into every cell, to see whether it is caught")
+    group.addoption("--seed", type=int, default=0, help="of the fixtures' weights and of the batches (default: 0)")
     group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
 
 
@@ -68,12 +70,18 @@ class Settings:
     cell_timeout: float
     trust_remote_code: bool
     fault: str | None
+    seed: int
     stack: Stack
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
         """All architectures by name."""
         return load_architectures(self.architecture_folder)
+
+    @cached_property
+    def regressions(self) -> dict[str, Regression]:
+        """The reported failures by name."""
+        return load_regressions()
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:
@@ -116,6 +124,8 @@ class Settings:
                 raise UsageError(f"--require {name!r}: allowed are {', '.join(REQUIREMENTS)}")
         if self.cell_timeout <= 0:
             raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
+        if self.seed < 0:
+            raise UsageError(f"--seed {self.seed}: must be 0 or more")
         if self.fault is not None:
             from conformance.faults import find  # imports torch, which only a run with a fault has to bear here
 
@@ -161,6 +171,7 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
         cell_timeout=option.cell_timeout,
         trust_remote_code=option.trust_remote_code,
         fault=option.fault,
+        seed=option.seed,
         stack=stack,
     )
     settings.check()

@@ -129,6 +129,7 @@ def crash_record(nodeid: str, worker: str, breadcrumbs: Path, settings: Settings
         observation=observation,
         waiver=waiver_for(cell, judgement.verdict, settings.stack, settings.waivers),
         worker=worker,
+        seed=settings.seed,
     )
 
 

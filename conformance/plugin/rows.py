@@ -1,0 +1,83 @@
+"""Tests whose outcome is a row of the report: reported failures, and properties of the SDPA kernels."""
+
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from conformance.plugin.settings import Settings
+from matrix.rows import Family, RowOutcome
+from matrix.waiver import row_waiver_for
+from reports.document import RowRecord, waived_by
+from reports.printable import printable, private_places
+
+_FAMILIES = {
+    "conformance/test_regressions.py": Family.REGRESSION,
+    "conformance/test_sdpa_kernels.py": Family.PROPERTY,
+}
+_TEST = re.compile(r"test_regression\[(?P<regression>.+)\]|test_(?P<test>.+)")
+_REASON_LENGTH = 1000
+
+
+def row_key(nodeid: str) -> str | None:
+    """`family:name` of the row that a test measures, or None for other tests."""
+    path, _, test = nodeid.partition("::")
+    family = _FAMILIES.get(path)
+    found = _TEST.fullmatch(test)
+    if family is None or found is None:
+        return None
+    return f"{family.value}:{found['regression'] or found['test']}"
+
+
+def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, settings: Settings) -> RowRecord | None:
+    """The record of a test that has ended, or None if it is no row or goes on."""
+    key = row_key(item.nodeid)
+    ended = call.when == "call" or (call.when == "setup" and report.outcome != "passed")
+    if key is None or not ended:
+        return None
+    family, name = Family(key.partition(":")[0]), key.partition(":")[2]
+    about, urls = _described(item, family, name, settings)
+    outcome = {"passed": RowOutcome.HOLDS, "skipped": RowOutcome.UNAVAILABLE}.get(report.outcome, RowOutcome.VIOLATED)
+    error = call.excinfo.value if call.excinfo is not None else None
+    places = private_places(settings.fixture_cache)
+    waiver = row_waiver_for(name, settings.stack, settings.waivers) if outcome is RowOutcome.VIOLATED else None
+    return RowRecord(
+        family=family,
+        name=name,
+        about=about,
+        urls=urls,
+        outcome=outcome,
+        reason=printable(_said(error, outcome), places),
+        example=printable("\n".join(getattr(error, "__notes__", ())), places)[:_REASON_LENGTH],
+        waived=waived_by(waiver),
+        seconds=round(report.duration, 3),
+    )
+
+
+def device_is_lost() -> bool:
+    """Whether this process has a CUDA context that is beyond use."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return False
+    try:
+        torch.cuda.synchronize()
+    except Exception:  # any answer but a clean one means that the context is gone
+        return True
+    return False
+
+
+def _described(item: pytest.Item, family: Family, name: str, settings: Settings) -> tuple[str, list[str]]:
+    if family is Family.REGRESSION:
+        regression = settings.regressions[name]
+        return regression.about, list(regression.urls)
+    documented = getattr(item, "function", None).__doc__ or ""
+    return documented.strip().partition("\n")[0], []
+
+
+def _said(error: BaseException | None, outcome: RowOutcome) -> str:
+    if error is None:
+        return ""
+    if outcome is RowOutcome.UNAVAILABLE:
+        return str(getattr(error, "msg", error))
+    return f"{type(error).__name__}: {error}"[:_REASON_LENGTH]

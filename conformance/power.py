@@ -1,0 +1,230 @@
+"""What the oracle can see: `python -m conformance.power` seeds every fault and counts which are caught.
+
+Each fault runs in every dtype on every architecture that has what it breaks and on which the same cell is green without
+it. Beside the suite's verdict stands what three common rules say of the very same logits. A fault that is not caught
+is run once more in higher precision: its effect there, over what eager attention errs by in the cell's dtype, says
+whether there was anything to see.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from conformance.common_rules import assert_close_passes, transformers_passes
+from conformance.faults import FAULTS, Fault, find
+from conformance.faults.attention import wrong_scale
+from conformance.faults.catalogue import sdpa_answered_by
+from conformance.measure.fixtures import fixture
+from conformance.measure.loading import Source, golden_dtype, load
+from conformance.measure.precision import TrueFloat64
+from conformance.measure.run import Bench, Logits
+from conformance.plugin.settings import FIXTURE_CACHE
+from conformance.plugin.workers import auto_workers
+from matrix import oracle
+from matrix.architectures import Architecture, Kind, load_architectures
+from matrix.axes import Attention, Dtype, Quantisation, Workload
+from matrix.cell import Cell
+from matrix.command_line import run
+from matrix.expectation import SUPPORTED
+from matrix.stack import Stack, detect_stack
+from matrix.verdict import Judgement, Verdict, judge
+from matrix.waiver import load_waivers, waiver_for
+from reports.power import Power, Rules, Trial, power_lines, summarise
+
+# Faults need an architecture with softcapped scores, which the matrix itself does not try.
+ARCHITECTURES = Path(__file__).parent / "faults" / "architectures"
+SWEEP = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # per cent of softmax scale
+
+_OF_USE = (Verdict.SUPPORTED, Verdict.INACCURATE)
+
+app = typer.Typer(help=__doc__, add_completion=False)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process does: every fault on one architecture in one dtype."""
+
+    architecture: str
+    dtype: Dtype
+    stack: Stack
+    fixture_cache: Path
+    faults: tuple[str, ...]  # empty for all
+
+
+def measure_share(share: Share) -> list[Trial]:
+    """The trials of one architecture in one dtype, the honest ones first."""
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    architectures = load_architectures(ARCHITECTURES)
+    architecture, waivers = architectures[share.architecture], load_waivers(architectures)
+    chosen = [find(name) for name in share.faults] or list(FAULTS.values())
+    faults = [fault for fault in chosen if fault.suits(architecture)]
+    laboratory = _Laboratory(architecture, share)
+    trials = []
+    runnable = set()
+    for cell in dict.fromkeys(fault.cell(architecture, share.dtype) for fault in faults):
+        honest = laboratory.trial(cell, None)
+        if honest.verdict not in _OF_USE or waiver_for(cell, honest.verdict, share.stack, waivers) is not None:
+            continue  # refused, unavailable or at fault by itself: what is seeded there could not be told
+        trials.append(honest)
+        runnable.add(cell)
+    trials += [
+        laboratory.trial(fault.cell(architecture, share.dtype), fault)
+        for fault in faults
+        if fault.cell(architecture, share.dtype) in runnable
+    ]
+    if not share.faults:
+        trials += laboratory.sweep(share.dtype)
+    return trials
+
+
+class _Laboratory:
+    """A bench, and what the last cell left on it."""
+
+    def __init__(self, architecture: Architecture, share: Share) -> None:
+        self._architecture = architecture
+        self._stack = share.stack
+        self._bench = Bench(
+            device=share.stack.device,
+            architectures={architecture.name: architecture},
+            fixture_cache=share.fixture_cache,
+            on_logits=self._keep,
+        )
+        self._source = Source(architecture, str(fixture(architecture, share.fixture_cache)))
+        self._logits: Logits | None = None
+        self._eager_texts: dict[Cell, torch.Tensor | None] = {}
+
+    def trial(self, cell: Cell, fault: Fault | None, *, percent: float | None = None) -> Trial:
+        """Run the cell with the fault, or honestly, and ask every rule."""
+        judgement, ratio = self._judge(cell, fault)
+        logits = self._logits
+        missed = judgement.verdict is Verdict.SUPPORTED
+        to_noise = self._signal_to_noise(cell, fault) if fault is not None and missed else None
+        caught = Rules(suite=not missed)
+        if logits is not None:
+            caught = Rules(
+                suite=not missed,
+                transformers=not transformers_passes(logits, cell.dtype),
+                assert_close=not assert_close_passes(logits, cell.dtype),
+                greedy_text=self._text_differs(cell, fault) if percent is None else None,
+            )
+        return Trial(
+            fault=fault.name if fault is not None else "",
+            percent=percent,
+            cell=cell.id,
+            dtype=cell.dtype,
+            architecture=cell.architecture,
+            verdict=judgement.verdict,
+            ratio=ratio,
+            caught=caught,
+            signal_to_noise=to_noise,
+        )
+
+    def sweep(self, dtype: Dtype) -> Iterator[Trial]:
+        """Scale errors from the largest to the first that is not caught."""
+        for percent in reversed(SWEEP):
+            fault = Fault(
+                f"scale {percent:g} %",
+                "a sweep for the detection limit",
+                lambda architecture: True,
+                running=lambda model, percent=percent: sdpa_answered_by(wrong_scale(percent), model),
+            )
+            trial = self.trial(fault.cell(self._architecture, dtype), fault, percent=percent)
+            if trial.verdict not in (Verdict.SUPPORTED, Verdict.INACCURATE):
+                return  # SDPA is refused here
+            yield trial
+            if not trial.caught.suite:
+                return
+
+    def _judge(self, cell: Cell, fault: Fault | None) -> tuple[Judgement, float | None]:
+        self._logits = None
+        self._bench.fault = fault
+        observation = self._bench.run(cell)
+        ratios = [bound.ratio for comparison in observation.comparisons for bound in oracle.bounds(comparison)]
+        judgement = judge(cell, self._architecture, observation, SUPPORTED, self._stack.device)
+        return judgement, max(ratios, default=None)
+
+    def _keep(self, logits: Logits) -> None:
+        self._logits = logits
+
+    def _text_differs(self, cell: Cell, fault: Fault | None) -> bool:
+        """Whether the greedy text is another than eager's; an encoder's is its best token at each position."""
+        if self._architecture.kind is Kind.ENCODER:
+            logits = self._logits
+            ours, eager = logits.candidate.argmax(-1), logits.baseline.argmax(-1)
+            return bool((ours != eager)[logits.attended.to(ours.device)].any())
+        generating = replace(cell, workload=Workload.GENERATE)
+        eager = replace(generating, attention=Attention(self._architecture.reference_attention))
+        if eager not in self._eager_texts:
+            self._eager_texts[eager] = self._text(eager, None)
+        text = self._text(generating, fault)
+        return text is None or not text.equal(self._eager_texts[eager])
+
+    def _text(self, cell: Cell, fault: Fault | None) -> torch.Tensor | None:
+        self._judge(cell, fault)
+        return None if self._logits is None else self._logits.chosen
+
+    def _signal_to_noise(self, cell: Cell, fault: Fault) -> float | None:
+        """How far the fault moves the logits in higher precision, over how far eager is off in the cell's dtype."""
+        if cell.workload is not Workload.PREFILL or cell.quantisation is not Quantisation.NONE:
+            return None
+        logits = self._logits
+        attended = logits.attended.to(logits.golden.device)
+        model = load(cell, self._source).to(logits.golden.device).to(golden_dtype(cell.dtype))
+        fault.loaded(model, cell)
+        precise = TrueFloat64() if cell.dtype is Dtype.FLOAT32 else contextlib.nullcontext()
+        with torch.no_grad(), fault.running(model), precise:
+            faulty = model(**logits.forced).logits
+        signal = (faulty - logits.golden)[attended].double().abs().mean()
+        noise = (logits.baseline - logits.golden)[attended].double().abs().mean()
+        return float(signal / noise)
+
+
+def shares(stack: Stack, fixture_cache: Path, faults: tuple[str, ...]) -> list[Share]:
+    """The work, in parts for one process each."""
+    names = load_architectures(ARCHITECTURES)
+    return [Share(name, dtype, stack, fixture_cache, faults) for name in names for dtype in Dtype]
+
+
+def measure(stack: Stack, fixture_cache: Path, faults: tuple[str, ...], workers: int) -> Power:
+    """All trials, in the order of architectures, dtypes and faults."""
+    work = shares(stack, fixture_cache, faults)
+    started = datetime.now(UTC)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        trials = [trial for found in pool.map(measure_share, work) for trial in found]
+    meanings = {fault.name: fault.stands_for for fault in FAULTS.values()}
+    return Power(started=started, finished=datetime.now(UTC), stack=stack, faults=meanings, trials=trials)
+
+
+@app.command()
+def main(
+    output: Annotated[Path, typer.Option("--output", "-o", help="where the JSON goes")] = Path(
+        "reports/out/power.json"
+    ),
+    fault: Annotated[list[str] | None, typer.Option(help="only this fault; may be repeated")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="processes; 0 for as many as suit the machine")] = 0,
+    fixture_cache: Annotated[Path, typer.Option(help="where fixtures are kept")] = FIXTURE_CACHE,
+) -> None:
+    """Seed every fault in every dtype on every architecture that has what it breaks, and count what is caught."""
+    for name in fault or ():
+        find(name)
+    stack = detect_stack()
+    power = measure(stack, fixture_cache.expanduser(), tuple(fault or ()), workers or auto_workers(stack) or 1)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(power.model_dump_json(exclude_defaults=True) + "\n", encoding="utf-8")
+    for line in power_lines(summarise(power)):
+        typer.echo(line)
+    typer.echo(f"written to {output}")
+
+
+if __name__ == "__main__":
+    run(app)

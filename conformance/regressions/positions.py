@@ -1,0 +1,62 @@
+"""position_ids that do not count from 0 in one row: shifted, batched, three-dimensional."""
+
+import torch
+
+from conformance.regressions.lab import Lab, Violated, random_tokens
+from matrix.axes import Dtype
+
+_LENGTH = 48
+
+
+def flash_shifted_position_ids(lab: Lab) -> None:
+    """One row whose positions begin at 7: no 0 among them."""
+    tokens = random_tokens(1, _LENGTH)
+    batch = {"input_ids": tokens, "position_ids": torch.arange(_LENGTH)[None] + 7}
+    lab.against_eager("llama", lab.flash_attention, Dtype.BFLOAT16, batch)
+
+
+def flash_position_ids_in_a_batch(lab: Lab) -> None:
+    """Three rows, each with positions of its own."""
+    tokens = random_tokens(3, _LENGTH)
+    batch = {"input_ids": tokens, "position_ids": torch.arange(_LENGTH)[None] + torch.tensor([[0], [3], [11]])}
+    lab.against_eager("llama", lab.flash_attention, Dtype.BFLOAT16, batch)
+
+
+def qwen3_5_flash_mrope_illegal_access(lab: Lab) -> None:
+    """Positions of shape (3, 1, length), whose second dimension is no batch of packed sequences."""
+    lab.isolated(_forward_with_mrope)
+
+
+def flash_mrope_taken_as_packed(lab: Lab) -> None:
+    """The same handed to the attention function itself, as any model may."""
+    lab.isolated(_attend_with_mrope)
+
+
+def _forward_with_mrope(lab: Lab) -> None:
+    batch = {"input_ids": random_tokens(1, _LENGTH), "position_ids": _image_positions()}
+    attended = torch.ones(1, _LENGTH, dtype=torch.bool)
+    lab.against_eager("qwen3_5", lab.flash_attention, Dtype.BFLOAT16, batch, attended=attended)
+
+
+def _attend_with_mrope(lab: Lab) -> None:
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    model = lab.load("llama", lab.flash_attention, Dtype.BFLOAT16)
+    module = model.model.layers[0].self_attn
+    torch.manual_seed(3)
+    query = torch.randn(1, 4, _LENGTH, 16, dtype=torch.bfloat16, device=lab.device)
+    key, value = torch.randn(2, 1, 2, _LENGTH, 16, dtype=torch.bfloat16, device=lab.device)
+    attend = ALL_ATTENTION_FUNCTIONS[lab.flash_attention]
+    plain, _ = attend(module, query, key, value, None, scaling=0.25)
+    given, _ = attend(module, query, key, value, None, scaling=0.25, position_ids=_image_positions().to(lab.device))
+    worst = float((plain - given).abs().max())
+    if not worst < 0.02:
+        raise Violated(f"3-D position_ids change what attention gives by up to {worst:.3g}")
+
+
+def _image_positions() -> torch.Tensor:
+    """Time, height and width of eight tokens of text, an image of 4 x 8, and eight more of text."""
+    text = torch.arange(8).expand(3, -1)
+    rows, columns = torch.meshgrid(torch.arange(4), torch.arange(8), indexing="ij")
+    image = torch.stack([torch.zeros(32, dtype=torch.long), rows.flatten(), columns.flatten()]) + 8
+    return torch.cat([text, image, text + 16], dim=1)[:, None]

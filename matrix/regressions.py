@@ -1,0 +1,88 @@
+"""Failures that others reported, as rows of `matrix/regressions.toml`. Their probes are in conformance/regressions/."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matrix.errors import UsageError
+from matrix.expectation import Condition, read_condition, read_tables, require_text
+from matrix.stack import Stack
+
+FILE = Path(__file__).with_name("regressions.toml")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_KEYS = {"name", "urls", "about", "when", "refusal"}
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One reported failure. It is gone where its probe passes, or where the library refuses the combination."""
+
+    name: str  # of the probe too
+    urls: tuple[str, ...]  # where it was reported
+    about: str  # combination and symptom, in one sentence
+    condition: Condition  # the stacks on which the combination exists
+    refusal: str = ""  # a regular expression for "Type: message" of a refusal; empty where none is due
+
+    def why_unreachable(self, stack: Stack) -> str:
+        """What the stack does not have, such as "needs cuda, transformers <5 (here 5.23.0)"; empty if reachable."""
+        missing = list(dict.fromkeys(_missing(self.condition, stack)))
+        return f"needs {', '.join(missing)}" if missing else ""
+
+    def is_refusal(self, error: Exception) -> bool:
+        """Whether this is the error with which a library refuses the combination."""
+        return bool(self.refusal) and re.search(self.refusal, f"{type(error).__name__}: {error}") is not None
+
+
+def load_regressions(path: Path = FILE) -> dict[str, Regression]:
+    """All rows by name.
+
+    Raises:
+        UsageError: the file does not parse, or a row says something unknown, with file, row and value.
+    """
+    found: dict[str, Regression] = {}
+    for number, table in enumerate(read_tables(path, "regression"), start=1):
+        place = f"{path}: regression {number}"
+        regression = _regression(table, place)
+        if regression.name in found:
+            raise UsageError(f"{place}: the name {regression.name!r} is taken")
+        found[regression.name] = regression
+    return found
+
+
+def _regression(table: dict[str, Any], place: str) -> Regression:
+    unknown = set(table) - _KEYS
+    if unknown:
+        raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_KEYS))}")
+    require_text(table, ("name", "about", *({"refusal"} & set(table))), place)
+    if not _NAME.fullmatch(table["name"]):
+        raise UsageError(f"{place}: name {table['name']!r} must be lower-case letters, digits and underscores")
+    urls = table.get("urls")
+    if not isinstance(urls, list) or not urls:
+        raise UsageError(f"{place}: urls must be a list of links to where it was reported, not {urls!r}")
+    for url in urls:
+        if not isinstance(url, str) or not re.match(r"https://\w", url):
+            raise UsageError(f"{place}: url {url!r} does not begin with https://")
+    try:
+        re.compile(table.get("refusal", ""))
+    except re.error as error:
+        raise UsageError(f"{place}: refusal {table['refusal']!r} is not a regular expression: {error}") from None
+    condition = read_condition(table.get("when", {}), place)
+    return Regression(table["name"], tuple(urls), table["about"], condition, table.get("refusal", ""))
+
+
+def _missing(condition: Condition, stack: Stack) -> Iterator[str]:
+    """What keeps the condition from holding, part by part."""
+    if condition.device is not None and stack.device is not condition.device:
+        yield condition.device.value
+    if condition.capability is not None:
+        here = stack.gpus[0].capability if stack.gpus else "no GPU"
+        if not stack.gpus or not condition.capability.contains(here):
+            yield f"compute capability {condition.capability} (here {here})"
+    yield from (name for name in ("torch", "transformers", *condition.present) if stack.lacks(name))
+    yield from (f"no {name}" for name in condition.absent if not stack.lacks(name))
+    for name, wanted in condition.versions.items():
+        here = stack.versions.get(name, "none")
+        if name not in stack.versions or not wanted.contains(here, prereleases=True):
+            yield f"{name} {wanted} (here {here})"

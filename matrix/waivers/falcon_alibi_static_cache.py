@@ -1,0 +1,30 @@
+"""Falcon with ALiBi cannot decode with a StaticCache, though the class says `_can_compile_fullgraph = True`.
+
+The ALiBi tensor is as long as the mask, the scores as long as the cache. Seen with transformers 5.23.0.
+"""
+
+import torch
+import transformers
+
+transformers.logging.set_verbosity_error()
+torch.manual_seed(0)
+for attention in ("eager", "sdpa"):
+    for alibi in (False, True):
+        config = transformers.FalconConfig(
+            vocab_size=256, hidden_size=64, num_hidden_layers=2, num_attention_heads=4, alibi=alibi, multi_query=False
+        )
+        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+        tokens = torch.randint(0, 256, (2, 20))
+        try:
+            output = model.generate(
+                tokens,
+                attention_mask=torch.ones_like(tokens),
+                max_new_tokens=8,
+                cache_implementation="static",
+                disable_compile=True,
+                do_sample=False,
+                pad_token_id=0,
+            )
+            print(f"{attention}, alibi={alibi}: decoded {output.shape[1] - 20} tokens")
+        except (RuntimeError, ValueError) as error:
+            print(f"{attention}, alibi={alibi}: {type(error).__name__}: {error}")

@@ -1,0 +1,192 @@
+"""What was caught of the seeded faults, by the suite and by common rules: the document and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from matrix.axes import Dtype
+from matrix.stack import Device, Stack
+from matrix.verdict import Verdict
+
+FOLDER = Path(__file__).parent / "power"
+
+# The rules that are asked, in the order of the columns.
+RULES = {
+    "suite": "this suite",
+    "transformers": "transformers: atol/rtol, 80 % of rows",
+    "assert_close": "torch.testing.assert_close",
+    "greedy_text": "same greedy text",
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
+class Rules(_Part):
+    """For each rule, whether it cries foul; None where it was not asked or there were no logits to ask it of."""
+
+    suite: bool
+    transformers: bool | None = None
+    assert_close: bool | None = None
+    greedy_text: bool | None = None
+
+
+class Trial(_Part):
+    """One cell with one fault, or without."""
+
+    fault: str = Field(default="", description="its name; empty for an honest run")
+    percent: float | None = Field(default=None, description="in the sweep: the error of the softmax scale")
+    cell: str
+    dtype: Dtype
+    architecture: str
+    verdict: Verdict
+    ratio: float | None = Field(description="the worst ratio of error to bound")
+    caught: Rules
+    signal_to_noise: float | None = Field(
+        default=None, description="of a miss: mean effect in higher precision over eager's mean error in the dtype"
+    )
+
+    @property
+    def below_noise(self) -> bool:
+        """Whether the fault moves the logits by less than eager attention itself is off."""
+        return self.signal_to_noise is not None and self.signal_to_noise < 1
+
+
+class Power(_Part):
+    """All trials of one machine."""
+
+    started: datetime
+    finished: datetime
+    stack: Stack
+    faults: dict[str, str] = Field(description="name -> the real bug that it stands for")
+    trials: list[Trial]
+
+
+class Tally(_Part):
+    """How often each rule was asked, and how often it cried foul."""
+
+    asked: dict[str, int]
+    caught: dict[str, int]
+
+
+class FaultPower(_Part):
+    """One fault over all architectures."""
+
+    name: str
+    stands_for: str
+    by_dtype: dict[Dtype, Tally]
+
+
+class PowerSummary(_Part):
+    """What a report prints."""
+
+    stack: Stack
+    finished: datetime
+    architectures: list[str]
+    faults: list[FaultPower]
+    total: dict[Dtype, Tally]
+    honest: dict[Dtype, Tally] = Field(description="runs without a fault: what is caught here is a false alarm")
+    misses: list[Trial]
+    limits: dict[Dtype, dict[str, float | None]] = Field(
+        description="by architecture, the smallest error of the softmax scale that is caught, in per cent"
+    )
+
+    def limit(self, dtype: Dtype) -> float | None:
+        """The smallest scale error that is caught on every architecture, in per cent."""
+        found = list(self.limits.get(dtype, {}).values())
+        if not found or None in found:
+            return None
+        return max(limit for limit in found if limit is not None)
+
+
+def summarise(power: Power) -> PowerSummary:
+    """The trials, counted."""
+    seeded = [trial for trial in power.trials if trial.fault and trial.percent is None]
+    honest = [trial for trial in power.trials if not trial.fault and trial.percent is None]
+    return PowerSummary(
+        stack=power.stack,
+        finished=power.finished,
+        architectures=list(dict.fromkeys(trial.architecture for trial in seeded)),
+        faults=[
+            FaultPower(name=name, stands_for=stands_for, by_dtype=_by_dtype(t for t in seeded if t.fault == name))
+            for name, stands_for in power.faults.items()
+            if any(trial.fault == name for trial in seeded)
+        ],
+        total=_by_dtype(seeded),
+        honest=_by_dtype(honest),
+        misses=[trial for trial in seeded if not trial.caught.suite],
+        limits=_limits(trial for trial in power.trials if trial.percent is not None),
+    )
+
+
+def _by_dtype(trials: Iterable[Trial]) -> dict[Dtype, Tally]:
+    groups: dict[Dtype, list[Rules]] = {}
+    for trial in trials:
+        groups.setdefault(trial.dtype, []).append(trial.caught)
+    return {dtype: _tally(groups[dtype]) for dtype in Dtype if dtype in groups}
+
+
+def _tally(answers: list[Rules]) -> Tally:
+    given = {rule: [getattr(answer, rule) for answer in answers] for rule in RULES}
+    return Tally(
+        asked={rule: sum(said is not None for said in found) for rule, found in given.items()},
+        caught={rule: sum(said is True for said in found) for rule, found in given.items()},
+    )
+
+
+def _limits(sweep: Iterable[Trial]) -> dict[Dtype, dict[str, float | None]]:
+    groups: dict[tuple[Dtype, str], list[Trial]] = {}
+    for trial in sweep:
+        groups.setdefault((trial.dtype, trial.architecture), []).append(trial)
+    found: dict[Dtype, dict[str, float | None]] = {}
+    for (dtype, architecture), trials in groups.items():
+        limit = None
+        for trial in sorted(trials, key=lambda trial: trial.percent or 0, reverse=True):
+            if not trial.caught.suite:
+                break
+            limit = trial.percent
+        found.setdefault(dtype, {})[architecture] = limit
+    return found
+
+
+def published_power(device: Device) -> PowerSummary | None:
+    """What was last measured with this suite on such a device, or None."""
+    path = FOLDER / f"{device.value}.json"
+    if not path.is_file():
+        return None
+    return summarise(Power.model_validate_json(path.read_text(encoding="utf-8")))
+
+
+def power_lines(summary: PowerSummary) -> Iterator[str]:
+    """The summary for a terminal."""
+    width = max((len(fault.name) for fault in summary.faults), default=0)
+    yield f"{'caught of tried':<{width}}" + "".join(f"  {dtype.value:>9}" for dtype in Dtype)
+    for fault in summary.faults:
+        tallies = (fault.by_dtype.get(dtype) for dtype in Dtype)
+        counts = (f"{t.caught['suite']}/{t.asked['suite']}" if t else "" for t in tallies)
+        yield f"{fault.name:<{width}}" + "".join(f"  {count:>9}" for count in counts)
+    for title, tally in (("faults caught", summary.total), ("false alarms on honest runs", summary.honest)):
+        yield ""
+        yield f"{title:<40}" + "".join(f"  {dtype.value:>12}" for dtype in Dtype)
+        for rule, label in RULES.items():
+            found = (tally.get(dtype) for dtype in Dtype)
+            yield f"{label:<40}" + "".join(f"  {_share(t, rule):>12}" for t in found)
+    yield ""
+    for dtype in Dtype:
+        limit = summary.limit(dtype)
+        yield f"detection limit in {dtype}: " + (f"{limit:g} % of softmax scale" if limit is not None else "none")
+    for miss in summary.misses:
+        to_noise = "not measured" if miss.signal_to_noise is None else f"{miss.signal_to_noise:.2f}"
+        reason = "below noise" if miss.below_noise else "MISSED"
+        yield f"{reason}: {miss.fault} in {miss.cell}: {miss.ratio or 0:.2f} of its bound, signal to noise {to_noise}"
+
+
+def _share(tally: Tally | None, rule: str) -> str:
+    if tally is None or not tally.asked[rule]:
+        return ""
+    return f"{tally.caught[rule]}/{tally.asked[rule]}"
