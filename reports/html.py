@@ -8,7 +8,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -18,11 +18,15 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from matrix.axes import Attention, SdpaKernel
+from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.expectation import Expectation, Outcome
+from matrix.rows import Family, RowOutcome
+from matrix.stack import Stack
 from matrix.verdict import Verdict
-from reports.document import Record, Report, Waived
-from reports.text import backend_of, headline, reproducing_command
+from reports import charts
+from reports.document import Record, Report, RowRecord, Waived
+from reports.power import RULES, PowerSummary, Tally, Trial
+from reports.text import FAMILY_NAMES, backend_of, headline_parts, reproducing_command, row_command
 
 TEMPLATES = Path(__file__).parent / "templates"
 # A longer list needs the script: the page should stay below a few megabytes.
@@ -60,6 +64,14 @@ MEANINGS = {
     Verdict.FLAKY: "a rerun disagreed with the first run",
     Verdict.MISSING: "planned, but no record of it came",
 }
+# Rows are drawn as the verdicts are that mean the same.
+ROW_LOOKS = {
+    RowOutcome.HOLDS: Verdict.SUPPORTED,
+    RowOutcome.VIOLATED: Verdict.ERROR,
+    RowOutcome.UNAVAILABLE: Verdict.UNAVAILABLE,
+    RowOutcome.MISSING: Verdict.MISSING,
+}
+_ROWS_GRAVEST_FIRST = (RowOutcome.VIOLATED, RowOutcome.MISSING, RowOutcome.HOLDS, RowOutcome.UNAVAILABLE)
 # In the order in which a reader should see them: what takes a process down, then silent wrong answers.
 _GRAVEST_FIRST = (
     Verdict.CRASHED,
@@ -79,6 +91,8 @@ _FAMILIES = (
     ("flex_attention", ("_supports_flex_attn",)),
 )
 _NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
+_OF_A_KERNEL = re.compile(r"(?P<name>[^\[]+)\[(?P<kernel>.+)\]", re.DOTALL)
+_GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)/(?:issues|pull|discussions)/(\d+)", re.ASCII)
 _MARKUP = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
 T = TypeVar("T")
@@ -120,11 +134,25 @@ class FailureGroup:
 
 @dataclass(frozen=True)
 class Fault:
-    """A known upstream fault and the cells that show it."""
+    """A known upstream fault, and the cells and rows that show it."""
 
     waived: Waived
-    records: list[Record]
-    mix: list[Share]
+    records: list[Record] = field(default_factory=list)
+    rows: list[RowRecord] = field(default_factory=list)
+
+    @property
+    def mix(self) -> list[Share]:
+        """The verdicts of the cells."""
+        return mix(self.records)
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property, and what was found of it for each kernel."""
+
+    name: str
+    about: str
+    by_kernel: dict[str, RowRecord]
 
 
 @dataclass(frozen=True)
@@ -165,10 +193,13 @@ def render_html(report: Report) -> str:
         undefined=StrictUndefined,
     )
     environment.tests["web_address"] = is_web_address
+    environment.filters["reference"] = reference
+    reported, properties = (gravest_first(report.rows, family) for family in Family)
+    columns = backends(report.records)
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     return environment.get_template("index.html.j2").render(
         report=report,
-        headline=headline(report),
+        headline=list(headline_parts(report)),
         duration=_duration(report.finished - report.run.started),
         command=shlex.join(report.run.command),
         verdicts=[verdict for verdict in Verdict if any(record.verdict is verdict for record in report.records)],
@@ -176,10 +207,36 @@ def render_html(report: Report) -> str:
         meanings=MEANINGS,
         failures=failure_groups(report.failures),
         rows=matrix_rows(report.records),
-        backends=backends(report.records),
+        backends=columns,
         choices={axis: _distinct(record.axes[axis] for record in report.records) for axis in FILTERS},
         claims=declared_and_measured(report.records),
-        faults=known_faults(report.records),
+        faults=known_faults(report.records, report.rows),
+        reported=reported,
+        properties=by_property(properties),
+        kernels=kernels(properties),
+        violated=[row for row in properties if row.outcome is RowOutcome.VIOLATED],
+        unreached=Counter(row.reason for row in properties if row.outcome is RowOutcome.UNAVAILABLE),
+        failing_rows=[row for row in [*reported, *properties] if row.fails],
+        row_looks=ROW_LOOKS,
+        family_names=FAMILY_NAMES,
+        row_command=row_command,
+        closeness=charts.closeness(report.records),
+        panels={
+            title: charts.panels([record for record in report.records if charts.is_relation(record) is relation], columns)
+            for title, relation in (("Prefill and generate", False), ("Relations", True))
+        },
+        strip=charts.strip,
+        axis=charts.axis(),
+        ratio_text=charts.ratio_text,
+        power=report.power,
+        power_dtypes=power_dtypes(report.power),
+        power_rules=RULES,
+        other_versions=other_versions(report.power.stack, report.run.stack) if report.power else [],
+        limited_architectures=limited_architectures(report.power),
+        limit_text=limit_text,
+        misses=gravest_misses_first(report.power.misses) if report.power else [],
+        missed=sum(not miss.below_noise for miss in report.power.misses) if report.power else 0,
+        share_text=share_text,
         absences=absences(report.records),
         listed=report.records if len(report.records) <= LISTED_WITHOUT_SCRIPT else [],
         worst_ratio=worst_ratio,
@@ -195,7 +252,7 @@ def render_html(report: Report) -> str:
 def worst_ratio(record: Record) -> float | None:
     """The highest ratio of error to bound, NaN above all; None if nothing was compared."""
     ratios = (bound.ratio for bound in record.bounds)
-    return max(ratios, key=lambda ratio: math.inf if math.isnan(ratio) else ratio, default=None)
+    return max(ratios, key=charts.nan_last, default=None)
 
 
 def content_policy(script: str, style: str) -> str:
@@ -213,6 +270,12 @@ def is_web_address(text: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def reference(url: str) -> str:
+    """An address as a person would write it: an issue by its repository and number, anything else as it is."""
+    found = _GITHUB.fullmatch(url)
+    return f"{found[1]}#{found[2]}" if found else url
 
 
 def backends(records: Iterable[Record]) -> list[str]:
@@ -261,15 +324,86 @@ def failure_groups(failures: list[Record]) -> list[FailureGroup]:
     return sorted((FailureGroup(key[0], group) for key, group in _grouped(failures, same).items()), key=gravity)
 
 
-def known_faults(records: Iterable[Record]) -> list[Fault]:
+def known_faults(records: Iterable[Record], rows: Iterable[RowRecord] = ()) -> list[Fault]:
     """The waivers that excused something."""
-    groups: dict[tuple[str, str], Fault] = {}
-    excused = [record for record in records if record.waived]
-    for record in excused:
-        assert record.waived is not None
-        key = (record.waived.url, record.waived.reason)
-        groups.setdefault(key, Fault(record.waived, [], [])).records.append(record)
-    return [Fault(fault.waived, fault.records, mix(fault.records)) for fault in groups.values()]
+    faults: dict[tuple[str, str], Fault] = {}
+
+    def fault(waived: Waived) -> Fault:
+        return faults.setdefault((waived.url, waived.reason), Fault(waived))
+
+    for record in records:
+        if record.waived:
+            fault(record.waived).records.append(record)
+    for row in rows:
+        if row.waived:
+            fault(row.waived).rows.append(row)
+    return list(faults.values())
+
+
+def gravest_first(rows: Iterable[RowRecord], family: Family) -> list[RowRecord]:
+    """The rows of one family: those that are violated before all others, and of these the known ones last."""
+
+    def gravity(row: RowRecord) -> tuple[int, bool]:
+        return _ROWS_GRAVEST_FIRST.index(row.outcome), row.waived is not None
+
+    return sorted((row for row in rows if row.family is family), key=gravity)
+
+
+def by_property(rows: Iterable[RowRecord]) -> list[Property]:
+    """Rows gathered by what they ask, in the order in which the first of each comes."""
+    groups = _grouped(rows, lambda row: _property_and_kernel(row)[0])
+    return [
+        Property(name, group[0].about, {_property_and_kernel(row)[1]: row for row in group})
+        for name, group in groups.items()
+    ]
+
+
+def kernels(rows: Iterable[RowRecord]) -> list[str]:
+    """The columns of the properties, in the order of the axis."""
+    found = _distinct(_property_and_kernel(row)[1] for row in rows)
+    return sorted(found, key=lambda kernel: _place(kernel, SdpaKernel))
+
+
+def _property_and_kernel(row: RowRecord) -> tuple[str, str]:
+    found = _OF_A_KERNEL.fullmatch(row.name)
+    return (found["name"], found["kernel"]) if found else (row.name, "")
+
+
+def power_dtypes(power: PowerSummary | None) -> list[Dtype]:
+    """The dtypes in which anything was seeded."""
+    if power is None:
+        return []
+    return [dtype for dtype in Dtype if dtype in {*power.total, *power.honest, *power.limits}]
+
+
+def limited_architectures(power: PowerSummary | None) -> list[str]:
+    """The architectures whose detection limit was looked for."""
+    return _distinct(name for limits in (power.limits if power else {}).values() for name in limits)
+
+
+def limit_text(limit: float | None) -> str:
+    """A detection limit in per cent of the softmax scale."""
+    return "none caught" if limit is None else f"{limit:g} %"
+
+
+def gravest_misses_first(misses: Iterable[Trial]) -> list[Trial]:
+    """What should have been caught, then what no comparison of logits in that dtype could tell."""
+    return sorted(misses, key=lambda miss: miss.below_noise)
+
+
+def share_text(tally: Tally | None, rule: str = "suite") -> str:
+    """How many of how many, or nothing where the rule was not asked."""
+    asked = tally.asked.get(rule, 0) if tally else 0
+    if tally is None or not asked:
+        return ""
+    return f"{tally.caught.get(rule, 0):,} of {asked:,}"
+
+
+def other_versions(there: Stack, here: Stack) -> list[str]:
+    """In which libraries two stacks differ."""
+    names = _distinct([*there.versions, *here.versions])
+    pairs = [(name, there.versions.get(name), here.versions.get(name)) for name in names]
+    return [f"{name} {one or 'absent'}, here {other or 'absent'}" for name, one, other in pairs if one != other]
 
 
 def absences(records: Iterable[Record]) -> list[Absence]:

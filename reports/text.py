@@ -1,11 +1,23 @@
 """The summary of a run for a terminal: failures first, each with its values and the command that reproduces it."""
 
+import shlex
+from collections import Counter
 from collections.abc import Iterator
 
+from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
-from reports.document import Record, Report
+from reports.document import Record, Report, RowRecord
 
+# One of a family, and several.
+FAMILY_NAMES = {
+    Family.REGRESSION: ("reported failure", "reported failures"),
+    Family.PROPERTY: ("kernel property", "kernel properties"),
+}
 _FAILURES_SHOWN = 50
+_TESTS = {
+    Family.REGRESSION: "conformance/test_regressions.py::test_regression[{}]",
+    Family.PROPERTY: "conformance/test_sdpa_kernels.py::test_{}",
+}
 
 
 def reproducing_command(cell_id: str, seed: int = 0) -> str:
@@ -14,8 +26,27 @@ def reproducing_command(cell_id: str, seed: int = 0) -> str:
     return f"python -m matrix reproduce {cell_id}{seeded} > reproduce.py && python reproduce.py"
 
 
+def row_command(row: RowRecord) -> str:
+    """The command that measures the row again."""
+    return f"python -m pytest {shlex.quote(_TESTS[row.family].format(row.name))}"
+
+
 def headline(report: Report) -> str:
     """The sentence that a person needs first."""
+    return "; ".join(headline_parts(report))
+
+
+def headline_parts(report: Report) -> Iterator[str]:
+    """The same in parts: the cells, then each family of rows that was planned."""
+    if report.records or not report.rows:
+        yield _of_cells(report)
+    for family in Family:
+        rows = [row for row in report.rows if row.family is family]
+        if rows:
+            yield _of_rows(family, rows)
+
+
+def _of_cells(report: Report) -> str:
     total = len(report.records)
     documented = sum(record.verdict.is_documented for record in report.records)
     executed = sum(record.verdict.executed for record in report.records)
@@ -30,20 +61,39 @@ def headline(report: Report) -> str:
     return ", ".join(parts)
 
 
+def _of_rows(family: Family, rows: list[RowRecord]) -> str:
+    counts = Counter(row.outcome for row in rows)
+    known = Counter(row.outcome for row in rows if row.waived is not None)
+    parts = []
+    for outcome in RowOutcome:
+        if count := counts[outcome]:
+            # "20 properties hold", but "1 property holds".
+            word = "hold" if outcome.of(family) == "holds" and count > 1 else outcome.of(family)
+            excused = "known" if known[outcome] == count else f"{known[outcome]:,} known"
+            parts.append(f"{count:,} {word}{f' ({excused})' if known[outcome] else ''}")
+    one, several = FAMILY_NAMES[family]
+    return f"{len(rows):,} {one if len(rows) == 1 else several}: {', '.join(parts)}"
+
+
 def summary_lines(report: Report) -> Iterator[str]:
-    """Failures, other problems, the table of verdicts by backend, and the headline."""
-    failures = report.failures
+    """Failing cells and rows, other problems, the table of verdicts by backend, and the headline in its parts."""
+    failures, failing_rows = report.failures, report.failing_rows
     for record in failures[:_FAILURES_SHOWN]:
         yield from failure_lines(record)
     if len(failures) > _FAILURES_SHOWN:
         yield f"... and {len(failures) - _FAILURES_SHOWN} more failures; the report has them all"
+    for row in failing_rows[:_FAILURES_SHOWN]:
+        yield from row_lines(row)
+    if len(failing_rows) > _FAILURES_SHOWN:
+        yield f"... and {len(failing_rows) - _FAILURES_SHOWN} more rows that fail; the report has them all"
     for problem in [*report.problems, *report.unreadable]:
         yield f"PROBLEM {problem}"
-    if failures or report.problems or report.unreadable:
+    if failures or failing_rows or report.problems or report.unreadable:
         yield ""
-    yield from verdict_table(report)
-    yield ""
-    yield headline(report)
+    if report.records or not report.rows:
+        yield from verdict_table(report)
+        yield ""
+    yield from headline_parts(report)
 
 
 def failure_lines(record: Record) -> Iterator[str]:
@@ -53,6 +103,14 @@ def failure_lines(record: Record) -> Iterator[str]:
     yield f"    {record.reason}"
     yield f"    expected {record.expectation.outcome}: {record.expectation.source}"
     yield f"    {reproducing_command(record.cell, record.seed)}"
+
+
+def row_lines(row: RowRecord) -> Iterator[str]:
+    """One failing row: outcome, reason, the smallest example, where it was reported, the command that repeats it."""
+    yield f"{row.word.upper()} {row.name}"
+    for text in (row.reason, row.example, *row.urls, row_command(row)):
+        # Reasons and examples come in several lines.
+        yield from (f"    {line}".rstrip() for line in text.splitlines())
 
 
 def verdict_table(report: Report) -> Iterator[str]:

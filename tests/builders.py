@@ -27,7 +27,7 @@ PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples
 
 H100 = Gpu("NVIDIA H100", 81559, "9.0")
 
-# Errors that are exactly representable, so that a bound can be met on the spot: 2 * 1 + 0.25, 1.5 * 0.25 + 0.125.
+# Errors that are exactly representable, so that a bound can be met on the spot.
 HONEST = Comparison(
     "logits",
     positions=8,

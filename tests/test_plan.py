@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.architectures import Kind, load_architectures
+from matrix.axes import Quantisation, Workload
 from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
@@ -96,10 +97,21 @@ def test_a_profile_is_as_large_as_promised(profile: str, least: int) -> None:
 
 
 @pytest.mark.parametrize("profile", load_profiles())
-def test_a_plan_is_a_part_of_the_full_plan_without_repeats(profile: str) -> None:
+def test_a_plan_holds_valid_cells_without_repeats(profile: str) -> None:
     cells = plan(profile)
     assert len({cell.id for cell in cells}) == len(cells)
-    assert set(cells) <= set(plan("full"))
+    assert set(cells) <= set(valid_cells(ARCHITECTURES))
+
+
+def test_the_full_plan_is_every_prefill_and_generation_and_the_relations_are_all_others() -> None:
+    assert list(plan("full")) == [cell for cell in valid_cells(ARCHITECTURES) if not cell.workload.is_relation]
+    unquantised = [cell for cell in valid_cells(ARCHITECTURES) if cell.quantisation is Quantisation.NONE]
+    assert list(plan("relations")) == [cell for cell in unquantised if cell.workload.is_relation]
+
+
+@pytest.mark.parametrize("profile", ["smoke", "pairwise"])
+def test_every_workload_is_in_the_default_plans(profile: str) -> None:
+    assert {cell.workload for cell in plan(profile)} == set(Workload)
 
 
 @pytest.mark.parametrize("profile", load_profiles())
@@ -111,7 +123,7 @@ def test_every_architecture_has_one_block_of_a_plan(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", load_profiles())
 def test_narrowing_only_takes_away(profile: str) -> None:
-    narrow = parse_selection("architecture=llama,bert dtype=!float16 workload=prefill", ARCHITECTURES)
+    narrow = parse_selection("architecture=llama,bert dtype=!float16 workload=prefill,reload", ARCHITECTURES)
     assert make_plan(profile, ARCHITECTURES, narrow) == [cell for cell in plan(profile) if cell in narrow]
 
 
@@ -140,7 +152,7 @@ def test_another_architecture_changes_no_cell_of_the_others(profile: str, name: 
 
 
 def test_an_unknown_profile_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match=r"unknown profile 'smokey'; allowed are smoke, .*pairwise, full"):
+    with pytest.raises(UsageError, match=r"unknown profile 'smokey'; allowed are smoke, .*pairwise, .*full"):
         make_plan("smokey", ARCHITECTURES)
 
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
 from matrix.observation import Comparison, Ending, Failure, Observation, Phase, QuantisationCost
+from matrix.rows import Family, RowOutcome
 from matrix.stack import CPU_FLAGS
 from matrix.verdict import Verdict
-from reports.document import Record, Report, Run, Waived, json_schema, make_report
-from reports.records import RecordWriter
+from reports.document import Record, Report, RowRecord, Run, Waived, json_schema, make_report
+from reports.records import RecordWriter, read_report
 from tests.builders import (
     HONEST,
     PROPERTY,
@@ -44,6 +45,8 @@ FULL_RUN = make_run(
     stack=cuda_stack({"flash-attn": "2.8.3"}, driver="580.95", cuda="cu130", compiler=False, cpu_flags=CPU_FLAGS),
     checkpoints={"llama": "/data/llama"},
     required=["cuda"],
+    seed=2,
+    planned_rows=["property:forward_is_right[flash]", "regression:one"],
 )
 FULL_RECORD = record_of(
     TWO,
@@ -54,7 +57,7 @@ FULL_RECORD = record_of(
         parse_cell(TWO),
         failure=REFUSAL,
         missing=("flash-attn",),
-        comparisons=(HONEST, replace(HONEST, regret_max=0.5)),
+        comparisons=(HONEST, replace(HONEST, regret_max=0.5, runs=2)),
         quantisation_cost=QuantisationCost(0.1, 0.2, 0.99),
         declared={"_supports_sdpa": True},
         seconds={"load": 0.25},
@@ -64,6 +67,18 @@ FULL_RECORD = record_of(
     waived=Waived(reason="a fault", url="https://example.org/1", reproducer="fault.py"),
     demanded=["flash-attn"],
     worker="gw1",
+    seed=2,
+)
+FULL_ROW = RowRecord(
+    family=Family.PROPERTY,
+    name="forward_is_right[flash]",
+    about="what it says",
+    urls=["https://example.org/2"],
+    outcome=RowOutcome.VIOLATED,
+    reason="AssertionError: no",
+    example="call=Call()",
+    waived=Waived(reason="a fault", url="https://example.org/1"),
+    seconds=0.5,
 )
 
 
@@ -85,7 +100,33 @@ def test_a_run_and_its_records_come_back_as_they_were(tmp_path: Path) -> None:
     assert {record.cell: record for record in records} == {FULL_RECORD.cell: FULL_RECORD, ONE: record_of(ONE)}
 
 
-def at_default(part: Run | Record) -> set[str]:
+def test_rows_come_back_in_plan_order_and_what_never_came_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    writer = RecordWriter(path, FULL_RUN)
+    writer.write(FULL_ROW)
+    writer.close()
+    report = read_report(path)
+    assert report.rows[0] == FULL_ROW
+    assert [row.outcome for row in report.rows] == [RowOutcome.VIOLATED, RowOutcome.MISSING]
+    assert [row.name for row in report.failing_rows] == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "waived", "fails"),
+    [
+        (RowOutcome.HOLDS, False, False),
+        (RowOutcome.UNAVAILABLE, False, False),
+        (RowOutcome.VIOLATED, False, True),
+        (RowOutcome.VIOLATED, True, False),
+        (RowOutcome.MISSING, False, True),
+    ],
+)
+def test_a_row_fails_the_run_unless_it_is_excused(outcome: RowOutcome, waived: bool, fails: bool) -> None:
+    row = FULL_ROW.model_copy(update={"outcome": outcome, "waived": FULL_ROW.waived if waived else None})
+    assert row.fails is fails
+
+
+def at_default(part: Run | Record | RowRecord) -> set[str]:
     """The names of the fields that are what they would be unsaid."""
     fields = type(part).model_fields
     return {
@@ -96,6 +137,7 @@ def at_default(part: Run | Record) -> set[str]:
 def test_the_full_record_of_these_tests_leaves_no_field_unsaid() -> None:
     """A field that is added must be added above, or its round trip goes unproven."""
     assert at_default(FULL_RECORD) == {"kind"}
+    assert at_default(FULL_ROW) == {"kind"}
     assert at_default(FULL_RUN) == {"kind", "schema_version", "k_max", "k_mean"}
 
 

@@ -8,10 +8,20 @@ import pytest
 
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
-from matrix.plan import make_plan
+from matrix.plan import make_plan, valid_cells
+from matrix.regressions import load_regressions
+from matrix.rows import RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
-from matrix.waiver import FOLDER, Waiver, idle_waivers, load_waivers, waiver_for
+from matrix.waiver import (
+    FOLDER,
+    Waiver,
+    idle_row_waivers,
+    idle_waivers,
+    load_waivers,
+    row_waiver_for,
+    waiver_for,
+)
 from tests.builders import ARCHITECTURES, cuda_stack, make_stack, toml_table
 
 SUITE_WAIVERS = load_waivers(ARCHITECTURES)
@@ -51,8 +61,40 @@ def test_a_waiver_of_the_suite_can_be_looked_up_and_reproduced(waiver: Waiver) -
 
 
 def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
-    cells = make_plan("full", ARCHITECTURES)
-    assert [waiver.place for waiver in SUITE_WAIVERS if not any(cell in waiver.selection for cell in cells)] == []
+    cells = valid_cells(ARCHITECTURES)
+    of_cells = [waiver for waiver in SUITE_WAIVERS if waiver.selection is not None]
+    assert [waiver.place for waiver in of_cells if not any(cell in waiver.selection for cell in cells)] == []
+
+
+def test_every_waiver_of_a_reported_failure_names_one_that_exists() -> None:
+    named = {row for waiver in SUITE_WAIVERS for row in waiver.rows if "[" not in row}
+    assert named <= set(load_regressions())
+
+
+def test_a_row_is_excused_on_the_stacks_that_its_waiver_names(tmp_path: Path) -> None:
+    table = {"rows": '["a", "b"]', "reason": '"r"', "url": '"https://example.org/1"', "when": '{ device = "cpu" }'}
+    waivers = waivers_from(tmp_path, table)
+    assert row_waiver_for("b", make_stack(), waivers) is waivers[0]
+    assert row_waiver_for("c", make_stack(), waivers) is None
+    assert row_waiver_for("b", cuda_stack(), waivers) is None
+    assert not any(waivers[0].covers(cell, make_stack()) for cell in valid_cells(ARCHITECTURES)[:100])
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "narrowed", "words"),
+    [
+        ({"a": RowOutcome.VIOLATED, "b": RowOutcome.UNAVAILABLE}, False, []),
+        ({"a": RowOutcome.HOLDS, "b": RowOutcome.VIOLATED}, False, ["the fault is gone: a holds"]),
+        ({"a": RowOutcome.VIOLATED}, False, ["there is no row 'b'"]),
+        ({"a": RowOutcome.VIOLATED}, True, []),
+    ],
+)
+def test_a_waiver_of_rows_must_still_be_needed(
+    tmp_path: Path, outcomes: dict[str, RowOutcome], narrowed: bool, words: list[str]
+) -> None:
+    waivers = waivers_from(tmp_path, {"rows": '["a", "b"]', "reason": '"r"', "url": '"https://example.org/1"'})
+    found = idle_row_waivers(outcomes, make_stack(), waivers, narrowed=narrowed)
+    assert [problem.partition(": waiver 1: ")[2] for problem in found] == words
 
 
 @pytest.mark.parametrize(
@@ -69,6 +111,8 @@ def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
         pytest.param({"verdict": '"broken"'}, ["'broken'", "inaccurate"], id="unknown verdict"),
         pytest.param({"verdict": '"supported"'}, ["'supported'", "inaccurate"], id="nothing to excuse"),
         pytest.param({"verdict": '"missing"'}, ["'missing'", "inaccurate"], id="missing is never excused"),
+        pytest.param({"rows": '["a"]'}, ["no cells and no verdict"], id="rows and cells"),
+        pytest.param({"rows": '"a"', "cells": None, "verdict": None}, ["rows", "'a'"], id="rows no list"),
         pytest.param({"link": '"x"'}, ["unknown key 'link'", "url"], id="unknown key"),
         pytest.param({"reproducer": '"gone.py"'}, ["'gone.py'"], id="no such reproducer"),
         pytest.param({"when": '{ jax = ">=1" }'}, ["'jax'", "torch"], id="unknown library"),

@@ -8,10 +8,14 @@ import transformers
 
 _QUERY_KEY = re.compile(r"(q_proj|k_proj|query|key|\.q|\.k|query_key_value|c_attn)\.weight$")
 _LOUD = re.compile(r"(v_proj|o_proj|out_proj|value|\.v|\.o|dense|c_proj|wo|fc[12]|c_fc|\w+_proj|dense_\w+|wi)\.weight$")
+_POST_NORM = re.compile(r"LayerNorm|(sa|output)_layer_norm")
 _IN_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _EMBEDDING = re.compile(r"(embed\w*|word_embeddings|wpe|position_embeddings)\.weight$")
 ATTENTION_ENTROPY = 0.7  # mean over heads and rows, as a share of a uniform row's
 LOGIT_SPREAD = 2.0  # standard deviation
+# One feature of a norm stands out, as in real models: without it LLM.int8() would have no outliers to keep apart.
+# Not where the residual stream itself runs through the norm: there it would drown the rest.
+OUTLIER, OUTLIER_SIZE = 3, 4.0
 # Standard deviations of the weights through which attention and MLP reach the residual stream: what attention says
 # is the signal, what the MLP adds to it is mostly rounding.
 ATTENTION_LOUDNESS, MLP_LOUDNESS = 0.2, 0.1
@@ -36,6 +40,8 @@ def build_model(model_type, auto_class, config, seed=0):
             if parameter.ndim < 2:
                 one = 1.0 if name.endswith("weight") else 0.0
                 parameter.copy_(one + 0.1 * torch.randn_like(parameter))
+                if len(parameter) == model_config.get_text_config().hidden_size and not _POST_NORM.search(name):
+                    parameter[OUTLIER] *= OUTLIER_SIZE
             elif _QUERY_KEY.search(name):
                 query_key.append(parameter)
             elif _LOUD.search(name):

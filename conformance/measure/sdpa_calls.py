@@ -94,13 +94,14 @@ TENSOR_LAYOUTS = tuple(layout for layout in Layout if layout is not Layout.EXPAN
 MASK_LAYOUTS = (Layout.CONTIGUOUS, Layout.SLICED, Layout.STRIDED_LAST, Layout.EXPANDED)
 GRADIENT_LAYOUTS = (Layout.CONTIGUOUS, Layout.TRANSPOSED, Layout.SLICED, Layout.EXPANDED_LENGTH, Layout.EXPANDED_BATCH)
 MASK_SHAPES = ("LS", "BHLS", "B1LS", "B11S", "1HLS", "11LS", "1S", "HLS", "BHL1", "L1")
+MASKING = ("none", "causal", "mask")
 MASKS = tuple(mask for mask in Mask if mask is not Mask.NONE)
 SCALES = (None, 1.0, 0.1)
 SPREADS = (1.0, 4.0, 16.0)
 # At -120 a query's log-sum-exp lies below -ln(FLT_MAX), where pytorch#196678 began.
 SHIFTS = (0.0, 0.0, -120.0)
-# Scores of a call, over all batch elements and heads: what keeps an example at milliseconds.
-_MOST_SCORES = 2**19
+# Numbers in the scores, the query or the key: what keeps an example at milliseconds.
+_MOST_NUMBERS = 2**17
 
 lengths = st.sampled_from(SHORT) | st.sampled_from(SHORT + LONG)
 
@@ -109,8 +110,8 @@ lengths = st.sampled_from(SHORT) | st.sampled_from(SHORT + LONG)
 def calls(
     draw: st.DrawFn,
     *,
-    dtypes: tuple[str, ...] = DTYPES,
-    masks: tuple[Mask, ...] = (Mask.NONE, *MASKS),
+    masking: tuple[str, ...] = MASKING,
+    masks: tuple[Mask, ...] = MASKS,
     mask_shapes: tuple[str, ...] = MASK_SHAPES,
     masked_rows: bool = False,
     scales: tuple[float | None, ...] = SCALES,
@@ -118,19 +119,20 @@ def calls(
     shifts: tuple[float, ...] = SHIFTS,
     value_dims: tuple[int | None, ...] = (None,),
     dimensions: tuple[int, ...] = (4,),
-    key_layouts: tuple[Layout, ...] = TENSOR_LAYOUTS,
 ) -> Call:
     """Any documented call whose tensors are not empty."""
     heads, kv_heads = draw(st.sampled_from([(1, 1), (2, 2), (4, 2), (6, 2), (4, 1), (3, 3)]))
     rank = draw(st.sampled_from(dimensions))
     batch = 1 if rank == 3 else draw(st.sampled_from([1, 2, 3]))
+    head_dim = draw(st.sampled_from(HEAD_DIMS))
     queries, keys = draw(
-        st.tuples(lengths, lengths).filter(lambda pair: math.prod(pair) * batch * heads < _MOST_SCORES)
+        st.tuples(lengths, lengths).filter(
+            lambda pair: batch * heads * max(math.prod(pair), max(pair) * head_dim) <= _MOST_NUMBERS
+        )
     )
-    # A kernel's block size needs company of both kinds, so masks are as frequent as their absence.
-    masking = draw(st.sampled_from(["no mask", "causal", "mask"])) if Mask.NONE in masks else "mask"
-    mask = draw(st.sampled_from([mask for mask in masks if mask is not Mask.NONE])) if masking == "mask" else Mask.NONE
-    masked = mask is not Mask.NONE
+    # No kernel takes a mask and is_causal at once, and some take no mask at all: a third of the calls for each.
+    how = draw(st.sampled_from(masking))
+    masked = how == "mask"
     shape = draw(st.sampled_from([shape for shape in mask_shapes if len(shape) <= rank])) if masked else "LS"
     return Call(
         batch=batch,
@@ -138,20 +140,20 @@ def calls(
         kv_heads=kv_heads,
         queries=queries,
         keys=keys,
-        head_dim=draw(st.sampled_from(HEAD_DIMS)),
+        head_dim=head_dim,
         value_dim=draw(st.sampled_from(value_dims)),
         dimensions=rank,
-        dtype=draw(st.sampled_from(dtypes)),
-        is_causal=masking == "causal",
-        mask=mask,
+        dtype=draw(st.sampled_from(DTYPES)),
+        is_causal=how == "causal",
+        mask=draw(st.sampled_from(masks)) if masked else Mask.NONE,
         mask_shape=shape,
         masked_rows=masked_rows and masked,
         scale=draw(st.sampled_from(scales)),
         spread=draw(st.sampled_from(spreads)),
         shift=draw(st.sampled_from(shifts)),
         query_layout=draw(st.sampled_from(TENSOR_LAYOUTS)),
-        key_layout=draw(st.sampled_from(key_layouts)),
-        value_layout=draw(st.sampled_from(key_layouts)),
+        key_layout=draw(st.sampled_from(TENSOR_LAYOUTS)),
+        value_layout=draw(st.sampled_from(TENSOR_LAYOUTS)),
         mask_layout=draw(st.sampled_from(MASK_LAYOUTS)) if masked and len(shape) > 1 else Layout.CONTIGUOUS,
         gradient_layout=draw(st.sampled_from(GRADIENT_LAYOUTS)),
         seed=draw(st.integers(0, 2**16)),
@@ -161,20 +163,19 @@ def calls(
 @st.composite
 def empty_calls(draw: st.DrawFn) -> Call:
     """A call in which something has length 0: no batch elements, no queries, no keys, or a combination."""
-    sizes = draw(
-        st.fixed_dictionaries({name: st.sampled_from([0, 1, 3]) for name in ("batch", "queries", "keys")}).filter(
-            lambda sizes: 0 in sizes.values()
-        )
-    )
+    sizes = st.sampled_from([0, 1, 3])
+    batch, queries, keys = draw(st.tuples(sizes, sizes, sizes).filter(lambda chosen: 0 in chosen))
     heads, kv_heads = draw(st.sampled_from([(1, 1), (4, 2)]))
-    masking = draw(st.sampled_from(["no mask", "causal", "mask"]))
+    how = draw(st.sampled_from(MASKING))
     return Call(
-        **sizes,
+        batch=batch,
+        queries=queries,
+        keys=keys,
         heads=heads,
         kv_heads=kv_heads,
         head_dim=draw(st.sampled_from(HEAD_DIMS)),
         dtype=draw(st.sampled_from(DTYPES)),
-        is_causal=masking == "causal",
-        mask=draw(st.sampled_from([Mask.BOOL, Mask.FLOAT])) if masking == "mask" else Mask.NONE,
-        mask_shape="BHLS" if masking == "mask" else "LS",
+        is_causal=how == "causal",
+        mask=draw(st.sampled_from([Mask.BOOL, Mask.FLOAT])) if how == "mask" else Mask.NONE,
+        mask_shape="BHLS" if how == "mask" else "LS",
     )

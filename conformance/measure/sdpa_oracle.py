@@ -131,13 +131,15 @@ def _make_mask(call: Call, generator: torch.Generator, dtype: torch.dtype, devic
 
 def run(call: Call, kernel: SdpaKernel, inputs: Inputs, *, gradients: bool) -> Results | None:
     """What torch gives, with this kernel alone; None if the kernel refuses the call."""
-    leaves = [tensor.detach().requires_grad_(gradients) for tensor in (inputs.query, inputs.key, inputs.value)]
+    leaves = query, key, value = _leaves(inputs, gradients)
     try:
         # A kernel that refuses says why in a row of warnings.
         with warnings.catch_warnings(), spellings.pinned(kernel):
             warnings.simplefilter("ignore")
             output = torch.nn.functional.scaled_dot_product_attention(
-                *leaves,
+                query,
+                key,
+                value,
                 attn_mask=inputs.mask,
                 is_causal=call.is_causal,
                 scale=call.scale,
@@ -152,10 +154,10 @@ def run(call: Call, kernel: SdpaKernel, inputs: Inputs, *, gradients: bool) -> R
 
 def reference(call: Call, inputs: Inputs, *, gradients: bool) -> Results:
     """Attention written out, in the dtype of the inputs: golden in float64, baseline in the call's own dtype."""
-    leaves = [tensor.detach().requires_grad_(gradients) for tensor in (inputs.query, inputs.key, inputs.value)]
+    leaves = query, key, value = _leaves(inputs, gradients)
     with _without_tf32():
-        weights, _ = _weights(call, leaves[0], leaves[1], inputs.mask)
-        output = weights @ _repeated(call, leaves[2])
+        weights, _ = _weights(call, query, key, inputs.mask)
+        output = weights @ _repeated(call, value)
         return _with_gradients(output, leaves, inputs.gradient if gradients else None)
 
 
@@ -185,7 +187,14 @@ def _repeated(call: Call, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.repeat_interleave(call.heads // call.kv_heads, dim=-3)
 
 
-def _with_gradients(output: torch.Tensor, leaves: list[torch.Tensor], gradient: torch.Tensor | None) -> Results:
+def _leaves(inputs: Inputs, gradients: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    query, key, value = (
+        tensor.detach().requires_grad_(gradients) for tensor in (inputs.query, inputs.key, inputs.value)
+    )
+    return query, key, value
+
+
+def _with_gradients(output: torch.Tensor, leaves: tuple[torch.Tensor, ...], gradient: torch.Tensor | None) -> Results:
     results = {"output": output.detach()}
     if gradient is not None:
         found = torch.autograd.grad(output, leaves, gradient)
@@ -200,11 +209,11 @@ def _allowances(call: Call, inputs: Inputs, *, gradients: bool) -> Results:
     order, and of a single element one cannot say that eager attention erred typically. So the floor comes from
     the running error analysis of sums of products (Higham, Accuracy and Stability of Numerical Algorithms, 3.1): the
     same formula over absolute values, times the unit roundoff. Terms are rounded once in the call's dtype (weights
-    and score gradients are, before they enter a matrix product), and carry the error of their score: a sum of
-    head_dim products in float32 at least, whose roundings grow with the root of their number.
+    and score gradients are, before they enter a matrix product). Sums are accumulated in float32 at least, over
+    head_dim for the scores, over queries or keys for the rest; their roundings grow with the root of their number.
     """
     unit = torch.finfo(getattr(torch, call.dtype)).eps
-    score_unit = min(unit, torch.finfo(torch.float32).eps) * max(call.head_dim, 1) ** 0.5
+    sum_unit = min(unit, torch.finfo(torch.float32).eps)
     query, key, value = inputs.query.abs(), _repeated(call, inputs.key).abs(), _repeated(call, inputs.value).abs()
     scale = abs(call.scale_factor)
     weights, attended = _weights(call, inputs.query, inputs.key, inputs.mask)
@@ -214,7 +223,8 @@ def _allowances(call: Call, inputs: Inputs, *, gradients: bool) -> Results:
     # A key without weight does not count: transformers' lowest number is as good as -inf.
     sizes = sizes.masked_fill(~attended | (weights == 0), 0.0)
     largest = sizes.amax(-1, keepdim=True) if call.keys else sizes.new_zeros(1)
-    weights = weights * (UNITS * (unit + score_unit * largest))
+    sums = call.head_dim**0.5 * largest + max(call.queries, call.keys) ** 0.5
+    weights = weights * (UNITS * (unit + sum_unit * sums))
     allowed = {"output": weights @ value}
     if gradients:
         exact, _ = _weights(call, inputs.query, inputs.key, inputs.mask)
