@@ -68,6 +68,9 @@ def measure_share(share: Share) -> list[Trial]:
     architecture, waivers = architectures[share.architecture], load_waivers(architectures)
     chosen = [find(name) for name in share.faults] or list(FAULTS.values())
     faults = [fault for fault in chosen if fault.suits(architecture)]
+    extra = share.architecture not in load_architectures()
+    if extra:  # it is there for the faults that need it
+        faults = [fault for fault in faults if fault.attention is not Attention.SDPA]
     laboratory = _Laboratory(architecture, share)
     trials = []
     runnable = set()
@@ -82,7 +85,7 @@ def measure_share(share: Share) -> list[Trial]:
         for fault in faults
         if fault.cell(architecture, share.dtype) in runnable
     ]
-    if not share.faults:
+    if not share.faults and not extra:
         trials += laboratory.sweep(share.dtype)
     return trials
 

@@ -123,6 +123,11 @@ def is_relation(record: Record) -> bool:
     return record.axes["workload"] in {workload.value for workload in Workload if workload.is_relation}
 
 
+def is_direct(record: Record) -> bool:
+    """Whether the cell was held against the truth."""
+    return not is_relation(record)
+
+
 def closeness(records: Iterable[Record]) -> Closeness | None:
     """All judged cells in a few numbers; None if there is none."""
     judged = [(max(found.values(), key=nan_last), record) for record in records if (found := worst_by_rule(record))]
@@ -154,9 +159,7 @@ def ratio_text(ratio: float) -> str:
 def strip(drawn: Histogram) -> Markup:
     """The histogram as a strip: bars from 0 to 1, the bound as a line, and one bar for what lies beyond it."""
     highest = max(*drawn.within, drawn.beyond, 1)
-    bars = [
-        _bar("within", place * _BIN, _BIN - 1, count, highest) for place, count in enumerate(drawn.within) if count
-    ]
+    bars = [_bar("within", place * _BIN, _BIN - 1, count, highest) for place, count in enumerate(drawn.within) if count]
     if drawn.beyond:
         bars.append(_bar("beyond", _BEYOND, _WIDTH - _BEYOND, drawn.beyond, highest))
     return _drawing(

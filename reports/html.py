@@ -222,8 +222,8 @@ def render_html(report: Report) -> str:
         row_command=row_command,
         closeness=charts.closeness(report.records),
         panels={
-            title: charts.panels([record for record in report.records if charts.is_relation(record) is relation], columns)
-            for title, relation in (("Prefill and generate", False), ("Relations", True))
+            title: charts.panels(filter(wanted, report.records), columns)
+            for title, wanted in (("Prefill and generate", charts.is_direct), ("Relations", charts.is_relation))
         },
         strip=charts.strip,
         axis=charts.axis(),
@@ -383,7 +383,7 @@ def limited_architectures(power: PowerSummary | None) -> list[str]:
 
 def limit_text(limit: float | None) -> str:
     """A detection limit in per cent of the softmax scale."""
-    return "none caught" if limit is None else f"{limit:g} %"
+    return "none found" if limit is None else f"{limit:g} %"
 
 
 def gravest_misses_first(misses: Iterable[Trial]) -> list[Trial]:
