@@ -10,6 +10,8 @@ LONG = "long"
 _SHARED: dict[str, Any] = {
     # An example is one or more real attention calls: no verdict on how fast the machine makes them.
     "deadline": None,
+    # One failure is one row of the report, with the smallest example of one fault.
+    "report_multiple_bugs": False,
     "suppress_health_check": (HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example),
     # Which lines of ours ran says nothing about a kernel.
     "phases": [phase for phase in Phase if phase is not Phase.explain],

@@ -10,59 +10,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from conformance.measure.sdpa_calls import Call, Layout, Mask, calls, empty_calls
+from conformance.measure.sdpa_calls import Call, Mask, calls, empty_calls
 from matrix.axes import SdpaKernel
 
 EVERY_KERNEL = pytest.mark.parametrize("kernel", SdpaKernel)
 FUSED_KERNELS = pytest.mark.parametrize("kernel", [SdpaKernel.FLASH, SdpaKernel.MEM_EFFICIENT, SdpaKernel.CUDNN])
-
-# Calls on which a kernel was once wrong or not finite, in some release and on some device.
-REPORTED = {
-    "pytorch#112577": Call(
-        batch=2,
-        heads=2,
-        kv_heads=2,
-        queries=33,
-        keys=33,
-        head_dim=32,
-        mask=Mask.BOOL,
-        mask_shape="B1LS",
-        query_layout=Layout.TRANSPOSED,
-        key_layout=Layout.TRANSPOSED,
-        value_layout=Layout.TRANSPOSED,
-    ),
-    "pytorch#191937": Call(
-        heads=4,
-        kv_heads=4,
-        queries=33,
-        keys=33,
-        head_dim=64,
-        dtype="bfloat16",
-        mask=Mask.FLOAT_INF,
-        mask_shape="11LS",
-        key_layout=Layout.EXPANDED_HEADS,
-        value_layout=Layout.EXPANDED_HEADS,
-    ),
-    "pytorch#193893": Call(heads=6, kv_heads=2, keys=320, head_dim=128, dtype="bfloat16"),
-    "pytorch#196678": Call(
-        queries=704,
-        keys=704,
-        head_dim=64,
-        dtype="bfloat16",
-        mask=Mask.BOOL,
-        mask_shape="11LS",
-        spread=0.1,
-        shift=-120.0,
-    ),
-    "cudnn-frontend#1072": Call(keys=128, head_dim=128, dtype="bfloat16", shift=-120.0),
-}
-
-
-@EVERY_KERNEL
-@pytest.mark.parametrize("call", REPORTED.values(), ids=REPORTED)
-def test_a_reported_failure_does_not_come_back(kernel: SdpaKernel, call: Call) -> None:
-    """A call on which a kernel was once wrong is right, forward and backward."""
-    assert_right(kernel, call, gradients=True)
 
 
 @EVERY_KERNEL

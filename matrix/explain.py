@@ -7,7 +7,7 @@ from matrix.architectures import Architecture, Kind
 from matrix.axes import DeviceMap, Padding, Quantisation, SdpaKernel, Workload
 from matrix.cell import Cell
 from matrix.expectation import Outcome, Rule, expect
-from matrix.oracle import K_MAX, K_MEAN
+from matrix.oracle import QUANTISED, UNQUANTISED
 from matrix.stack import Stack
 from matrix.waiver import Waiver
 
@@ -60,7 +60,9 @@ def explain(
     yield f"  baseline: the same in {cell.dtype}"
     if cell.workload.is_relation:
         yield "  the two runs differ by no more than two runs may err together, each of them:"
-    yield f"  max error <= {K_MAX:g} x the baseline's + floor, mean error <= {K_MEAN:g} x the baseline's"
+    tolerance = UNQUANTISED if cell.quantisation is Quantisation.NONE else QUANTISED
+    allowed = f"max error <= {tolerance.k_max:g} x the baseline's + floor, mean error <= {tolerance.k_mean:g} x"
+    yield f"  {allowed} the baseline's"
     yield "  and every submodule, kernel, module type, dtype and device is what the cell names"
     expectation = expect(cell, stack, rules)
     yield f"expected on this stack ({stack.device}): {expectation.outcome}"

@@ -58,6 +58,7 @@ class Comparison:
     floor_max: float  # 2 * max|(G_d + 0.3 - 0.3) - G_d|, G_d = golden in the cell's dtype
     floor_mean: float  # mean|G_d - G|: what it costs to write the truth down in that dtype
     regret_max: float | None = None  # generation: max over steps of max_v G[v] - G[chosen token]
+    quantised: bool = False  # whether the weights are
     runs: int = 1  # how many runs of the candidate are in the error: 2 where one is held against another
 
 

@@ -5,9 +5,22 @@ from dataclasses import dataclass
 
 from matrix.observation import Comparison
 
-# As close to the truth as the baseline is: first readings of honest cells lie at ratio 0.7-1.2.
-K_MAX = 2.0
-K_MEAN = 1.4
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How many times the baseline's error a candidate may err."""
+
+    k_max: float
+    k_mean: float
+
+
+# Chosen from two measurements with calibrated fixtures of seeds 0 to 2. Honest: 6,682 cells on an H100 (torch 2.11,
+# transformers 5.17, flash-attn 2.8.3, bitsandbytes 0.50.2) needed at most k_max 1.62 and k_mean 1.17 unquantised, 2.93
+# and 1.43 quantised, where activations that are rounded to 8 bits flip between neighbours. Seeded faults: the smallest
+# that must be caught, 2 % of softmax scale in bfloat16, has a mean error of 1.6 to 2.1 times the baseline's, so that
+# k_mean is what decides; k_max is for errors in few places, which are larger by orders of magnitude.
+UNQUANTISED = Tolerance(k_max=2.0, k_mean=1.4)
+QUANTISED = Tolerance(k_max=4.0, k_mean=1.8)
 # A token chosen greedily is at most twice the allowed logit error below the best one: the error can
 # lift the chosen logit and lower the best one.
 REGRET_FACTOR = 2.0
@@ -37,13 +50,14 @@ class Bound:
 def bounds(comparison: Comparison) -> tuple[Bound, ...]:
     """The max rule, the mean rule and, for generation, the regret rule.
 
-    max|C-G| <= K_MAX * max|B-G| + floor_max, the form of flash-attention's own tests (error at most twice the
-    reference's), and mean|C-G| <= K_MEAN * max(mean|B-G|, floor_mean): floors for baselines that err by nothing.
+    max|C-G| <= k_max * max|B-G| + floor_max, the form of flash-attention's own tests (error at most twice the
+    reference's), and mean|C-G| <= k_mean * max(mean|B-G|, floor_mean): floors for baselines that err by nothing.
     Two runs that must agree may each err by as much, so the bounds of a relation are twice as wide.
     """
-    allowed_max = comparison.runs * (K_MAX * comparison.baseline_max + comparison.floor_max)
+    tolerance = QUANTISED if comparison.quantised else UNQUANTISED
+    allowed_max = comparison.runs * (tolerance.k_max * comparison.baseline_max + comparison.floor_max)
     usual_mean = max(comparison.baseline_mean, comparison.floor_mean, key=_nan_first)
-    allowed_mean = comparison.runs * K_MEAN * usual_mean
+    allowed_mean = comparison.runs * tolerance.k_mean * usual_mean
     found = [
         Bound(f"{comparison.name} max", comparison.candidate_max, allowed_max),
         Bound(f"{comparison.name} mean", comparison.candidate_mean, allowed_mean),

@@ -7,7 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matrix.architectures import Architecture, Kind
 from matrix.axes import DeviceMap, Dtype, Quantisation, Workload
 from matrix.cell import Cell
-from matrix.oracle import K_MAX, K_MEAN
+from matrix.oracle import QUANTISED, UNQUANTISED
 
 _ROOT = Path(__file__).parent.parent
 
@@ -52,8 +52,7 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
         device_map={DeviceMap.GPU0: {"": 0}, DeviceMap.AUTO: "auto"}.get(cell.device_map),
         offloads=cell.device_map is DeviceMap.CPU_OFFLOAD,
         runs=2 if cell.workload.is_relation else 1,
-        k_max=K_MAX,
-        k_mean=K_MEAN,
+        tolerance=UNQUANTISED if cell.quantisation is Quantisation.NONE else QUANTISED,
     )
 
 

@@ -46,8 +46,10 @@ class Run(_Part):
     checkpoints: dict[str, str] = Field(default_factory=dict, description="architecture -> the user's checkpoint")
     seed: int = Field(default=0, description="of the fixtures' weights and of the batches")
     required: list[str] = Field(default_factory=list, description="what --require named")
-    k_max: float = oracle.K_MAX
-    k_mean: float = oracle.K_MEAN
+    k_max: float = oracle.UNQUANTISED.k_max
+    k_mean: float = oracle.UNQUANTISED.k_mean
+    k_max_quantised: float = oracle.QUANTISED.k_max
+    k_mean_quantised: float = oracle.QUANTISED.k_mean
     planned: list[str] = Field(description="cell ids in plan order")
     planned_rows: list[str] = Field(default_factory=list, description="family:name of each row")
 

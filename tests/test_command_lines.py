@@ -227,7 +227,7 @@ print(sorted({"torch", "transformers", "accelerate", "bitsandbytes"} & set(sys.m
 
 
 def combinations() -> Iterator[Cell]:
-    """Every workload, quantisation, device map and dtype that can be, by turns with every architecture, backend and padding."""
+    """Every workload, quantisation, device map and dtype that can be, with every architecture, backend and padding."""
     names = itertools.cycle(ARCHITECTURES)
     backends = itertools.cycle(
         [(attention, SdpaKernel.UNPINNED) for attention in Attention]

@@ -6,29 +6,22 @@ import pytest
 
 from conformance.faults import FAULTS
 from conformance.measure.run import Bench
+from conformance.power import ARCHITECTURES as EXTRA_ARCHITECTURES
 from matrix.architectures import load_architectures
-from matrix.axes import Attention, Dtype, Padding
+from matrix.axes import Dtype
 from matrix.cell import Cell
 from matrix.expectation import SUPPORTED
 from matrix.stack import Device
 from matrix.verdict import Verdict, judge
 from tests.sessions import run_pytest
 
-ARCHITECTURES = load_architectures()
-SPREAD = ("llama", "mistral", "falcon_alibi", "t5")  # together they have what every fault breaks
+ARCHITECTURES = load_architectures(EXTRA_ARCHITECTURES)
+SPREAD = ("llama", "mistral", "falcon_alibi", "t5", "gemma2")  # together they have what every fault breaks
 
 
 def cell_for(name: str, dtype: Dtype) -> Cell:
     fault = FAULTS[name]
-    architecture = next(a for a in SPREAD if fault.suits(ARCHITECTURES[a]))
-    return Cell(
-        architecture,
-        dtype,
-        Attention.SDPA,
-        quantisation=fault.quantisation,
-        padding=Padding.LEFT,
-        workload=fault.workload,
-    )
+    return fault.cell(next(ARCHITECTURES[name] for name in SPREAD if fault.suits(ARCHITECTURES[name])), dtype)
 
 
 def verdict(cell: Cell, cache: Path, fault: str | None) -> Verdict:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -13,11 +14,25 @@ import pytest
 from matrix.cell import parse_cell
 from matrix.expectation import SUPPORTED, Expectation, Outcome
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
+from matrix.rows import Family, RowOutcome
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
-from reports.document import Record, Report, Run, Waived, make_record, make_report
-from reports.html import LISTED_WITHOUT_SCRIPT, backends, failure_groups, is_web_address, render_html, worst_ratio
-from reports.text import headline, reproducing_command
+from reports.document import Bound, Record, Report, RowRecord, Run, Waived, make_record, make_report
+from reports.html import (
+    LISTED_WITHOUT_SCRIPT,
+    backends,
+    by_property,
+    failure_groups,
+    gravest_first,
+    is_web_address,
+    kernels,
+    known_faults,
+    reference,
+    render_html,
+    worst_ratio,
+)
+from reports.power import Power, Rules, Trial, summarise
+from reports.text import headline, reproducing_command, row_command
 from tests.builders import ended
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -51,8 +66,52 @@ def failed(
     )
 
 
-def report(*records: Record, problems: list[str] | None = None) -> Report:
-    return make_report(run(*(record.cell for record in records)), list(records), end=ended(*(problems or ())))
+def report(*records: Record, problems: list[str] | None = None, rows: list[RowRecord] | None = None) -> Report:
+    planned = run(*(record.cell for record in records))
+    return make_report(planned, list(records), rows=rows, end=ended(*(problems or ())))
+
+
+def row(name: str, outcome: RowOutcome = RowOutcome.VIOLATED, *, excused: bool = False, **changes: Any) -> RowRecord:
+    """A property if its name has a kernel in brackets, a reported failure otherwise."""
+    given = {"family": Family.PROPERTY if "[" in name else Family.REGRESSION, "outcome": outcome, **changes}
+    if excused:
+        given["waived"] = Waived(reason="a known fault", url="https://example.org/known", reproducer="known.py")
+    return RowRecord(name=name, **given)
+
+
+def everything() -> Report:
+    """A report with something in each of its fields."""
+    evidence = Evidence(attention_ops={"op": 1}, hf_device_map={"layer": "cpu"}, warnings=("w",), placement={"cuda": 1})
+    expectation = Expectation(Outcome.REFUSED, "source", Phase.LOAD, "ValueError", "message", ("thing",))
+    full = failed("llama-float32-sdpa-prefill", evidence=evidence, missing=("thing",)).model_copy(
+        update={"expectation": expectation, "demanded": ["x"], "worker": "gw0", "kernels": ["flash"]}
+    )
+    away = failed("gpt2-float32-sdpa-prefill", verdict=Verdict.UNAVAILABLE, missing=("thing",))
+    said = {"about": "x", "urls": ["https://example.org/x"], "reason": "x", "example": "x"}
+    rows = [
+        row(name, outcome, excused=excused, **said)
+        for outcome in RowOutcome
+        for excused in (False, True)
+        for name in (f"a_{outcome}_{excused}", f"b_{outcome}_{excused}[flash]")
+    ]
+    whole = report(
+        full,
+        away,
+        waived(failed("opt-float32-sdpa-prefill")),
+        supported("t5-float32-sdpa-prefill"),
+        supported("t5-float32-sdpa-causality"),
+        problems=["idle waiver"],
+        rows=rows,
+    )
+    whole.unreadable.append("line 3")
+    seen = {"dtype": "float32", "cell": "c", "architecture": "llama", "verdict": "supported", "ratio": 0.5}
+    trials = [
+        Trial.model_validate({"fault": fault, "percent": percent, "caught": Rules(suite=caught), **seen})
+        for fault, percent, caught in (("", None, False), ("x", None, False), ("x", 2, True))
+    ]
+    when, stack = whole.finished, whole.run.stack
+    whole.power = summarise(Power(started=when, finished=when, stack=stack, faults={"x": "y"}, trials=trials))
+    return whole
 
 
 def waived(record: Record, url: str = "https://example.org/issue/1") -> Record:
@@ -105,10 +164,13 @@ def poisoned(value: Any) -> Any:
         return [poisoned(part) for part in value]
     if isinstance(value, dict):
         fixed = {"kind", "verdict", "outcome", "phase", "ending", "device", "started", "finished", "first_verdict"}
-        free = {"declared", "seconds", "placement", "versions", "counts", "attention_ops", "hf_device_map"}
+        fixed |= {"family", "dtype"}
+        free = {"declared", "seconds", "placement", "versions", "counts", "attention_ops", "hf_device_map", "float32"}
         return {
-            key: {HOSTILE: poisoned(next(iter(part.values())))}
-            if key in free and part
+            key: dict.fromkeys(part, HOSTILE)
+            if key == "axes"
+            else {HOSTILE: poisoned(next(iter(part.values())))}
+            if key in free and part and isinstance(part, dict) and "asked" not in part
             else part
             if key in fixed
             else poisoned(part)
@@ -118,19 +180,13 @@ def poisoned(value: Any) -> Any:
 
 
 def test_no_field_of_a_report_becomes_markup() -> None:
-    evidence = Evidence(attention_ops={"op": 1}, hf_device_map={"layer": "cpu"}, warnings=("w",), placement={"cuda": 1})
-    expectation = Expectation(Outcome.REFUSED, "source", Phase.LOAD, "ValueError", "message", ("thing",))
-    full = failed("llama-float32-sdpa-prefill", evidence=evidence, missing=("thing",)).model_copy(
-        update={"expectation": expectation, "demanded": ["x"], "worker": "gw0", "kernels": ["flash"]}
-    )
-    away = failed("gpt2-float32-sdpa-prefill", verdict=Verdict.UNAVAILABLE, missing=("thing",))
-    whole = report(full, away, waived(failed("opt-float32-sdpa-prefill")), supported("t5-float32-sdpa-prefill"))
-    whole.unreadable.append("line 3")
-    whole.problems.append("idle waiver")
+    whole = everything()
     filled = json.loads(whole.model_dump_json())
     filled["run"] |= {"narrowed": "x", "commit": "x", "python": "x", "required": ["x"], "command": ["x"]}
     filled["run"]["checkpoints"] = {"x": "y"}
     document = Report.model_validate(poisoned(filled) | {"counts": {HOSTILE: 1}})
+    assert document.power is not None
+    document.power.stack = replace(document.power.stack, versions={HOSTILE: f"{HOSTILE} of another version"})
 
     html = render_html(document)
     page = Page(html)
@@ -142,10 +198,35 @@ def test_no_field_of_a_report_becomes_markup() -> None:
     assert HOSTILE in page.data["values"]
     assert "alert" not in page.inside["script"][1]
     assert {attribute for _, attributes in page.tags for attribute in attributes if attribute.startswith("on")} == set()
+    assert [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "embed", "base", "link", "use")] == []
+    # All of it is there to be read: 16 rows, of which those that are shown twice or thrice are not lost either.
+    assert page.text.count(HOSTILE) > 16 * 3
+    assert f"{HOSTILE} of another version, here {HOSTILE}" in page.text
+    assert all(str(link["href"]).startswith(("#", "https://example.org/")) for link in page.attributes("a"))
 
 
-def test_the_policy_allows_this_script_and_style_and_nothing_else() -> None:
-    page = Page(render_html(report(supported("llama-float32-sdpa-prefill"))))
+@pytest.mark.parametrize("name", [f"{HOSTILE}[{HOSTILE}]", f"a[{HOSTILE}]", 'a["><b>]', "a['onclick='x]"])
+def test_neither_a_property_nor_its_kernel_becomes_markup(name: str) -> None:
+    said = {"reason": "<b>r</b>", "example": "<b>e</b></pre>", "about": "<b>a</b>"}
+    html = render_html(report(rows=[row(name, excused=True, **said), row(f"{name}[math]", **said)]))
+    assert HOSTILE not in html
+    assert not Page(html).attributes("b")[1:]  # the one is the version of torch
+    assert name in Page(html).text
+
+
+def test_neither_backend_nor_dtype_of_a_histogram_becomes_markup() -> None:
+    record = supported("llama-float32-sdpa-prefill")
+    strange = record.model_copy(update={"axes": record.axes | {"dtype": HOSTILE, "attention": HOSTILE}})
+    html = render_html(report(strange))
+    page = Page(html)
+    assert HOSTILE not in html
+    assert f"{HOSTILE} rule dtype" in page.text
+    assert f"max {HOSTILE} 1 0." in page.text
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_policy_allows_this_script_and_style_and_nothing_else(whole: bool) -> None:
+    page = Page(render_html(everything() if whole else report(supported("llama-float32-sdpa-prefill"))))
     policy = next(a["content"] for a in page.attributes("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert policy is not None
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -153,7 +234,8 @@ def test_the_policy_allows_this_script_and_style_and_nothing_else() -> None:
     def hashed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
-    assert directives["default-src"] == "'none'"
+    assert set(directives) == {"default-src", "script-src", "style-src", "base-uri", "form-action"}
+    assert {directives[name] for name in ("default-src", "base-uri", "form-action")} == {"'none'"}
     assert directives["script-src"] == hashed(page.inside["script"][1])
     assert directives["style-src"] == hashed(page.inside["style"][0])
     assert not any({"style", "src", "srcset"} & attributes.keys() for _, attributes in page.tags)
@@ -296,3 +378,182 @@ def test_a_long_list_is_left_to_the_script_and_the_page_says_so() -> None:
     assert "The list of cells, filters and details need JavaScript; matrix.json" in Page(render_html(long)).text
     assert "Filters and the details of a cell need JavaScript" in Page(render_html(short)).text
     assert record.cell in Page(render_html(short)).text
+
+
+def test_every_link_to_a_section_leads_somewhere_and_no_id_is_given_twice() -> None:
+    for document in (everything(), report()):
+        page = Page(render_html(document))
+        ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+        assert len(ids) == len(set(ids))
+        targets = [str(link["href"])[1:] for link in page.attributes("a") if str(link["href"]).startswith("#")]
+        assert {target for target in targets if "=" not in target and "%3D" not in target} <= set(ids)
+        labels = {attributes["aria-labelledby"] for _, attributes in page.tags if "aria-labelledby" in attributes}
+        assert labels - {"detail-title"} <= set(ids)  # the script makes that one
+
+
+def test_every_head_of_a_table_says_what_it_heads_and_drawings_are_left_out_of_the_text() -> None:
+    page = Page(render_html(everything()))
+    assert all(head.get("scope") in ("row", "col", "rowgroup", "colgroup") for head in page.attributes("th"))
+    assert len(page.attributes("svg")) > 5
+    assert all(drawing.get("aria-hidden") == "true" for drawing in page.attributes("svg"))
+    named = ("reported", "properties", "panel", "rules", "limits", "seeded", "misses")
+    tables = [table.get("class") for table in page.attributes("table")]
+    assert set(named) <= set(tables)
+    assert len(page.attributes("caption")) == sum(name in named for name in tables)
+
+
+def test_what_is_still_there_comes_first_and_of_that_the_known_last() -> None:
+    rows = [
+        row("away", RowOutcome.UNAVAILABLE),
+        row("gone", RowOutcome.HOLDS),
+        row("lost", RowOutcome.MISSING),
+        row("known", excused=True),
+        row("there"),
+        row("kernel[flash]"),
+    ]
+    ordered = [found.name for found in gravest_first(rows, Family.REGRESSION)]
+    assert ordered == ["there", "known", "lost", "gone", "away"]
+    text = Page(render_html(report(rows=rows))).text
+    table = text[text.index("5 reports, those that are still there first") : text.index("Properties by kernel")]
+    shown = "still there there|still there, known known|missing lost|fixed gone|not reachable here away"
+    assert re.findall(shown, table) == shown.split("|")
+
+
+def test_a_reported_failure_has_its_reports_its_reason_and_what_excuses_it() -> None:
+    url, odd = "https://github.com/huggingface/transformers/issues/29075", "javascript:alert(1)"
+    known = row("known", excused=True, about="NaN in a padded row", urls=[url, odd], reason="3 of 8 are NaN")
+    page = Page(render_html(report(rows=[known])))
+    table = page.text[page.text.index("those that are still there first") :]
+    assert "NaN in a padded row huggingface/transformers#29075 , javascript:alert(1) 3 of 8 are NaN" in table
+    assert "Known upstream fault: a known fault https://example.org/known , reproduced by known.py" in table
+    links = {str(link["href"]) for link in page.attributes("a") if not str(link["href"]).startswith("#")}
+    assert links == {url, "https://example.org/known"}
+
+
+@pytest.mark.parametrize(
+    ("url", "short"),
+    [
+        ("https://github.com/a/b-c/issues/12", "a/b-c#12"),
+        ("https://github.com/a/b.c/pull/12", "a/b.c#12"),
+        ("https://github.com/a/b/pull/12/files", None),
+        ("https://github.com/a/b/pull/12#issuecomment-1", None),
+        ("https://github.com.evil.org/a/b/pull/12", None),
+        ("https://evil.org/?https://github.com/a/b/pull/12", None),
+        ("http://github.com/a/b/pull/12", None),
+        ("https://github.com/a/b/pull/12\n", None),
+    ],
+)
+def test_only_an_issue_on_github_is_shortened(url: str, short: str | None) -> None:
+    assert reference(url) == (short or url)
+
+
+def test_a_property_is_a_line_and_each_kernel_a_column() -> None:
+    rows = [
+        row("right[cudnn]", RowOutcome.UNAVAILABLE, about="The output is right.", reason="no cudnn here"),
+        row("right[flash]", RowOutcome.HOLDS, about="The output is right."),
+        row("finite[unpinned]", about="No NaN.", reason="AssertionError: nan", example="Call(keys=2)\n  scale=-0.5"),
+        row("finite[new]", RowOutcome.HOLDS, about="No NaN."),
+        row("finite[flash]", excused=True),
+    ]
+    assert kernels(rows) == ["unpinned", "flash", "cudnn", "new"]
+    ordered = gravest_first(rows, Family.PROPERTY)
+    assert [(found.name, found.about) for found in by_property(ordered)] == [
+        ("finite", "No NaN."),
+        ("right", "The output is right."),
+    ]
+    page = Page(render_html(report(rows=rows)))
+    text = page.text[page.text.index("Properties by kernel") :]
+    assert "property unpinned flash cudnn new finite No NaN. ✕ violated ✕ violated, known ✓ holds" in text
+    assert "right The output is right. ✓ holds – unavailable" in text
+    assert "Unavailable, because: no cudnn here (1)" in text
+    violated = text[text.index("Violated") :]
+    for part in ("finite[unpinned] AssertionError: nan", "Call(keys=2) scale=-0.5", row_command(rows[2])):
+        assert part in violated
+    assert "finite[flash]" in violated
+    assert "Known upstream fault: a known fault" in violated
+    assert "Call(keys=2)\n  scale=-0.5</code></pre>" in render_html(report(rows=rows))
+
+
+def test_a_property_without_a_kernel_in_its_name_keeps_its_place() -> None:
+    odd = row("alone", RowOutcome.HOLDS, family=Family.PROPERTY)
+    assert by_property([odd])[0].by_kernel == {"": odd}
+    assert "property no kernel named alone ✓ holds" in Page(render_html(report(rows=[odd]))).text
+
+
+def test_rows_that_fail_are_among_the_failures_and_no_others_are() -> None:
+    rows = [
+        row("there", reason="3 of 8 are NaN", urls=["https://example.org/1"]),
+        row("right[flash]", reason="error nan", example="Call(keys=2)"),
+        row("lost[math]", RowOutcome.MISSING, reason="planned, but nothing came"),
+        row("known", excused=True, reason="excused"),
+        row("gone", RowOutcome.HOLDS),
+    ]
+    page = Page(render_html(report(supported("llama-float32-sdpa-prefill"), rows=rows)))
+    before = page.text[: page.text.index("Each entry counts")]
+    failures = before[before.rindex("Failures") :]
+    assert "3 rows fail the run" in failures
+    for part in ("✕ still there there 3 of 8 are NaN", "https://example.org/1", "Call(keys=2)", "? missing lost[math]"):
+        assert part in failures
+    assert row_command(rows[1]) in failures
+    assert "excused" not in failures
+    assert "gone" not in failures
+    assert "None:" not in failures
+
+
+def test_rows_that_do_not_fail_leave_the_failures_empty() -> None:
+    rows = [row("known", excused=True), row("gone", RowOutcome.HOLDS), row("away[flash]", RowOutcome.UNAVAILABLE)]
+    text = Page(render_html(report(rows=rows))).text
+    assert "None: every cell is as documented or shows a known upstream fault, and no reported failure" in text
+
+
+def test_the_headline_tells_of_each_family() -> None:
+    rows = [row("there"), row("known", excused=True), row("right[flash]", RowOutcome.HOLDS)]
+    document = report(supported("llama-float32-sdpa-prefill"), rows=rows)
+    text = Page(render_html(document)).text
+    assert "2 reported failures: 2 still there (1 known); 1 kernel property: 1 holds" in text
+    assert headline(document) in text
+
+
+def test_a_fault_that_only_rows_show_is_among_the_known_ones() -> None:
+    rows = [row("known", excused=True), row("right[flash]", excused=True), row("there")]
+    record = waived(failed("llama-float32-sdpa-prefill"))
+    found = known_faults([record], rows)
+    assert [(fault.records, fault.rows) for fault in found] == [([record], []), ([], rows[:2])]
+    text = Page(render_html(report(record, rows=rows))).text
+    listed = text[text.index("fault reported at") :]
+    assert "cells and rows" in listed
+    assert "known still there, known right[flash] violated, known" in listed
+
+
+@pytest.mark.parametrize("name", ["there", "right[flash]"])
+def test_a_family_without_rows_has_no_section(name: str) -> None:
+    text = Page(render_html(report(supported("llama-float32-sdpa-prefill"), rows=[row(name)]))).text
+    assert ("those that are still there first" in text) == (name == "there")
+    assert ("Properties by kernel" in text) == (name != "there")
+    bare = Page(render_html(report(supported("llama-float32-sdpa-prefill")))).text
+    assert not any(word in bare for word in ("Reported failures", "Properties of", "fail the run:", "cells and rows"))
+
+
+def test_the_distributions_stand_beside_their_numbers_and_relations_apart() -> None:
+    bounds = [("logits max", 0.25), ("logits mean", 0.5)]
+    near, far = (
+        supported(cell).model_copy(
+            update={"bounds": [Bound(name=name, value=1, allowed=1, ratio=factor * at) for name, at in bounds]}
+        )
+        for cell, factor in (("llama-float32-sdpa-prefill", 1), ("gpt2-float32-sdpa-prefill", 4))
+    )
+    related = supported("llama-bfloat16-eager-causality")
+    page = Page(render_html(report(near, waived(far), related)))
+    text = page.text[page.text.rindex("How close to the bounds") : page.text.rindex("What this suite can see")]
+    assert "2 of 3 judged cells keep every bound" in text
+    assert "1 exceed one, all of them known" in text
+    assert "max float32 2 0.25 1.00 1.00 0" in text
+    assert "mean float32 2 0.50 2.00 2.00 1 , all known" in text
+    assert text.index("sdpa rule") < text.index("Relations") < text.index("eager rule")
+    drawn = [attributes["class"] for tag, attributes in page.tags if tag == "rect" and "class" in attributes]
+    assert drawn.count("beyond") == 1
+
+
+def test_a_run_in_which_nothing_was_judged_says_so() -> None:
+    assert "No cell of this run was held against a bound" in Page(render_html(report())).text
+    assert "How close to the bounds No cell" in Page(render_html(report(failed("llama-float32-sdpa-prefill")))).text

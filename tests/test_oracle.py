@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.observation import Comparison
-from matrix.oracle import K_MAX, K_MEAN, REGRET_FACTOR, bounds, problems
+from matrix.oracle import QUANTISED, REGRET_FACTOR, UNQUANTISED, bounds, problems
 from tests.builders import HONEST, PROPERTY
 
-ALLOWED_MAX = K_MAX * HONEST.baseline_max + HONEST.floor_max
-ALLOWED_MEAN = K_MEAN * HONEST.baseline_mean
+ALLOWED_MAX = UNQUANTISED.k_max * HONEST.baseline_max + HONEST.floor_max
+ALLOWED_MEAN = UNQUANTISED.k_mean * HONEST.baseline_mean
 ALLOWED_REGRET = REGRET_FACTOR * ALLOWED_MAX
 GENERATED = replace(HONEST, regret_max=0.0)
 
@@ -70,6 +70,14 @@ def test_a_relation_may_err_as_much_as_two_runs() -> None:
     assert [bound.allowed for bound in bounds(relation)] == [2 * bound.allowed for bound in bounds(HONEST)]
     assert problems(replace(relation, candidate_max=2 * ALLOWED_MAX, candidate_mean=2 * ALLOWED_MEAN)) == ()
     assert len(problems(replace(relation, candidate_max=9.0, candidate_mean=9.0))) == 2
+
+
+def test_quantised_weights_have_a_tolerance_of_their_own() -> None:
+    quantised = replace(HONEST, quantised=True)
+    assert [bound.allowed for bound in bounds(quantised)] == [
+        QUANTISED.k_max * HONEST.baseline_max + HONEST.floor_max,
+        QUANTISED.k_mean * HONEST.baseline_mean,
+    ]
 
 
 def test_regret_is_judged_only_where_tokens_were_chosen() -> None:

@@ -159,7 +159,7 @@ def test_last_failed_runs_what_failed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--profile=everything"], ["everything", "smoke, pairwise, full"]),
+        (["--profile=everything"], ["everything", "smoke, pairwise, relations, full"]),
         (["--cells=dtype=float31"], ["float31", "float32, float16, bfloat16"]),
         (["--cells=dtype"], ["dtype", "axis=value"]),
         (["--cell=llama-float32"], ["llama-float32", "attention, workload"]),

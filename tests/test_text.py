@@ -1,19 +1,33 @@
 """The terminal summary: failures first, each with its reason, its expectation and the command that repeats it."""
 
+import shlex
+
 import pytest
 
+from conformance.plugin.rows import row_key
+from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
-from reports.document import Record, Report, Waived, make_report
-from reports.text import failure_lines, headline, reproducing_command, summary_lines
+from reports.document import Record, Report, RowRecord, Waived, make_report
+from reports.text import failure_lines, headline, reproducing_command, row_command, row_lines, summary_lines
 from tests.builders import REFUSED, ended, make_run, record_of
 
 ONE, TWO, THREE = "llama-float32-eager-prefill", "llama-float32-sdpa-prefill", "llama-float32-sdpa-flash-left-prefill"
 WAIVED = Waived(reason="a fault", url="https://example.org/1")
 
 
-def report_of(*records: Record, missing: tuple[str, ...] = (), problems: tuple[str, ...] = ()) -> Report:
+def report_of(
+    *records: Record, missing: tuple[str, ...] = (), problems: tuple[str, ...] = (), rows: tuple[RowRecord, ...] = ()
+) -> Report:
     planned = [*(record.cell for record in records), *missing]
-    return make_report(make_run(*planned), list(records), end=ended(*problems))
+    return make_report(make_run(*planned), list(records), rows=list(rows), end=ended(*problems))
+
+
+def reported(outcome: RowOutcome, name: str = "a_report", **changes: object) -> RowRecord:
+    return RowRecord.model_validate({"family": Family.REGRESSION, "name": name, "outcome": outcome, **changes})
+
+
+def of_a_kernel(outcome: RowOutcome, name: str = "is_right[flash]", **changes: object) -> RowRecord:
+    return RowRecord.model_validate({"family": Family.PROPERTY, "name": name, "outcome": outcome, **changes})
 
 
 def text_of(report: Report) -> list[str]:
@@ -106,3 +120,99 @@ def test_verdicts_are_counted_by_backend() -> None:
     assert len({len(line) for line in [head, *rows]}) == 1
     assert rows[2].endswith("1")
     assert not rows[0].endswith("1")
+
+
+def test_a_failing_row_says_what_why_with_which_example_where_reported_and_how_to_see_it_again() -> None:
+    row = of_a_kernel(
+        RowOutcome.VIOLATED,
+        reason="AssertionError: nan\n\n  Left contains 8 more items",
+        example="Failing test case: test(\n    call=Call(keys=2),\n)",
+        urls=["https://example.org/1", "https://example.org/2"],
+    )
+    assert list(row_lines(row)) == [
+        "VIOLATED is_right[flash]",
+        "    AssertionError: nan",
+        "",
+        "      Left contains 8 more items",
+        "    Failing test case: test(",
+        "        call=Call(keys=2),",
+        "    )",
+        "    https://example.org/1",
+        "    https://example.org/2",
+        "    python -m pytest 'conformance/test_sdpa_kernels.py::test_is_right[flash]'",
+    ]
+
+
+@pytest.mark.parametrize("row", [reported(RowOutcome.VIOLATED), of_a_kernel(RowOutcome.VIOLATED)])
+def test_the_command_of_a_row_names_the_test_that_measures_it(row: RowRecord) -> None:
+    *_, test = shlex.split(row_command(row))
+    assert row_key(test) == row.key
+
+
+def test_the_command_of_a_row_is_one_argument_whatever_its_name() -> None:
+    odd = "is_right['; rm -rf / #]"
+    assert shlex.split(row_command(of_a_kernel(RowOutcome.VIOLATED, odd)))[3:] == [
+        f"conformance/test_sdpa_kernels.py::test_{odd}"
+    ]
+
+
+def test_failing_rows_come_after_failing_cells_and_before_problems() -> None:
+    rows = (reported(RowOutcome.VIOLATED, reason="NaN"), of_a_kernel(RowOutcome.MISSING))
+    lines = text_of(report_of(record_of(ONE, Verdict.ERROR), problems=("a waiver is idle",), rows=rows))
+    heads = [f"ERROR {ONE}", "STILL THERE a_report", "MISSING is_right[flash]", "PROBLEM a waiver is idle"]
+    assert [line for line in lines if line in heads] == heads
+    assert lines[lines.index(heads[-1]) + 1] == ""
+
+
+def test_an_empty_line_ends_the_list_of_failing_rows() -> None:
+    lines = text_of(report_of(record_of(ONE), rows=(reported(RowOutcome.VIOLATED),)))
+    assert lines[:3] == ["STILL THERE a_report", f"    {row_command(reported(RowOutcome.VIOLATED))}", ""]
+
+
+@pytest.mark.parametrize("outcome", [RowOutcome.HOLDS, RowOutcome.UNAVAILABLE, RowOutcome.VIOLATED])
+def test_a_row_that_does_not_fail_is_not_listed(outcome: RowOutcome) -> None:
+    waived = WAIVED if outcome is RowOutcome.VIOLATED else None
+    report = report_of(record_of(ONE), rows=(reported(outcome, waived=waived), of_a_kernel(outcome, waived=waived)))
+    assert report.failing_rows == []
+    assert not any("a_report" in line or "is_right" in line for line in text_of(report))
+    assert text_of(report)[:2] == text_of(report_of(record_of(ONE)))[:2]
+
+
+def test_each_family_has_a_line_with_its_counts_after_the_cells() -> None:
+    rows = (
+        reported(RowOutcome.HOLDS, "a"),
+        reported(RowOutcome.VIOLATED, "b", waived=WAIVED),
+        reported(RowOutcome.UNAVAILABLE, "c"),
+        reported(RowOutcome.UNAVAILABLE, "d"),
+        of_a_kernel(RowOutcome.HOLDS, "a[flash]"),
+        of_a_kernel(RowOutcome.HOLDS, "a[math]"),
+        of_a_kernel(RowOutcome.VIOLATED, "b[flash]"),
+        of_a_kernel(RowOutcome.VIOLATED, "b[math]", waived=WAIVED),
+        of_a_kernel(RowOutcome.MISSING, "c[math]"),
+    )
+    report = report_of(record_of(ONE), rows=rows)
+    counts = [
+        "1 cells, 1 executed: 1 as documented",
+        "4 reported failures: 1 fixed, 1 still there (known), 2 not reachable here",
+        "5 kernel properties: 2 hold, 2 violated (1 known), 1 missing",
+    ]
+    assert text_of(report)[-3:] == counts
+    assert headline(report) == "; ".join(counts)
+
+
+def test_one_row_is_spoken_of_as_one() -> None:
+    report = report_of(record_of(ONE), rows=(reported(RowOutcome.HOLDS), of_a_kernel(RowOutcome.HOLDS)))
+    assert text_of(report)[-2:] == ["1 reported failure: 1 fixed", "1 kernel property: 1 holds"]
+
+
+def test_a_run_of_rows_alone_does_not_speak_of_cells() -> None:
+    assert text_of(report_of(rows=(of_a_kernel(RowOutcome.HOLDS),))) == ["1 kernel property: 1 holds"]
+
+
+@pytest.mark.parametrize(("failing", "more"), [(50, None), (51, "1 more"), (60, "10 more")])
+def test_a_long_list_of_failing_rows_is_cut_and_says_so(failing: int, more: str | None) -> None:
+    lines = text_of(report_of(rows=tuple(reported(RowOutcome.VIOLATED, f"r{number}") for number in range(failing))))
+    assert sum(line.startswith("STILL THERE ") for line in lines) == 50
+    assert [line for line in lines if "more rows" in line] == (
+        [] if more is None else [f"... and {more} rows that fail; the report has them all"]
+    )

@@ -8,7 +8,7 @@ import pytest
 
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
-from matrix.plan import make_plan, valid_cells
+from matrix.plan import valid_cells
 from matrix.regressions import load_regressions
 from matrix.rows import RowOutcome
 from matrix.stack import Stack

@@ -16,6 +16,7 @@ def compare(
     golden: torch.Tensor,
     attended: torch.Tensor,
     dtype: Dtype,
+    quantised: bool = False,
     chosen: torch.Tensor | None = None,
     banned: tuple[int, ...] = (),
 ) -> Comparison:
@@ -25,6 +26,7 @@ def compare(
         candidate, baseline, golden: logits of shape (batch, positions, vocabulary).
         attended: bool mask of shape (batch, positions).
         dtype: the cell's dtype, in which the floor is computed.
+        quantised: whether the weights are.
         chosen: token ids of shape (batch, positions) that generation chose, for the regret.
         banned: token ids that generation was not allowed to choose.
     """
@@ -60,6 +62,7 @@ def compare(
         floor_max=float(2 * (nudged - written.double()).abs().max()),
         floor_mean=float((written.double() - truth).abs().mean()),
         regret_max=regret,
+        quantised=quantised,
     )
 
 
@@ -72,12 +75,15 @@ def compare_runs(
     golden: torch.Tensor,
     attended: torch.Tensor,
     dtype: Dtype,
+    quantised: bool,
 ) -> Comparison:
     """The difference of two runs that must agree, beside what an ordinary run in that dtype errs by.
 
     Golden and baseline give the scale of rounding alone: neither is the truth here.
     """
-    usual = compare(name, candidate=one, baseline=baseline, golden=golden, attended=attended, dtype=dtype)
+    usual = compare(
+        name, candidate=one, baseline=baseline, golden=golden, attended=attended, dtype=dtype, quantised=quantised
+    )
     if not usual.shape_matches or one.shape != other.shape:
         return replace(usual, shape_matches=False, runs=2)
     first, second = (logits.to(golden.device)[attended.to(golden.device)].double() for logits in (one, other))

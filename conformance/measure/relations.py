@@ -1,4 +1,4 @@
-"""Two runs of one model that must agree, whatever the truth is. Needs only torch: reproducing scripts carry it along."""
+"""Two runs of one model that must agree, whatever is true. Needs only torch: reproducing scripts carry it along."""
 
 import inspect
 

@@ -180,6 +180,7 @@ class Bench:
                         golden=self._references.golden(cell, source, forced),
                         attended=attended,
                         dtype=cell.dtype,
+                        quantised=cell.quantisation is not Quantisation.NONE,
                     )
                 else:
                     comparison, progress.cost = self._compare(cell, source, forced, candidate, chosen, banned)
@@ -243,6 +244,7 @@ class Bench:
             golden=golden,
             attended=attended,
             dtype=cell.dtype,
+            quantised=cell.quantisation is not Quantisation.NONE,
             chosen=chosen,
             banned=banned,
         )

@@ -10,9 +10,10 @@ from functools import cache
 import torch
 
 from conformance.measure import spellings
+from conformance.measure.interruption import DeviceLost
 from conformance.measure.sdpa_calls import Call, Layout, Mask
 from matrix.axes import SdpaKernel
-from matrix.oracle import K_MAX, K_MEAN, Bound
+from matrix.oracle import UNQUANTISED, Bound
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -133,23 +134,56 @@ def run(call: Call, kernel: SdpaKernel, inputs: Inputs, *, gradients: bool) -> R
     """What torch gives, with this kernel alone; None if the kernel refuses the call."""
     leaves = query, key, value = _leaves(inputs, gradients)
     try:
-        # A kernel that refuses says why in a row of warnings.
-        with warnings.catch_warnings(), spellings.pinned(kernel):
-            warnings.simplefilter("ignore")
-            output = torch.nn.functional.scaled_dot_product_attention(
-                query,
-                key,
-                value,
-                attn_mask=inputs.mask,
-                is_causal=call.is_causal,
-                scale=call.scale,
-                enable_gqa=call.heads != call.kv_heads,
-            )
+        with _device_kept(call, kernel):
+            output = _attend(call, kernel, inputs, query, key, value)
+            results = _with_gradients(output, leaves, inputs.gradient if gradients else None)
     except RuntimeError as error:
         if _REFUSAL.search(str(error)):
             return None
         raise
-    return _with_gradients(output, leaves, inputs.gradient if gradients else None)
+    return results
+
+
+@contextmanager
+def _device_kept(call: Call, kernel: SdpaKernel) -> Iterator[None]:
+    """Raise DeviceLost, with the call, if the device is lost in the block."""
+    try:
+        yield
+        synchronize()
+    except RuntimeError as error:
+        try:
+            synchronize()
+        except RuntimeError:
+            raise DeviceLost(f"{kernel}, {call!r}: {str(error).strip().splitlines()[0]}") from None
+        raise
+
+
+def synchronize() -> None:
+    """Wait for the device, so that what went wrong there is raised here."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+
+
+def _attend(
+    call: Call,
+    kernel: SdpaKernel,
+    inputs: Inputs,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+) -> torch.Tensor:
+    # A kernel that refuses says why in a row of warnings.
+    with warnings.catch_warnings(), spellings.pinned(kernel):
+        warnings.simplefilter("ignore")
+        return torch.nn.functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=inputs.mask,
+            is_causal=call.is_causal,
+            scale=call.scale,
+            enable_gqa=call.heads != call.kv_heads,
+        )
 
 
 def reference(call: Call, inputs: Inputs, *, gradients: bool) -> Results:
@@ -264,8 +298,8 @@ def problems(call: Call, results: Results, inputs: Inputs) -> list[str]:
 
 def _bounds(name: str, error: torch.Tensor, eager: torch.Tensor, allowance: torch.Tensor) -> tuple[Bound, Bound]:
     """The max and the mean rule of `matrix.oracle`, with a floor for roundings; what is not finite holds neither."""
-    largest = K_MAX * float(eager.max()) + float(allowance.max())
-    mean = K_MEAN * float(eager.mean()) + float(allowance.mean())
+    largest = UNQUANTISED.k_max * float(eager.max()) + float(allowance.max())
+    mean = UNQUANTISED.k_mean * float(eager.mean()) + float(allowance.mean())
     return Bound(f"{name} max", float(error.max()), largest), Bound(f"{name} mean", float(error.mean()), mean)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from conformance.hypothesis_profiles import register as register_hypothesis_profiles
 from conformance.plugin.collection import (
     CellItem,
     cell_id_of,
@@ -17,9 +18,9 @@ from conformance.plugin.collection import (
 )
 from conformance.plugin.measuring import MEASURE, Measure, time_limit
 from conformance.plugin.recording import Recorder, command_line, exit_status
-from conformance.plugin.rows import device_is_lost, row_key, row_record
+from conformance.plugin.rows import device_is_lost, died_record, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
-from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker
+from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker, read_breadcrumb
 from matrix.errors import UsageError
 from matrix.rows import Family, RowOutcome
 from matrix.stack import detect_stack
@@ -50,6 +51,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Validate the command line, before any model is loaded; in a worker, take over what the controller knows."""
+    register_hypothesis_profiles()  # before hypothesis looks for the one that its option names
     worker, breadcrumb = "", None
     stack, report_dir = None, None
     if is_worker(config):
@@ -147,15 +149,22 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
-    """A worker died: give the cell its record, or give it back if it had not begun."""
-    if cell_id_of(crashitem) is None:
+    """A worker died: give the cell or row its record, or give it back if it had not begun."""
+    cell, row = cell_id_of(crashitem), row_key(crashitem)
+    if cell is None and row is None:
         return
     config = sched.config
     settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
-    if recorder.has(cell_id_of(crashitem)):
+    if recorder.has(cell or row):
         report.outcome = "rerun"  # its record is here: the worker left on purpose, as its device was lost
         return
-    record = crash_record(crashitem, report.node.gateway.id, recorder.breadcrumbs, settings)
+    worker = report.node.gateway.id
+    if row is not None and (read_breadcrumb(recorder.breadcrumbs / worker) or {}).get("row") == row:
+        died = died_record(row, settings)
+        report.row_record = died.model_dump_json()
+        report.longrepr = f"{row}: {died.reason}"
+        return
+    record = crash_record(crashitem, worker, recorder.breadcrumbs, settings)
     if record is None:
         sched.mark_test_pending(crashitem)
         report.outcome = "rerun"
@@ -184,10 +193,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Any:
-    """A reported failure may be a hang."""
-    limited = (row_key(item.nodeid) or "").startswith(Family.REGRESSION)
-    seconds = item.config.stash[SETTINGS].cell_timeout
-    with time_limit(seconds) if limited else contextlib.nullcontext():
+    """Say which row this process measures. A reported failure may be a hang; properties may be given hours."""
+    row = row_key(item.nodeid)
+    if row is not None:
+        item.config.stash[MEASURE].begin_row(row)
+    limited = row is not None and row.startswith(Family.REGRESSION)
+    with time_limit(item.config.stash[SETTINGS].cell_timeout) if limited else contextlib.nullcontext():
         return (yield)
 
 

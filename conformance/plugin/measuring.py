@@ -113,11 +113,17 @@ class Measure:
             )
         return self._bench.run(cell)
 
+    def begin_row(self, key: str) -> None:
+        """Say that this process measures a row."""
+        self._say_where({"row": key})
+
     def _leave_breadcrumb(self, cell: Cell, phase: Phase) -> None:
-        """Say where this process is, for whoever finds it dead."""
+        self._say_where({"cell": cell.id, "phase": phase.value, "deadline": self._deadline})
+
+    def _say_where(self, place: dict[str, Any]) -> None:
+        """For whoever finds this process dead."""
         if self._breadcrumb is not None:
-            where = {"cell": cell.id, "phase": phase.value, "deadline": self._deadline}
-            self._breadcrumb.write_text(json.dumps(where), encoding="utf-8")
+            self._breadcrumb.write_text(json.dumps(place), encoding="utf-8")
 
 
 MEASURE = pytest.StashKey[Measure]()

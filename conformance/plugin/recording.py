@@ -97,9 +97,9 @@ class Recorder:
         if self._writer is not None:
             self._writer.write(row)
 
-    def has(self, cell_id: str | None) -> bool:
-        """Whether a record of that cell is here."""
-        return any(record.cell == cell_id for record in self._records)
+    def has(self, name: str | None) -> bool:
+        """Whether a record of that cell or row is here."""
+        return any(record.cell == name for record in self._records) or any(row.key == name for row in self._rows)
 
     def finish(self) -> Report | None:
         """Write the report, or nothing if no cell was planned."""

@@ -17,7 +17,7 @@ _FAMILIES = {
     "conformance/test_sdpa_kernels.py": Family.PROPERTY,
 }
 _TEST = re.compile(r"test_regression\[(?P<regression>.+)\]|test_(?P<test>.+)")
-_REASON_LENGTH = 1000
+_LONGEST = 1000
 
 
 def row_key(nodeid: str) -> str | None:
@@ -49,7 +49,7 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
         urls=urls,
         outcome=outcome,
         reason=printable(_said(error, outcome), places),
-        example=printable("\n".join(getattr(error, "__notes__", ())), places)[:_REASON_LENGTH],
+        example=_shortened(printable("\n".join(getattr(error, "__notes__", ())), places)),
         waived=waived_by(waiver),
         seconds=round(report.duration, 3),
     )
@@ -80,4 +80,26 @@ def _said(error: BaseException | None, outcome: RowOutcome) -> str:
         return ""
     if outcome is RowOutcome.UNAVAILABLE:
         return str(getattr(error, "msg", error))
-    return f"{type(error).__name__}: {error}"[:_REASON_LENGTH]
+    # "Violated" and "AssertionError" would only repeat the outcome.
+    named = "" if type(error).__name__ in ("Violated", "AssertionError") else f"{type(error).__name__}: "
+    return _shortened(f"{named}{error}")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def died_record(key: str, settings: Settings) -> RowRecord:
+    """The record of a row in which the process died."""
+    family, name = Family(key.partition(":")[0]), key.partition(":")[2]
+    regression = settings.regressions.get(name)
+    waiver = row_waiver_for(name, settings.stack, settings.waivers)
+    return RowRecord(
+        family=family,
+        name=name,
+        about=regression.about if regression else "",
+        urls=list(regression.urls) if regression else [],
+        outcome=RowOutcome.VIOLATED,
+        reason="the process died",
+        waived=waived_by(waiver),
+    )

@@ -111,7 +111,7 @@ def crash_record(nodeid: str, worker: str, breadcrumbs: Path, settings: Settings
     """
     cell_id = cell_id_of(nodeid)
     breadcrumb = read_breadcrumb(breadcrumbs / worker)
-    if cell_id is None or breadcrumb is None or breadcrumb["cell"] != cell_id:
+    if cell_id is None or breadcrumb is None or breadcrumb.get("cell") != cell_id:
         return None
     cell = parse_cell(cell_id)
     expectation = expect(cell, settings.stack, settings.rules)
