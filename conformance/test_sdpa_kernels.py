@@ -87,6 +87,20 @@ def test_any_number_of_batch_dimensions_is_right(kernel: SdpaKernel, call: Call)
 
 
 @EVERY_KERNEL
+@given(call=calls(aligned=False))
+def test_tensors_off_any_alignment_are_right(kernel: SdpaKernel, call: Call) -> None:
+    """What is cut out of a larger tensor, and begins anywhere in memory, is as good as a tensor of its own."""
+    assert_right(kernel, call, gradients=True)
+
+
+@EVERY_KERNEL
+@given(call=calls(masking=("mask",), mask_shapes=("BHL1", "L1")))
+def test_a_mask_that_broadcasts_over_the_keys_is_right(kernel: SdpaKernel, call: Call) -> None:
+    """A mask may say for a whole query what holds for all of its keys."""
+    assert_right(kernel, call)
+
+
+@EVERY_KERNEL
 @given(call=calls(masking=("mask",), mask_shapes=("S",)))
 def test_a_mask_of_one_dimension_broadcasts(kernel: SdpaKernel, call: Call) -> None:
     """A mask need only be broadcastable to (batch, heads, queries, keys): one number per key is."""

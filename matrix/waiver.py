@@ -94,20 +94,15 @@ def row_waiver_for(row: str, stack: Stack, waivers: Collection[Waiver]) -> Waive
     return next((waiver for waiver in waivers if row in waiver.rows and waiver.condition.holds(stack)), None)
 
 
-def idle_row_waivers(
-    outcomes: Mapping[str, RowOutcome], stack: Stack, waivers: Collection[Waiver], *, narrowed: bool
-) -> list[str]:
-    """What is wrong with the waivers of rows: there is no such row, or what it is excused for no longer happens."""
-    found = []
-    for waiver in waivers:
-        if not waiver.condition.holds(stack):
-            continue
-        for row in waiver.rows:
-            if row not in outcomes and not narrowed:
-                found.append(f"{waiver.place}: there is no row {row!r}")
-            if outcomes.get(row) is RowOutcome.HOLDS:
-                found.append(f"{waiver.place}: the fault is gone: {row} holds")
-    return found
+def idle_row_waivers(outcomes: Mapping[str, RowOutcome], stack: Stack, waivers: Collection[Waiver]) -> list[str]:
+    """The waivers of rows in which what they excuse no longer happens."""
+    return [
+        f"{waiver.place}: the fault is gone: {row} holds"
+        for waiver in waivers
+        if waiver.condition.holds(stack)
+        for row in waiver.rows
+        if outcomes.get(row) is RowOutcome.HOLDS
+    ]
 
 
 def idle_waivers(

@@ -93,7 +93,7 @@ HEAD_DIMS = (8, 1, 7, 16, 32, 40, 64, 72, 80, 96, 128, 136, 160, 192, 256, 257, 
 TENSOR_LAYOUTS = tuple(layout for layout in Layout if layout is not Layout.EXPANDED)
 MASK_LAYOUTS = (Layout.CONTIGUOUS, Layout.SLICED, Layout.STRIDED_LAST, Layout.EXPANDED)
 GRADIENT_LAYOUTS = (Layout.CONTIGUOUS, Layout.TRANSPOSED, Layout.SLICED, Layout.EXPANDED_LENGTH, Layout.EXPANDED_BATCH)
-MASK_SHAPES = ("LS", "BHLS", "B1LS", "B11S", "1HLS", "11LS", "1S", "HLS", "BHL1", "L1")
+MASK_SHAPES = ("LS", "BHLS", "B1LS", "B11S", "1HLS", "11LS", "1S", "HLS")
 MASKING = ("none", "causal", "mask")
 MASKS = tuple(mask for mask in Mask if mask is not Mask.NONE)
 SCALES = (None, 1.0, 0.1)
@@ -119,8 +119,9 @@ def calls(
     shifts: tuple[float, ...] = SHIFTS,
     value_dims: tuple[int | None, ...] = (None,),
     dimensions: tuple[int, ...] = (4,),
+    aligned: bool = True,
 ) -> Call:
-    """Any documented call whose tensors are not empty."""
+    """Any documented call whose tensors are not empty; `aligned` leaves out what begins off any alignment."""
     heads, kv_heads = draw(st.sampled_from([(1, 1), (2, 2), (4, 2), (6, 2), (4, 1), (3, 3)]))
     rank = draw(st.sampled_from(dimensions))
     batch = 1 if rank == 3 else draw(st.sampled_from([1, 2, 3]))
@@ -151,13 +152,17 @@ def calls(
         scale=draw(st.sampled_from(scales)),
         spread=draw(st.sampled_from(spreads)),
         shift=draw(st.sampled_from(shifts)),
-        query_layout=draw(st.sampled_from(TENSOR_LAYOUTS)),
-        key_layout=draw(st.sampled_from(TENSOR_LAYOUTS)),
-        value_layout=draw(st.sampled_from(TENSOR_LAYOUTS)),
-        mask_layout=draw(st.sampled_from(MASK_LAYOUTS)) if masked and len(shape) > 1 else Layout.CONTIGUOUS,
-        gradient_layout=draw(st.sampled_from(GRADIENT_LAYOUTS)),
+        query_layout=draw(_one_of(TENSOR_LAYOUTS, aligned)),
+        key_layout=draw(_one_of(TENSOR_LAYOUTS, aligned)),
+        value_layout=draw(_one_of(TENSOR_LAYOUTS, aligned)),
+        mask_layout=draw(_one_of(MASK_LAYOUTS, aligned)) if masked and len(shape) > 1 else Layout.CONTIGUOUS,
+        gradient_layout=draw(_one_of(GRADIENT_LAYOUTS, aligned)),
         seed=draw(st.integers(0, 2**16)),
     )
+
+
+def _one_of(layouts: tuple[Layout, ...], aligned: bool) -> st.SearchStrategy[Layout]:
+    return st.sampled_from([layout for layout in layouts if not aligned or layout is not Layout.SLICED])
 
 
 @st.composite

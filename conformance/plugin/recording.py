@@ -127,7 +127,7 @@ class Recorder:
         narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile == "smoke"
         yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed)
         outcomes = {row.name: row.outcome for row in self._rows}
-        yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not run.planned_rows)
+        yield from idle_row_waivers(outcomes, settings.stack, settings.waivers)
 
 
 def link_latest(folder: Path) -> None:
