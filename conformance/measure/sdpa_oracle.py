@@ -10,7 +10,7 @@ from functools import cache
 import torch
 
 from conformance.measure import spellings
-from conformance.measure.interruption import DeviceLost
+from conformance.measure.interruption import LAST_WORDS, DeviceLost
 from conformance.measure.sdpa_calls import Call, Layout, Mask
 from matrix.axes import SdpaKernel
 from matrix.oracle import UNQUANTISED, Bound
@@ -146,7 +146,9 @@ def run(call: Call, kernel: SdpaKernel, inputs: Inputs, *, gradients: bool) -> R
 
 @contextmanager
 def _device_kept(call: Call, kernel: SdpaKernel) -> Iterator[None]:
-    """Raise DeviceLost, with the call, if the device is lost in the block."""
+    """Raise DeviceLost, with the call, if the device is lost in the block; a call may end the process, too."""
+    if DEVICE == "cuda":
+        LAST_WORDS.say(f"{kernel}, {call!r}")
     try:
         yield
         synchronize()

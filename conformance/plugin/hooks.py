@@ -16,7 +16,7 @@ from conformance.plugin.collection import (
     mark_names,
     without_garbage_collection,
 )
-from conformance.plugin.measuring import MEASURE, Measure, time_limit
+from conformance.plugin.measuring import MEASURE, Measure, last_words, time_limit
 from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.rows import device_is_lost, died_record, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
@@ -159,10 +159,14 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         report.outcome = "rerun"  # its record is here: the worker left on purpose, as its device was lost
         return
     worker = report.node.gateway.id
-    if row is not None and (read_breadcrumb(recorder.breadcrumbs / worker) or {}).get("row") == row:
-        died = died_record(row, settings)
+    breadcrumb = recorder.breadcrumbs / worker
+    if row is not None and (read_breadcrumb(breadcrumb) or {}).get("row") == row:
+        said = last_words(breadcrumb)
+        died = died_record(row, settings, said.read_text(encoding="utf-8") if said.is_file() else "")
         report.row_record = died.model_dump_json()
         report.longrepr = f"{row}: {died.reason}"
+        if died.waived is not None:
+            report.outcome, report.wasxfail = "skipped", f"waived: {died.waived.reason} {died.waived.url}"
         return
     record = crash_record(crashitem, worker, recorder.breadcrumbs, settings)
     if record is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.measure.interruption import CellTimeout
+from conformance.measure.interruption import LAST_WORDS, CellTimeout
 from conformance.plugin.settings import Settings
 from matrix.cell import Cell
 from matrix.expectation import expect
@@ -116,6 +116,9 @@ class Measure:
     def begin_row(self, key: str) -> None:
         """Say that this process measures a row."""
         self._say_where({"row": key})
+        if self._breadcrumb is not None:
+            LAST_WORDS.path = last_words(self._breadcrumb)
+            LAST_WORDS.say("")
 
     def _leave_breadcrumb(self, cell: Cell, phase: Phase) -> None:
         self._say_where({"cell": cell.id, "phase": phase.value, "deadline": self._deadline})
@@ -124,6 +127,11 @@ class Measure:
         """For whoever finds this process dead."""
         if self._breadcrumb is not None:
             self._breadcrumb.write_text(json.dumps(place), encoding="utf-8")
+
+
+def last_words(breadcrumb: Path) -> Path:
+    """Where a worker with that breadcrumb says which call it is about to make."""
+    return breadcrumb.with_name(f"{breadcrumb.name}.call")
 
 
 MEASURE = pytest.StashKey[Measure]()

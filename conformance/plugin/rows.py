@@ -89,8 +89,8 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def died_record(key: str, settings: Settings) -> RowRecord:
-    """The record of a row in which the process died."""
+def died_record(key: str, settings: Settings, last_words: str) -> RowRecord:
+    """The record of a row in which the process died, about to do what its last words say."""
     family, name = Family(key.partition(":")[0]), key.partition(":")[2]
     regression = settings.regressions.get(name)
     waiver = row_waiver_for(name, settings.stack, settings.waivers)
@@ -101,5 +101,6 @@ def died_record(key: str, settings: Settings) -> RowRecord:
         urls=list(regression.urls) if regression else [],
         outcome=RowOutcome.VIOLATED,
         reason="the process died",
+        example=last_words,
         waived=waived_by(waiver),
     )
