@@ -159,7 +159,7 @@ def values_in_fp8(call: Attend) -> torch.Tensor:
 @attention_fault("probabilities_in_bfloat16", "scores accumulated in bfloat16, as a kernel without an fp32 accumulator")
 def probabilities_in_bfloat16(call: Attend) -> torch.Tensor:
     """Scores and probabilities rounded to bfloat16 at every step."""
-    bias = call.bias.clamp_min(torch.finfo(torch.bfloat16).min).bfloat16()
+    bias = call.bias.float().clamp_min(torch.finfo(torch.bfloat16).min).bfloat16()
     scores = (call.query.bfloat16() @ call.key.bfloat16().transpose(-1, -2)) * call.scale + bias
     return (scores.softmax(-1) @ call.value.bfloat16()).to(call.query.dtype)
 
