@@ -1,4 +1,4 @@
-"""Reports without torch: `python -m reports render` and `schema`."""
+"""Reports without torch: `python -m reports render`, `calibrate` and `schema`."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,10 @@ from pydantic import ValidationError
 
 from matrix.command_line import run
 from matrix.errors import UsageError
+from reports.calibration import calibrate as calibration_of
+from reports.calibration import calibration_lines, calibration_svg
 from reports.document import Report, json_schema
+from reports.power import Power
 from reports.records import check_version, first_problem, read_report
 from reports.text import headline
 from reports.write import write_html, write_json
@@ -40,6 +43,23 @@ def render(
         typer.echo(f"unreadable: {line}", err=True)
     typer.echo(headline(report))
     typer.echo(str(page))
+
+
+@app.command()
+def calibrate(
+    sources: Annotated[list[Path], typer.Argument(help="reports of honest runs: matrix.json files")],
+    power: Annotated[list[Path] | None, typer.Option(help="what python -m conformance.power wrote")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="the plot; the numbers go beside it")] = Path(
+        "calibration.svg"
+    ),
+) -> None:
+    """Hold honest cells and seeded faults against this release's bounds: a table, a plot, and the numbers as JSON."""
+    powers = [Power.model_validate_json(path.read_text(encoding="utf-8")) for path in power or ()]
+    calibration = calibration_of((_read(source) for source in sources), powers)
+    output.write_text(calibration_svg(calibration), encoding="utf-8")
+    output.with_suffix(".json").write_text(calibration.model_dump_json() + "\n", encoding="utf-8")
+    for line in calibration_lines(calibration):
+        typer.echo(line)
 
 
 @app.command()

@@ -353,7 +353,11 @@ def by_property(rows: Iterable[RowRecord]) -> list[Property]:
     """Rows gathered by what they ask, in the order in which the first of each comes."""
     groups = _grouped(rows, lambda row: _property_and_kernel(row)[0])
     return [
-        Property(name, group[0].about, {_property_and_kernel(row)[1]: row for row in group})
+        Property(
+            name,
+            next((row.about for row in group if row.about), ""),
+            {_property_and_kernel(row)[1]: row for row in group},
+        )
         for name, group in groups.items()
     ]
 

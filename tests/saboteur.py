@@ -1,6 +1,6 @@
-"""A pytest plugin for the tests: cells are not run but played, and some are made to go wrong.
+"""A pytest plugin for the tests: cells are not run but played, and some cells and rows are made to go wrong.
 
-The environment variable SABOTAGE holds a JSON object, cell id -> what happens to it; all other cells are fine.
+The environment variable SABOTAGE holds a JSON object, cell id or row key -> what happens to it; the rest is fine.
 """
 
 import collections
@@ -9,8 +9,11 @@ import json
 import os
 from typing import Any
 
+import pytest
+
 from conformance.measure.interruption import CellTimeout
 from conformance.plugin import measuring
+from conformance.plugin.rows import row_key
 from matrix.axes import Attention
 from matrix.cell import Cell
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
@@ -58,3 +61,12 @@ def _completed(cell: Cell, error: float) -> Observation:
 
 
 measuring.Measure._on_bench = play  # type: ignore[method-assign]
+
+
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """What happens to a row before it begins."""
+    match _SABOTAGE.get(row_key(item.nodeid) or ""):
+        case "crash":
+            os.abort()
+        case "err":
+            raise AssertionError("sabotaged")

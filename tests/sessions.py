@@ -35,10 +35,16 @@ class Session:
         return next(record for record in self.report.records if record.cell == cell)
 
 
-def run_pytest(folder: Path, *arguments: str, sabotage: dict[str, str] | None = None, real: bool = False) -> Session:
+def run_pytest(
+    folder: Path,
+    *arguments: str,
+    sabotage: dict[str, str] | None = None,
+    real: bool = False,
+    tests: str = "conformance/test_cells.py",
+) -> Session:
     """Run the suite into `folder`; unless `real`, cells are played by tests.saboteur and torch is not needed."""
-    played = [] if real else ["-p", "tests.saboteur", "-p", "no:hypothesispytest"]
-    command = [sys.executable, "-m", "pytest", "conformance/test_cells.py", *played]
+    played = [] if real else ["-p", "tests.saboteur"]
+    command = [sys.executable, "-m", "pytest", *tests.split(), *played]
     command += ["-o", f"cache_dir={folder.parent / 'cache'}", f"--report-dir={folder}"]
     command += [f"--fixture-cache={folder.parent / 'fixtures'}", *arguments]
     # A session started from within a test must not inherit that it runs in a worker.

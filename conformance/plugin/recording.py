@@ -150,7 +150,7 @@ def exit_status(report: Report, status: int) -> int:
 
 def _commit() -> str:
     folder = Path(__file__).parent
-    question = ["git", "-C", os.fspath(folder), "rev-parse", "--short", "HEAD"]
+    question = ["git", "-C", os.fspath(folder), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         answer = subprocess.run(question, capture_output=True, text=True, check=False, timeout=10)
     except OSError:
