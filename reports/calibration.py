@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from matrix import oracle
 from matrix.axes import Quantisation
@@ -22,7 +22,11 @@ LOWEST, HIGHEST, BINS_A_DECADE = -3, 5, 4
 _JUDGED = (Verdict.SUPPORTED, Verdict.INACCURATE, Verdict.FLAKY)
 
 
-class Honest(BaseModel):
+class _Part(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
+
+class Honest(_Part):
     """One cell without a fault, judged by the bounds of this release."""
 
     cell: str
@@ -38,7 +42,7 @@ class Honest(BaseModel):
         return any(f"-{value}" in self.cell for value in Quantisation if value is not Quantisation.NONE)
 
 
-class Calibration(BaseModel):
+class Calibration(_Part):
     """What the bounds were chosen from."""
 
     honest: list[Honest]

@@ -1,0 +1,75 @@
+"""The figures that the README gives are those that were measured."""
+
+import re
+
+from matrix.axes import Dtype
+from matrix.plan import make_plan
+from matrix.regressions import load_regressions
+from matrix.stack import Device
+from reports.calibration import Calibration
+from reports.power import RULES, Power, PowerSummary, published_power
+from tests.builders import ARCHITECTURES, ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def measured(device: Device) -> PowerSummary:
+    found = published_power(device)
+    assert found is not None
+    return found
+
+
+def test_plans_are_as_large_as_it_says() -> None:
+    for profile in ("smoke", "pairwise", "relations", "full"):
+        assert f"{len(make_plan(profile, ARCHITECTURES)):,}" in README
+    assert f"{len(load_regressions())} reported failures" in README
+
+
+def test_the_table_of_rules_is_what_the_h100_showed() -> None:
+    power = measured(Device.CUDA)
+    rows = [[int(number) for number in re.findall(r"\d+", line)] for line in _rows()]
+    for rule, numbers in zip(RULES, rows, strict=True):
+        caught = [power.total[dtype].caught[rule] for dtype in Dtype]
+        alarms = [power.honest[dtype].caught[rule] for dtype in Dtype]
+        if rule == "suite":
+            tried = [power.total[dtype].asked[rule] for dtype in Dtype]
+            honest = [power.honest[dtype].asked[rule] for dtype in Dtype]
+            assert numbers == [n for pair in zip(caught + alarms, tried + honest, strict=True) for n in pair]
+        else:
+            assert numbers[-6:] == caught + alarms
+
+
+def test_every_miss_is_below_noise_and_the_limits_are_those_it_gives() -> None:
+    for device in Device:
+        power = measured(device)
+        assert [miss.cell for miss in power.misses if not miss.below_noise] == []
+        assert [power.limit(dtype) for dtype in Dtype] == [0.02, 0.2, 2.0]
+        assert all(tally.caught["suite"] == 0 for tally in power.honest.values())
+    noise = [miss.signal_to_noise or 0 for miss in measured(Device.CUDA).misses]
+    assert f"({min(noise):.2f} to {max(noise):.2f} times)" in README
+    assert f"The {len(noise)} that are not caught" in README
+
+
+def test_the_calibration_has_the_cells_it_counts_and_accuses_none() -> None:
+    path = ROOT / "reports" / "published" / "calibration.json"
+    calibration = Calibration.model_validate_json(path.read_text(encoding="utf-8"))
+    on_gpu = [cell for cell in calibration.honest if cell.device != "cpu"]
+    assert calibration.alarms == []
+    for count in (len(calibration.honest), len(on_gpu), len(calibration.honest) - len(on_gpu)):
+        assert f"{count:,}" in README
+    assert len({cell.seed for cell in on_gpu}) >= 3
+    assert len({cell.seed for cell in calibration.honest if cell.device == "cpu"}) >= 3
+
+
+def test_every_fault_of_the_catalogue_was_tried_on_the_gpu() -> None:
+    from conformance.faults import FAULTS
+
+    text = (ROOT / "reports" / "power" / "cuda.json").read_text(encoding="utf-8")
+    tried = {trial.fault for trial in Power.model_validate_json(text).trials}
+    assert set(FAULTS) <= tried
+    assert f"{len(FAULTS)} faults" in README
+
+
+def _rows() -> list[str]:
+    table = README[README.index("| this suite |") :]
+    return table.split("\n\n")[0].splitlines()
