@@ -27,7 +27,9 @@ _PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expect
 def add_options(parser: pytest.Parser) -> None:
     """The suite's own options."""
     group = parser.getgroup("conformance", "the support matrix")
-    group.addoption("--profile", help="the plan: smoke, pairwise, full (default: pairwise with a GPU, else smoke)")
+    group.addoption(
+        "--profile", help="the plan: smoke, pairwise, relations, full (default: pairwise with a GPU, else smoke)"
+    )
     group.addoption("--cells", default="", help='narrow the plan: "architecture=llama,falcon dtype=bfloat16"')
     group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
     group.addoption("--require", default="", help="what must be here, as in cuda,flash-attn,bitsandbytes")
