@@ -15,6 +15,16 @@ class TrueFloat64(TorchFunctionMode):
     they are, and a more precise one falls into another bucket now and then.
     """
 
+    def __enter__(self):
+        # Nobody names the default, and finfo(float64).min does not fit into float32.
+        self.usual = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        torch.set_default_dtype(self.usual)
+        return super().__exit__(*error)
+
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is torch.log:
             return func(args[0].to(torch.float32))

@@ -67,7 +67,10 @@ def make_static_cache(model: Any, rows: int, slots: int) -> tuple[Any, Callable[
 
 # What the flex_attention of transformers goes through: its entry, the compiled block mask, and the
 # unfused arithmetic that torch falls back to, without a word, once it has recompiled too often.
-_FLEX_ENTRY = ("transformers.integrations.flex_attention", "compile_friendly_flex_attention")
+_FLEX_ENTRY = (
+    "transformers.integrations.flex_attention",
+    "compile_friendly_flex_attention" if Version("4.50") <= TRANSFORMERS else "flex_attention",
+)
 _FLEX_MASK = ("transformers.masking_utils", "create_block_mask")
 _FLEX_UNFUSED = ("torch._higher_order_ops.flex_attention", "math_attention")
 
@@ -121,7 +124,8 @@ def attention_names() -> set[str]:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     listed = getattr(ALL_ATTENTION_FUNCTIONS, "valid_keys", ALL_ATTENTION_FUNCTIONS.keys)()
-    return {name for name in listed if not name.startswith("paged|")} | {"eager"}
+    # 4.57 spells them `sdpa_paged`, 5.x `paged|sdpa`.
+    return {name for name in listed if "paged" not in name} | {"eager"}
 
 
 def quieten() -> None:
