@@ -1,5 +1,6 @@
 """The engine's parts: fixtures, batches, float64, the meaning of quantised weights, the comparison."""
 
+import json
 import math
 import multiprocessing
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from conformance.measure import recipe
 from conformance.measure.batches import LENGTHS, extended, make_batch
 from conformance.measure.compare import compare
-from conformance.measure.fixtures import fixture
+from conformance.measure.fixtures import CALIBRATION, fixture
 from conformance.measure.placement import offload_map
 from conformance.measure.precision import TrueFloat64
 from conformance.measure.quantised import PlainInt8Linear, dequantise_4bit, dequantise_int8
@@ -21,19 +22,25 @@ ARCHITECTURES = load_architectures()
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_fixtures_have_attention_that_matters_and_logits_that_do_not_saturate(name: str) -> None:
-    architecture = ARCHITECTURES[name]
+def test_fixtures_have_attention_that_matters_and_values_that_do_not_saturate(name: str, tmp_path: Path) -> None:
+    folder = fixture(ARCHITECTURES[name], tmp_path)
+    measured = json.loads((folder / CALIBRATION).read_text(encoding="utf-8"))
+    assert math.isclose(measured["attention_entropy"], recipe.ATTENTION_ENTROPY, abs_tol=0.06)
+    assert math.isclose(measured["logit_spread"], recipe.LOGIT_SPREAD, rel_tol=0.3)
+    assert measured["largest_logit"] < 100
+    assert measured["largest_hidden_state"] < torch.finfo(torch.float16).max / 100
+
+
+def test_a_calibration_that_is_off_is_seen() -> None:
+    architecture = ARCHITECTURES["llama"]
     model = recipe.build_model(architecture.model_type, architecture.auto_class, architecture.config)
-    torch.manual_seed(5)
-    tokens = torch.randint(4, 256, (2, 64))
-    inputs = {"input_ids": tokens}
-    if model.config.is_encoder_decoder:
-        inputs["decoder_input_ids"] = tokens
     with torch.no_grad():
-        assert math.isclose(recipe._entropy(model, inputs), recipe.ATTENTION_ENTROPY, abs_tol=0.06)
-        logits = model(**inputs).logits
-    assert math.isclose(logits.std().item(), recipe.LOGIT_SPREAD, rel_tol=0.3)
-    assert logits.abs().max() < 100
+        for layer in model.model.layers:
+            layer.self_attn.q_proj.weight.mul_(0.1)
+        model.model.norm.weight.mul_(3)
+    measured = recipe.calibration(model)
+    assert measured["attention_entropy"] > recipe.ATTENTION_ENTROPY + 0.06
+    assert measured["logit_spread"] > 2 * recipe.LOGIT_SPREAD
 
 
 def _build(cache: str) -> str:

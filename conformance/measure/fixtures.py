@@ -12,6 +12,9 @@ from pathlib import Path
 from conformance.measure import recipe
 from matrix.architectures import Architecture
 
+# Beside the weights: by what measurements they were scaled.
+CALIBRATION = "calibration.json"
+
 
 def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     """The folder of the architecture's checkpoint, built and saved as safetensors on first use.
@@ -36,6 +39,8 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     try:
         model = recipe.build_model(architecture.model_type, architecture.auto_class, architecture.config, seed)
         model.save_pretrained(building, safe_serialization=True)
+        measured = json.dumps(recipe.calibration(model), indent=1)
+        (building / CALIBRATION).write_text(measured + "\n", encoding="utf-8")
         try:
             os.rename(building, target)
         except OSError:

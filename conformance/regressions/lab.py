@@ -101,8 +101,7 @@ class Lab:
             Raised: the cell raised.
         """
         cell = parse_cell(cell_id)
-        with _default_dtype_kept():
-            observation = self._bench.run(cell)
+        observation = self._bench.run(cell)
         architecture = self._architectures[cell.architecture]
         judgement = judge(cell, architecture, observation, SUPPORTED, self.stack.device)
         if observation.ending is Ending.RAISED:
