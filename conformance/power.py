@@ -34,6 +34,7 @@ from matrix.architectures import Architecture, Kind, load_architectures
 from matrix.axes import Attention, Dtype, Quantisation, Workload
 from matrix.cell import Cell
 from matrix.command_line import run
+from matrix.errors import UsageError
 from matrix.expectation import SUPPORTED
 from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
@@ -223,8 +224,15 @@ def main(
     for name in fault or ():
         find(name)
     stack = detect_stack()
-    power = measure(stack, fixture_cache.expanduser(), tuple(fault or ()), workers or auto_workers(stack) or 1)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    cache = fixture_cache.expanduser()
+    for place in (output, cache / "fixtures"):
+        try:  # before minutes of measuring, rather than after
+            place.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{place.parent}: cannot be written to: {error.strerror}") from None
+    # All processes share one GPU.
+    one_gpu = replace(stack, gpus=stack.gpus[:1])
+    power = measure(stack, cache, tuple(fault or ()), workers or auto_workers(one_gpu) or 1)
     output.write_text(power.model_dump_json(exclude_defaults=True) + "\n", encoding="utf-8")
     for line in power_lines(summarise(power)):
         typer.echo(line)

@@ -62,7 +62,7 @@ def explain(
 def reproduce(
     cell: CellId,
     checkpoint: Annotated[list[str] | None, typer.Option(help="ARCHITECTURE=PATH_OR_HUB_ID, as in the run")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="as in the run")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32, help="as in the run")] = 0,
     architectures: ArchitectureFolder = None,
 ) -> None:
     """Print a standalone script for a cell that needs only torch and transformers (and what the cell names)."""

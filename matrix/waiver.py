@@ -94,15 +94,18 @@ def row_waiver_for(row: str, stack: Stack, waivers: Collection[Waiver]) -> Waive
     return next((waiver for waiver in waivers if row in waiver.rows and waiver.condition.holds(stack)), None)
 
 
-def idle_row_waivers(outcomes: Mapping[str, RowOutcome], stack: Stack, waivers: Collection[Waiver]) -> list[str]:
-    """The waivers of rows in which what they excuse no longer happens."""
-    return [
-        f"{waiver.place}: the fault is gone: {row} holds"
-        for waiver in waivers
-        if waiver.condition.holds(stack)
-        for row in waiver.rows
-        if outcomes.get(row) is RowOutcome.HOLDS
-    ]
+def idle_row_waivers(
+    outcomes: Mapping[str, RowOutcome], stack: Stack, waivers: Collection[Waiver], *, narrowed: bool
+) -> list[str]:
+    """What is wrong with the waivers of rows: what they excuse is gone, or (of all rows) there is none of that name."""
+    found = []
+    for waiver in waivers:
+        for row in waiver.rows if waiver.condition.holds(stack) else ():
+            if row not in outcomes and not narrowed:
+                found.append(f"{waiver.place}: there is no row {row!r}")
+            if outcomes.get(row) is RowOutcome.HOLDS:
+                found.append(f"{waiver.place}: the fault is gone: {row} holds")
+    return found
 
 
 def idle_waivers(
@@ -110,8 +113,8 @@ def idle_waivers(
 ) -> list[str]:
     """What is wrong with the waivers themselves: the fault is gone, or no planned cell is spoken of.
 
-    A run that was narrowed (--cells, -k, a small profile) cannot tell whether a waiver speaks of no cell, nor
-    whether a refusal came where the fault used to be: it may have left out just the cells that show it.
+    A run that was narrowed (--cells, -k, a profile other than pairwise) cannot tell whether a waiver speaks of no
+    cell, nor whether a refusal came where the fault used to be: it may have left out just the cells that show it.
     """
     telling = {Verdict.SUPPORTED} if narrowed else {verdict for verdict in Verdict if verdict.executed}
     found = []

@@ -12,7 +12,7 @@ from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.document import Report, json_schema
-from reports.power import Power
+from reports.power import read_power
 from reports.records import check_version, first_problem, read_report
 from reports.text import headline
 from reports.write import write_html, write_json
@@ -54,10 +54,15 @@ def calibrate(
     ),
 ) -> None:
     """Hold honest cells and seeded faults against this release's bounds: a table, a plot, and the numbers as JSON."""
-    powers = [Power.model_validate_json(path.read_text(encoding="utf-8")) for path in power or ()]
-    calibration = calibration_of((_read(source) for source in sources), powers)
-    output.write_text(calibration_svg(calibration), encoding="utf-8")
-    output.with_suffix(".json").write_text(calibration.model_dump_json() + "\n", encoding="utf-8")
+    numbers = output.with_suffix(".json")
+    if output.suffix != ".svg" or numbers.resolve() in {path.resolve() for path in [*sources, *(power or ())]}:
+        raise UsageError(f"--output {output}: must end in .svg, and {numbers} must be none of the sources")
+    calibration = calibration_of((_read(source) for source in sources), [read_power(path) for path in power or ()])
+    try:
+        output.write_text(calibration_svg(calibration), encoding="utf-8")
+        numbers.write_text(calibration.model_dump_json() + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     for line in calibration_lines(calibration):
         typer.echo(line)
 

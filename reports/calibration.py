@@ -35,6 +35,7 @@ class Honest(_Part):
     ratio: float = Field(description="the worst ratio of error to bound")
     k_max: float = Field(description="how many times the baseline's largest error it erred, beyond the floor")
     k_mean: float = Field(description="how many times the baseline's mean error it erred")
+    accused: bool = Field(description="whether a bound or a gate is broken")
 
     @property
     def quantised(self) -> bool:
@@ -51,7 +52,7 @@ class Calibration(_Part):
     @property
     def alarms(self) -> list[Honest]:
         """The honest cells that would be accused."""
-        return [cell for cell in self.honest if not cell.ratio <= 1]
+        return [cell for cell in self.honest if cell.accused]
 
 
 def calibrate(reports: Iterable[Report], powers: Iterable[Power]) -> Calibration:
@@ -78,6 +79,7 @@ def _honest(record: Record, comparison: Comparison, report: Report) -> Honest:
         ratio=max(bound.ratio for bound in oracle.bounds(comparison)),
         k_max=(comparison.candidate_max / comparison.runs - comparison.floor_max) / (comparison.baseline_max or 1),
         k_mean=comparison.candidate_mean / comparison.runs / usual if usual else 0.0,
+        accused=bool(oracle.problems(comparison)),
     )
 
 
@@ -90,7 +92,7 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
         groups.setdefault((cell.device, cell.seed, cell.quantised), []).append(cell)
     for (device, seed, quantised), cells in sorted(groups.items()):
         worst = [max(getattr(cell, name) for cell in cells) for name in ("k_max", "k_mean", "ratio")]
-        alarms = sum(not cell.ratio <= 1 for cell in cells)
+        alarms = sum(cell.accused for cell in cells)
         weights = "quantised" if quantised else "unquantised"
         numbers = f"{worst[0]:>8.2f}{worst[1]:>8.2f}{worst[2]:>13.2f}{alarms:>8}"
         yield f"{device:<24}{seed:>5}  {weights:<12}{len(cells):>6}{numbers}"

@@ -223,13 +223,16 @@ def make_report(
         except UsageError as error:
             unreadable.append(f"planned: {error}")
     ordered += last.values()
+    families = {family.value for family in Family}
+    known = [key for key in run.planned_rows if key.partition(":")[0] in families]
+    unreadable += [f"planned: {key!r} is no row of this release" for key in run.planned_rows if key not in known]
     return Report(
         run=run,
         finished=end.finished if end else datetime.now(UTC),
         counts=dict(Counter(record.verdict.value for record in ordered)),
         waived=sum(record.waived is not None for record in ordered),
         records=ordered,
-        rows=_in_plan_order(run.planned_rows, rows or []),
+        rows=_in_plan_order(known, rows or []),
         power=power,
         problems=end.problems if end else [],
         unreadable=unreadable,

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from matrix.axes import Dtype
+from matrix.errors import UsageError
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict
 
@@ -154,12 +155,26 @@ def _limits(sweep: Iterable[Trial]) -> dict[Dtype, dict[str, float | None]]:
     return found
 
 
+def read_power(path: Path) -> Power:
+    """What `python -m conformance.power` wrote.
+
+    Raises:
+        UsageError: the file cannot be read, or is something else.
+    """
+    try:
+        return Power.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: not what python -m conformance.power writes: {str(error).splitlines()[0]}") from None
+
+
 def published_power(device: Device) -> PowerSummary | None:
     """What was last measured with this suite on such a device, or None."""
     path = FOLDER / f"{device.value}.json"
     if not path.is_file():
         return None
-    return summarise(Power.model_validate_json(path.read_text(encoding="utf-8")))
+    return summarise(read_power(path))
 
 
 def power_lines(summary: PowerSummary) -> Iterator[str]:

@@ -55,6 +55,11 @@ def test_cells_are_judged_anew_by_the_bounds_of_this_release() -> None:
     assert [cell.cell for cell in found.alarms] == [ONE]
 
 
+def test_a_broken_gate_accuses_as_a_broken_bound_does() -> None:
+    found = calibrate([report(judged(ONE, Verdict.INACCURATE, dtype_matches=False))], [])
+    assert len(found.alarms) == 1
+
+
 def test_known_upstream_faults_are_not_honest() -> None:
     faulty = judged(ONE, Verdict.INACCURATE, candidate_mean=9.0).model_copy(update={"waived": WAIVED})
     assert calibrate([report(faulty)], []).honest == []

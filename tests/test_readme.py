@@ -13,6 +13,9 @@ from tests.builders import ARCHITECTURES, ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+_WORDS = {8: "eight", 9: "nine", 10: "ten"}
+
+
 def measured(device: Device) -> PowerSummary:
     found = published_power(device)
     assert found is not None
@@ -45,6 +48,7 @@ def test_every_miss_is_below_noise_and_the_limits_are_those_it_gives() -> None:
         assert [miss.cell for miss in power.misses if not miss.below_noise] == []
         assert [power.limit(dtype) for dtype in Dtype] == [0.02, 0.2, 2.0]
         assert all(tally.caught["suite"] == 0 for tally in power.honest.values())
+    assert f"{_WORDS[len(measured(Device.CUDA).architectures)]} architectures" in README
     noise = [miss.signal_to_noise or 0 for miss in measured(Device.CUDA).misses]
     assert f"({min(noise):.2f} to {max(noise):.2f} times)" in README
     assert f"The {len(noise)} that are not caught" in README
@@ -57,8 +61,9 @@ def test_the_calibration_has_the_cells_it_counts_and_accuses_none() -> None:
     assert calibration.alarms == []
     for count in (len(calibration.honest), len(on_gpu), len(calibration.honest) - len(on_gpu)):
         assert f"{count:,}" in README
-    assert len({cell.seed for cell in on_gpu}) >= 3
-    assert len({cell.seed for cell in calibration.honest if cell.device == "cpu"}) >= 3
+    for device, quantised in (("cpu", False), (on_gpu[0].device, False), (on_gpu[0].device, True)):
+        cells = [cell for cell in calibration.honest if (cell.device, cell.quantised) == (device, quantised)]
+        assert len({cell.seed for cell in cells}) >= 3
 
 
 def test_every_fault_of_the_catalogue_was_tried_on_the_gpu() -> None:

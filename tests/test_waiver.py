@@ -89,18 +89,19 @@ def test_a_row_is_excused_on_the_stacks_that_its_waiver_names(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "words"),
+    ("outcomes", "narrowed", "words"),
     [
-        ({"a": RowOutcome.VIOLATED, "b": RowOutcome.UNAVAILABLE}, []),
-        ({"a": RowOutcome.HOLDS, "b": RowOutcome.VIOLATED}, ["the fault is gone: a holds"]),
-        ({}, []),
+        ({"a": RowOutcome.VIOLATED, "b": RowOutcome.UNAVAILABLE}, False, []),
+        ({"a": RowOutcome.HOLDS, "b": RowOutcome.VIOLATED}, False, ["the fault is gone: a holds"]),
+        ({"a": RowOutcome.VIOLATED}, False, ["there is no row 'b'"]),
+        ({"a": RowOutcome.VIOLATED}, True, []),
     ],
 )
 def test_a_waiver_of_rows_must_still_be_needed(
-    tmp_path: Path, outcomes: dict[str, RowOutcome], words: list[str]
+    tmp_path: Path, outcomes: dict[str, RowOutcome], narrowed: bool, words: list[str]
 ) -> None:
     waivers = waivers_from(tmp_path, {"rows": '["a", "b"]', "reason": '"r"', "url": '"https://example.org/1"'})
-    found = idle_row_waivers(outcomes, make_stack(), waivers)
+    found = idle_row_waivers(outcomes, make_stack(), waivers, narrowed=narrowed)
     assert [problem.partition(": waiver 1: ")[2] for problem in found] == words
 
 

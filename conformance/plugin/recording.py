@@ -15,7 +15,7 @@ from conformance.plugin.rows import row_key
 from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
-from matrix.rows import RowOutcome
+from matrix.rows import Family, RowOutcome
 from matrix.waiver import idle_row_waivers, idle_waivers
 from reports.document import End, Record, Report, RowRecord, Run, make_report
 from reports.power import published_power
@@ -124,10 +124,12 @@ class Recorder:
             yield "no cell was executed: an empty run is a failed run"
         yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
         verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
-        narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile == "smoke"
+        # Only pairwise holds every kind of cell that a waiver may speak of.
+        narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile != "pairwise"
         yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed)
         outcomes = {row.name: row.outcome for row in self._rows}
-        yield from idle_row_waivers(outcomes, settings.stack, settings.waivers)
+        every_family = {key.partition(":")[0] for key in run.planned_rows} == set(Family)
+        yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not every_family)
 
 
 def link_latest(folder: Path) -> None:

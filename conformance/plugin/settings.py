@@ -20,6 +20,7 @@ from matrix.waiver import Waiver, load_waivers
 
 FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
 REPORTS = Path("reports/out")
+LARGEST_SEED = 2**32
 _IDS_SHOWN = 3
 _PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers")
 
@@ -126,8 +127,8 @@ class Settings:
                 raise UsageError(f"--require {name!r}: allowed are {', '.join(REQUIREMENTS)}")
         if self.cell_timeout <= 0:
             raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
-        if self.seed < 0:
-            raise UsageError(f"--seed {self.seed}: must be 0 or more")
+        if not 0 <= self.seed <= LARGEST_SEED:
+            raise UsageError(f"--seed {self.seed}: must be from 0 to {LARGEST_SEED}")
         if self.fault is not None:
             from conformance.faults import find  # imports torch, which only a run with a fault has to bear here
 
