@@ -1,9 +1,14 @@
 """Honest cells and seeded faults beside the bounds."""
 
 import math
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +17,7 @@ from matrix.verdict import Verdict
 from reports.calibration import BINS_A_DECADE, HIGHEST, LOWEST, calibrate, calibration_lines, calibration_svg, histogram
 from reports.document import Record, Report, Waived, make_report
 from reports.power import Power, Rules, Trial
-from tests.builders import HONEST, PROPERTY, completed, make_run, make_stack, record_of
+from tests.builders import HONEST, PROPERTY, ROOT, completed, make_run, make_stack, record_of
 
 ONE, QUANTISED = "llama-float32-eager-prefill", "llama-float32-eager-nf4-prefill"
 WAIVED = Waived(reason="a fault", url="https://example.org/1")
@@ -95,3 +100,26 @@ def test_the_plot_is_well_formed_and_has_a_bar_for_every_bin() -> None:
     bars = [part for part in root.iter() if part.tag.endswith("rect") and part.get("fill") in ("#1a7f37", "#b3261e")]
     assert len(bars) == 2 * len(histogram([]))
     assert sum(float(bar.get("height", "0")) > 0 for bar in bars) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run.json", "--power", "gone.json"], ["gone.json", "No such file"]),
+        (["run.json", "--power", "run.json"], ["run.json", "conformance.power"]),
+        (["run.json", "-o", "plot.png"], ["plot.png", ".svg"]),
+        (["run.json", "-o", "run.svg"], ["run.json", "sources"]),
+        (["run.json", "-o", "no/such/plot.svg"], ["no/such/plot.svg", "cannot be written"]),
+        (["gone.json"], ["gone.json", "No such file"]),
+    ],
+)
+def test_bad_input_is_one_clear_line(tmp_path: Path, arguments: list[str], words: list[str]) -> None:
+    (tmp_path / "run.json").write_text(report(judged(ONE)).model_dump_json(), encoding="utf-8")
+    before = (tmp_path / "run.json").read_text(encoding="utf-8")
+    command = [sys.executable, "-m", "reports", "calibrate", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
+    (line,) = answer.stderr.splitlines()
+    assert answer.returncode != 0
+    assert all(word in line for word in words), line
+    assert (tmp_path / "run.json").read_text(encoding="utf-8") == before

@@ -111,6 +111,13 @@ def test_rows_come_back_in_plan_order_and_what_never_came_is_missing(tmp_path: P
     assert [row.name for row in report.failing_rows] == ["one"]
 
 
+def test_a_row_of_a_newer_release_is_named_and_the_rest_is_kept() -> None:
+    run = make_run(ONE, planned_rows=["latency:prefill", "property:forward_is_right[flash]"])
+    report = make_report(run, [record_of(ONE)], rows=[FULL_ROW])
+    assert report.unreadable == ["planned: 'latency:prefill' is no row of this release"]
+    assert report.rows == [FULL_ROW]
+
+
 @pytest.mark.parametrize(
     ("outcome", "waived", "fails"),
     [
