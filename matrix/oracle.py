@@ -56,7 +56,7 @@ def bounds(comparison: Comparison) -> tuple[Bound, ...]:
     """
     tolerance = QUANTISED if comparison.quantised else UNQUANTISED
     allowed_max = comparison.runs * (tolerance.k_max * comparison.baseline_max + comparison.floor_max)
-    usual_mean = max(comparison.baseline_mean, comparison.floor_mean, key=_nan_first)
+    usual_mean = max(comparison.baseline_mean, comparison.floor_mean, key=nan_last)
     allowed_mean = comparison.runs * tolerance.k_mean * usual_mean
     found = [
         Bound(f"{comparison.name} max", comparison.candidate_max, allowed_max),
@@ -67,7 +67,8 @@ def bounds(comparison: Comparison) -> tuple[Bound, ...]:
     return tuple(found)
 
 
-def _nan_first(value: float) -> float:
+def nan_last(value: float) -> float:
+    """A key by which what is not a number is the largest."""
     return math.inf if math.isnan(value) else value
 
 

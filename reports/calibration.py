@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from matrix import oracle
 from matrix.axes import Quantisation
 from matrix.observation import Comparison
 from matrix.verdict import Verdict
 from reports.document import Record, Report
+from reports.part import Part
 from reports.power import Power
 
 # Ratios of error to bound, in powers of ten; what lies outside is counted at the ends.
@@ -22,11 +23,7 @@ LOWEST, HIGHEST, BINS_A_DECADE = -3, 5, 4
 _JUDGED = (Verdict.SUPPORTED, Verdict.INACCURATE, Verdict.FLAKY)
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(ser_json_inf_nan="strings")
-
-
-class Honest(_Part):
+class Honest(Part):
     """One cell without a fault, judged by the bounds of this release."""
 
     cell: str
@@ -43,7 +40,7 @@ class Honest(_Part):
         return any(f"-{value}" in self.cell for value in Quantisation if value is not Quantisation.NONE)
 
 
-class Calibration(_Part):
+class Calibration(Part):
     """What the bounds were chosen from."""
 
     honest: list[Honest]
@@ -76,7 +73,7 @@ def _honest(record: Record, comparison: Comparison, report: Report) -> Honest:
         cell=record.cell,
         device=", ".join(gpu.name for gpu in report.run.stack.gpus) or report.run.stack.device.value,
         seed=report.run.seed,
-        ratio=max(bound.ratio for bound in oracle.bounds(comparison)),
+        ratio=max((bound.ratio for bound in oracle.bounds(comparison)), key=oracle.nan_last),
         k_max=(comparison.candidate_max / comparison.runs - comparison.floor_max) / (comparison.baseline_max or 1),
         k_mean=comparison.candidate_mean / comparison.runs / usual if usual else 0.0,
         accused=bool(oracle.problems(comparison)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from matrix.axes import Dtype, Workload
+from matrix.oracle import nan_last
 from reports.document import Record
 from reports.text import backend_of
 
@@ -142,11 +143,6 @@ def closeness(records: Iterable[Record]) -> Closeness | None:
         median=within.quantile(0.5) if within.ratios else math.nan,
         almost_all=within.quantile(0.99) if within.ratios else math.nan,
     )
-
-
-def nan_last(ratio: float) -> float:
-    """A key by which what is not a number is the worst."""
-    return math.inf if math.isnan(ratio) else ratio
 
 
 def ratio_text(ratio: float) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from matrix import oracle
 from matrix.axes import AXES
@@ -19,18 +19,14 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Judgement, Verdict
 from matrix.waiver import Waiver
+from reports.part import Part
 from reports.power import PowerSummary
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
 SCHEMA_VERSION = "1.1"
 
 
-class _Part(BaseModel):
-    # JSON has no NaN; the words survive a round trip and a browser.
-    model_config = ConfigDict(ser_json_inf_nan="strings")
-
-
-class Run(_Part):
+class Run(Part):
     """The first line of records.jsonl: what was measured, with what, how."""
 
     kind: Literal["run"] = "run"
@@ -54,7 +50,7 @@ class Run(_Part):
     planned_rows: list[str] = Field(default_factory=list, description="family:name of each row")
 
 
-class End(_Part):
+class End(Part):
     """The last line of records.jsonl: what else was found when all cells had ended."""
 
     kind: Literal["end"] = "end"
@@ -62,7 +58,7 @@ class End(_Part):
     problems: list[str] = Field(default_factory=list)
 
 
-class Bound(_Part):
+class Bound(Part):
     """A measured value against its bound."""
 
     name: str
@@ -71,7 +67,7 @@ class Bound(_Part):
     ratio: float
 
 
-class Waived(_Part):
+class Waived(Part):
     """The known upstream fault that excuses a verdict."""
 
     reason: str
@@ -79,7 +75,7 @@ class Waived(_Part):
     reproducer: str = ""
 
 
-class RowRecord(_Part):
+class RowRecord(Part):
     """One row of one run: a reported failure, or a property of a kernel."""
 
     kind: Literal["row"] = "row"
@@ -109,7 +105,7 @@ class RowRecord(_Part):
         return self.outcome in (RowOutcome.VIOLATED, RowOutcome.MISSING) and self.waived is None
 
 
-class Record(_Part):
+class Record(Part):
     """One cell of one run."""
 
     kind: Literal["record"] = "record"
@@ -140,7 +136,7 @@ class Record(_Part):
         return bool(self.demanded) or (not self.verdict.is_documented and self.waived is None)
 
 
-class Report(_Part):
+class Report(Part):
     """A whole run: matrix.json."""
 
     schema_version: str = SCHEMA_VERSION

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.expectation import Expectation, Outcome
+from matrix.oracle import nan_last
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
@@ -252,7 +253,7 @@ def render_html(report: Report) -> str:
 def worst_ratio(record: Record) -> float | None:
     """The highest ratio of error to bound, NaN above all; None if nothing was compared."""
     ratios = (bound.ratio for bound in record.bounds)
-    return max(ratios, key=charts.nan_last, default=None)
+    return max(ratios, key=nan_last, default=None)
 
 
 def content_policy(script: str, style: str) -> str:

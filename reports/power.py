@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from matrix.axes import Dtype
 from matrix.errors import UsageError
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict
+from reports.part import Part
 
 FOLDER = Path(__file__).parent / "power"
 
@@ -24,11 +25,7 @@ RULES = {
 }
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(ser_json_inf_nan="strings")
-
-
-class Rules(_Part):
+class Rules(Part):
     """For each rule, whether it cries foul; None where it was not asked or there were no logits to ask it of."""
 
     suite: bool
@@ -37,7 +34,7 @@ class Rules(_Part):
     greedy_text: bool | None = None
 
 
-class Trial(_Part):
+class Trial(Part):
     """One cell with one fault, or without."""
 
     fault: str = Field(default="", description="its name; empty for an honest run")
@@ -58,7 +55,7 @@ class Trial(_Part):
         return self.signal_to_noise is not None and self.signal_to_noise < 1
 
 
-class Power(_Part):
+class Power(Part):
     """All trials of one machine."""
 
     started: datetime
@@ -68,14 +65,14 @@ class Power(_Part):
     trials: list[Trial]
 
 
-class Tally(_Part):
+class Tally(Part):
     """How often each rule was asked, and how often it cried foul."""
 
     asked: dict[str, int]
     caught: dict[str, int]
 
 
-class FaultPower(_Part):
+class FaultPower(Part):
     """One fault over all architectures."""
 
     name: str
@@ -83,7 +80,7 @@ class FaultPower(_Part):
     by_dtype: dict[Dtype, Tally]
 
 
-class PowerSummary(_Part):
+class PowerSummary(Part):
     """What a report prints."""
 
     stack: Stack

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conformance.measure import recipe
+from conformance.measure import recipe, spellings
 from conformance.measure.batches import LENGTHS, extended, make_batch
 from conformance.measure.compare import compare
 from conformance.measure.fixtures import CALIBRATION, fixture
@@ -88,6 +88,26 @@ def test_true_float64_keeps_what_model_code_would_round_away() -> None:
         masked = torch.full((1, 4), torch.finfo(torch.float64).min, dtype=torch.float64)
         assert torch.softmax(masked, -1, dtype=torch.float32).isfinite().all()
     assert torch.softmax(masked, -1, dtype=torch.float32).isnan().all()
+
+
+def test_true_float64_is_the_default_too_but_logarithms_sort_into_the_buckets_of_float32() -> None:
+    distance = torch.tensor([3.0], dtype=torch.float64)
+    with TrueFloat64():
+        assert torch.full((1,), torch.finfo(torch.float64).min).isfinite().all()
+        assert torch.log(distance).dtype == torch.float32
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.log(distance).dtype == torch.float64
+
+
+def test_a_load_that_raises_leaves_no_default_dtype_behind() -> None:
+    def load_as_4_48_does() -> None:
+        with spellings.default_dtype_kept():
+            torch.set_default_dtype(torch.bfloat16)
+            raise ValueError("no such attention")
+
+    with pytest.raises(ValueError, match="no such attention"):
+        load_as_4_48_does()
+    assert torch.get_default_dtype() == torch.float32
 
 
 @pytest.mark.parametrize("quant_type", ["nf4", "fp4"])

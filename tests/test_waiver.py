@@ -10,10 +10,10 @@ from conformance import test_sdpa_kernels
 from matrix.axes import SdpaKernel
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
-from matrix.plan import valid_cells
+from matrix.plan import make_plan, valid_cells
 from matrix.regressions import load_regressions
 from matrix.rows import RowOutcome
-from matrix.stack import Stack
+from matrix.stack import CPU_FLAGS, Stack
 from matrix.verdict import Verdict
 from matrix.waiver import (
     FOLDER,
@@ -27,6 +27,7 @@ from matrix.waiver import (
 from tests.builders import ARCHITECTURES, cuda_stack, make_stack, toml_table
 
 SUITE_WAIVERS = load_waivers(ARCHITECTURES)
+LIBRARIES = {"flash-attn": "2.8.3", "bitsandbytes": "0.50.2", "accelerate": "1.15.0"}
 WAIVER = {
     "cells": '"architecture=llama,t5 dtype=float16"',
     "when": '{ device = "cpu" }',
@@ -66,6 +67,20 @@ def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
     cells = valid_cells(ARCHITECTURES)
     of_cells = [waiver for waiver in SUITE_WAIVERS if waiver.selection is not None]
     assert [waiver.place for waiver in of_cells if not any(cell in waiver.selection for cell in cells)] == []
+
+
+@pytest.mark.parametrize(
+    "stack", [make_stack(LIBRARIES, cpu_flags=CPU_FLAGS), cuda_stack(LIBRARIES)], ids=["cpu", "cuda"]
+)
+def test_pairwise_has_a_cell_for_every_waiver_of_the_suite(stack: Stack) -> None:
+    """It is the profile that holds waivers to account; one that leaves such cells out must not."""
+    plans = {profile: make_plan(profile, ARCHITECTURES) for profile in ("pairwise", "relations")}
+    idle = {
+        profile: idle_waivers(dict.fromkeys(cells, Verdict.UNAVAILABLE), stack, SUITE_WAIVERS, narrowed=False)
+        for profile, cells in plans.items()
+    }
+    assert idle["pairwise"] == []
+    assert idle["relations"] != []
 
 
 def test_every_waiver_of_rows_names_rows_that_exist() -> None:

@@ -99,7 +99,8 @@ def golden_dtype(dtype: Dtype) -> torch.dtype:
 def _from_pretrained(source: Source, **arguments: Any) -> torch.nn.Module:
     arguments.setdefault("use_safetensors", True)
     arguments.setdefault("trust_remote_code", source.trust_remote_code)
-    model: torch.nn.Module = _auto_class(source).from_pretrained(source.checkpoint, **arguments)
+    with spellings.default_dtype_kept():
+        model: torch.nn.Module = _auto_class(source).from_pretrained(source.checkpoint, **arguments)
     return model.eval()
 
 

@@ -101,7 +101,6 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         ending, failure = Ending.COMPLETED, None
-        usual_dtype = torch.get_default_dtype()
         with progress.watch.said():
             try:
                 self._measure(progress)
@@ -109,7 +108,6 @@ class Bench:
                 ending, failure = Ending.TIMEOUT, self._failure(progress.phase, error)
             except Exception as error:  # whatever a library raises is a measurement
                 ending, failure = self._ending_of(error), self._failure(progress.phase, error)
-        torch.set_default_dtype(usual_dtype)  # a load that raises may leave the model's behind (transformers 4.48)
         peak = None
         if self.device.type == "cuda" and ending is not Ending.DEVICE_LOST:
             peak = torch.cuda.max_memory_allocated() / 2**20
@@ -168,7 +166,7 @@ class Bench:
                 else:
                     with self._phase(Phase.FORWARD, progress):
                         forced, candidate, chosen = batch, model(**batch).logits, None
-            banned = _banned(model)
+            banned = banned_tokens(model)
             del model  # a large checkpoint must be gone before its references come
             with self._phase(Phase.REFERENCE, progress):
                 if cell.workload.is_relation:
@@ -307,7 +305,7 @@ def _generate(
     return extended(batch, output.sequences, takes_position_ids), logits, chosen
 
 
-def _banned(model: Any) -> tuple[int, ...]:
+def banned_tokens(model: Any) -> tuple[int, ...]:
     """The end-of-sequence tokens, which `min_new_tokens` keeps from being chosen."""
     end = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     return () if end is None else tuple(end) if isinstance(end, list) else (end,)

@@ -52,6 +52,16 @@ def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) 
     )
 
 
+@contextlib.contextmanager
+def default_dtype_kept() -> Iterator[None]:
+    """transformers 4.48 leaves the model's dtype behind as torch's default when a load raises."""
+    usual = torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
 def make_static_cache(model: Any, rows: int, slots: int) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
     """A `StaticCache` for that many rows and tokens, and what its caller must do to an attention mask."""
     arguments: dict[str, Any] = {"config": model.config, "max_cache_len": slots}

@@ -18,7 +18,7 @@ from conformance.plugin.collection import (
 )
 from conformance.plugin.measuring import MEASURE, Measure, last_words, time_limit
 from conformance.plugin.recording import Recorder, command_line, exit_status
-from conformance.plugin.rows import device_is_lost, died_record, row_key, row_record
+from conformance.plugin.rows import device_is_lost, died_record, excuse, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
 from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker, read_breadcrumb
 from matrix.errors import UsageError
@@ -165,8 +165,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         died = died_record(row, settings, said.read_text(encoding="utf-8") if said.is_file() else "")
         report.row_record = died.model_dump_json()
         report.longrepr = f"{row}: {died.reason}"
-        if died.waived is not None:
-            report.outcome, report.wasxfail = "skipped", f"waived: {died.waived.reason} {died.waived.url}"
+        excuse(report, died)
         return
     record = crash_record(crashitem, worker, recorder.breadcrumbs, settings)
     if record is None:
@@ -188,8 +187,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     row = row_record(item, call, report, item.config.stash[SETTINGS])
     if row is not None:
         report.row_record = row.model_dump_json()
-        if row.waived is not None:
-            report.outcome, report.wasxfail = "skipped", f"waived: {row.waived.reason} {row.waived.url}"
+        excuse(report, row)
         if row.outcome is RowOutcome.VIOLATED and device_is_lost():
             item.config.stash[MEASURE].device_lost = True
     return report

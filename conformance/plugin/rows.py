@@ -36,8 +36,9 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
     ended = call.when == "call" or (call.when == "setup" and report.outcome != "passed")
     if key is None or not ended:
         return None
-    family, name = Family(key.partition(":")[0]), key.partition(":")[2]
-    about, urls = _described(item, family, name, settings)
+    family, name = _family_and_name(key)
+    about, urls = _described(name, settings)
+    documented = getattr(getattr(item, "function", None), "__doc__", None) or ""
     outcome = {"passed": RowOutcome.HOLDS, "skipped": RowOutcome.UNAVAILABLE}.get(report.outcome, RowOutcome.VIOLATED)
     error = call.excinfo.value if call.excinfo is not None else None
     places = private_places(settings.fixture_cache)
@@ -45,7 +46,7 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
     return RowRecord(
         family=family,
         name=name,
-        about=about,
+        about=about or documented.strip().partition("\n")[0],
         urls=urls,
         outcome=outcome,
         reason=printable(_said(error, outcome), places),
@@ -53,6 +54,12 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
         waived=waived_by(waiver),
         seconds=round(report.duration, 3),
     )
+
+
+def excuse(report: Any, row: RowRecord) -> None:
+    """Make pytest's report of a waived row an expected failure."""
+    if row.waived is not None:
+        report.outcome, report.wasxfail = "skipped", f"waived: {row.waived.reason} {row.waived.url}"
 
 
 def device_is_lost() -> bool:
@@ -67,12 +74,15 @@ def device_is_lost() -> bool:
     return False
 
 
-def _described(item: pytest.Item, family: Family, name: str, settings: Settings) -> tuple[str, list[str]]:
-    if family is Family.REGRESSION:
-        regression = settings.regressions[name]
-        return regression.about, list(regression.urls)
-    documented = getattr(item, "function", None).__doc__ or ""
-    return documented.strip().partition("\n")[0], []
+def _family_and_name(key: str) -> tuple[Family, str]:
+    family, _, name = key.partition(":")
+    return Family(family), name
+
+
+def _described(name: str, settings: Settings) -> tuple[str, list[str]]:
+    """What a reported failure is about, and where it was reported; nothing for a property."""
+    regression = settings.regressions.get(name)
+    return (regression.about, list(regression.urls)) if regression else ("", [])
 
 
 def _said(error: BaseException | None, outcome: RowOutcome) -> str:
@@ -91,14 +101,14 @@ def _shortened(text: str) -> str:
 
 def died_record(key: str, settings: Settings, last_words: str) -> RowRecord:
     """The record of a row in which the process died, about to do what its last words say."""
-    family, name = Family(key.partition(":")[0]), key.partition(":")[2]
-    regression = settings.regressions.get(name)
+    family, name = _family_and_name(key)
+    about, urls = _described(name, settings)
     waiver = row_waiver_for(name, settings.stack, settings.waivers)
     return RowRecord(
         family=family,
         name=name,
-        about=regression.about if regression else "",
-        urls=list(regression.urls) if regression else [],
+        about=about,
+        urls=urls,
         outcome=RowOutcome.VIOLATED,
         reason="the process died",
         example=last_words,

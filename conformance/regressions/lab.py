@@ -21,7 +21,7 @@ from conformance.measure.evidence import Watch
 from conformance.measure.fixtures import fixture
 from conformance.measure.loading import Source, golden_dtype, torch_dtype
 from conformance.measure.precision import TrueFloat64
-from conformance.measure.run import Bench
+from conformance.measure.run import Bench, banned_tokens
 from conformance.regressions.fixtures import ARCHITECTURES
 from matrix import oracle
 from matrix.architectures import Architecture
@@ -200,7 +200,6 @@ class Lab:
                 return_dict_in_generate=True,
                 **arguments,
             )
-        end = model.generation_config.eos_token_id
         candidate = torch.stack(output.logits, dim=1)
         takes_position_ids = "position_ids" in inspect.signature(model.forward).parameters
         forced = extended(self._moved(batch), output.sequences, takes_position_ids)
@@ -216,7 +215,7 @@ class Lab:
             attended=torch.ones(candidate.shape[:2], dtype=torch.bool),
             dtype=dtype,
             chosen=output.sequences[:, -tokens:],
-            banned=() if end is None else tuple(end) if isinstance(end, list) else (end,),
+            banned=banned_tokens(model),
         )
 
     def gradients(self, model: Any) -> torch.Tensor:
@@ -285,23 +284,13 @@ class Lab:
     def _from_pretrained(self, name: str, attention: str, dtype: torch.dtype, **arguments: Any) -> Any:
         given = {spellings.DTYPE_ARGUMENT: dtype, "attn_implementation": attention, "use_safetensors": True}
         auto_class = getattr(transformers, self._architectures[name].auto_class)
-        with _default_dtype_kept():
+        with spellings.default_dtype_kept():
             model = auto_class.from_pretrained(self.source(name).checkpoint, **given, **arguments).eval()
         placed = "device_map" in arguments or all(p.device.type == self.device.type for p in model.parameters())
         return model if placed else model.to(self.device)
 
     def _moved(self, batch: Batch) -> dict[str, torch.Tensor]:
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
-
-
-@contextlib.contextmanager
-def _default_dtype_kept() -> Iterator[None]:
-    """transformers 4.48 leaves the model's dtype behind as torch's default when a load raises."""
-    default = torch.get_default_dtype()
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(default)
 
 
 def random_tokens(rows: int, length: int, seed: int = 1) -> torch.Tensor:
