@@ -11,6 +11,7 @@ from matrix.axes import AXES
 from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
+from matrix.rows import Family
 from matrix.selection import Selection, parse_selection
 
 PROFILES_FILE = Path(__file__).parent / "profiles.toml"
@@ -42,6 +43,7 @@ class Profile:
     name: str
     about: str
     cells: tuple[str, ...]  # selections, added up
+    rows: tuple[Family, ...]  # what is tried beside them
     cover: bool = False  # thin each selection out
 
 
@@ -49,7 +51,9 @@ def load_profiles() -> dict[str, Profile]:
     """The profiles by name."""
     document = tomllib.loads(PROFILES_FILE.read_text(encoding="utf-8"))
     return {
-        name: Profile(name, table["about"], tuple(table["cells"]), table.get("cover", False))
+        name: Profile(
+            name, table["about"], tuple(table["cells"]), tuple(map(Family, table["rows"])), table.get("cover", False)
+        )
         for name, table in document.items()
     }
 

@@ -23,7 +23,7 @@ from reports.part import Part
 from reports.power import PowerSummary
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 class Run(Part):
@@ -75,8 +75,24 @@ class Waived(Part):
     reproducer: str = ""
 
 
+class Point(Part):
+    """One measurement of a benchmark, or why there is none."""
+
+    subject: str = Field(description="what was measured, such as Llama-7B")
+    backend: str = Field(description="attention implementation and, where pinned, kernel: sdpa (flash)")
+    workload: str = "prefill"
+    batch: int = 1
+    sequence: int = Field(default=0, description="tokens in each row of the batch, padding included")
+    padding: float = Field(default=0.0, description="share of the batch's tokens that is padding")
+    seconds: list[float] = Field(default_factory=list, description="of each repetition")
+    tokens_per_second: float | None = None
+    peak_mib: float | None = Field(default=None, description="most memory in use at a time, above the weights")
+    kernels: list[str] = Field(default_factory=list, description="the attention kernels that ran")
+    failure: str = Field(default="", description="out of memory, or what was raised")
+
+
 class RowRecord(Part):
-    """One row of one run: a reported failure, or a property of a kernel."""
+    """One row of one run: a reported failure, a property of a kernel, a recipe or a claim of the guide."""
 
     kind: Literal["row"] = "row"
     family: Family
@@ -88,6 +104,8 @@ class RowRecord(Part):
     example: str = Field(default="", description="the smallest example that was found, and how to run it again")
     waived: Waived | None = None
     seconds: float = 0.0
+    figures: dict[str, float] = Field(default_factory=dict, description="what a claim is judged by, by name")
+    points: list[Point] = Field(default_factory=list, description="the measurements behind a claim")
 
     @property
     def key(self) -> str:
@@ -101,7 +119,9 @@ class RowRecord(Part):
 
     @property
     def fails(self) -> bool:
-        """Whether this row alone makes the run fail."""
+        """Whether this row alone makes the run fail. A claim that does not hold is an answer, no failure."""
+        if self.family is Family.CLAIM and self.outcome is RowOutcome.VIOLATED:
+            return False
         return self.outcome in (RowOutcome.VIOLATED, RowOutcome.MISSING) and self.waived is None
 
 

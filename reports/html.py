@@ -68,11 +68,18 @@ MEANINGS = {
 # Rows are drawn as the verdicts are that mean the same.
 ROW_LOOKS = {
     RowOutcome.HOLDS: Verdict.SUPPORTED,
+    RowOutcome.REFUSED: Verdict.REFUSED,
     RowOutcome.VIOLATED: Verdict.ERROR,
     RowOutcome.UNAVAILABLE: Verdict.UNAVAILABLE,
     RowOutcome.MISSING: Verdict.MISSING,
 }
-_ROWS_GRAVEST_FIRST = (RowOutcome.VIOLATED, RowOutcome.MISSING, RowOutcome.HOLDS, RowOutcome.UNAVAILABLE)
+_ROWS_GRAVEST_FIRST = (
+    RowOutcome.VIOLATED,
+    RowOutcome.MISSING,
+    RowOutcome.HOLDS,
+    RowOutcome.REFUSED,
+    RowOutcome.UNAVAILABLE,
+)
 # In the order in which a reader should see them: what takes a process down, then silent wrong answers.
 _GRAVEST_FIRST = (
     Verdict.CRASHED,
@@ -195,7 +202,7 @@ def render_html(report: Report) -> str:
     )
     environment.tests["web_address"] = is_web_address
     environment.filters["reference"] = reference
-    reported, properties = (gravest_first(report.rows, family) for family in Family)
+    reported, properties, recipes, claims_of_guide = (gravest_first(report.rows, family) for family in Family)
     columns = backends(report.records)
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     return environment.get_template("index.html.j2").render(
@@ -217,7 +224,7 @@ def render_html(report: Report) -> str:
         kernels=kernels(properties),
         violated=[row for row in properties if row.outcome is RowOutcome.VIOLATED],
         unreached=Counter(row.reason for row in properties if row.outcome is RowOutcome.UNAVAILABLE),
-        failing_rows=[row for row in [*reported, *properties] if row.fails],
+        failing_rows=[row for row in [*reported, *properties, *recipes, *claims_of_guide] if row.fails],
         row_looks=ROW_LOOKS,
         family_names=FAMILY_NAMES,
         row_command=row_command,

@@ -12,11 +12,15 @@ from reports.document import Record, Report, RowRecord
 FAMILY_NAMES = {
     Family.REGRESSION: ("reported failure", "reported failures"),
     Family.PROPERTY: ("kernel property", "kernel properties"),
+    Family.GUIDE: ("recipe of the guide", "recipes of the guide"),
+    Family.CLAIM: ("claim of the guide", "claims of the guide"),
 }
 _FAILURES_SHOWN = 50
 _TESTS = {
     Family.REGRESSION: "conformance/test_regressions.py::test_regression[{}]",
     Family.PROPERTY: "conformance/test_sdpa_kernels.py::test_{}",
+    Family.GUIDE: "conformance/test_guide.py::test_guide[{}]",
+    Family.CLAIM: "conformance/test_claims.py::test_claim[{}]",
 }
 
 

@@ -17,7 +17,7 @@ from matrix.observation import Comparison, Ending, Failure, Observation, Phase, 
 from matrix.rows import Family, RowOutcome
 from matrix.stack import CPU_FLAGS
 from matrix.verdict import Verdict
-from reports.document import Record, Report, RowRecord, Run, Waived, json_schema, make_report
+from reports.document import Point, Record, Report, RowRecord, Run, Waived, json_schema, make_report
 from reports.records import RecordWriter, read_report
 from tests.builders import (
     HONEST,
@@ -79,6 +79,8 @@ FULL_ROW = RowRecord(
     example="call=Call()",
     waived=Waived(reason="a fault", url="https://example.org/1"),
     seconds=0.5,
+    figures={"ratio": 2.5},
+    points=[Point(subject="Llama-7B", backend="eager", seconds=[0.1, 0.2], failure="out of memory")],
 )
 
 
@@ -131,6 +133,12 @@ def test_a_row_of_a_newer_release_is_named_and_the_rest_is_kept() -> None:
 def test_a_row_fails_the_run_unless_it_is_excused(outcome: RowOutcome, waived: bool, fails: bool) -> None:
     row = FULL_ROW.model_copy(update={"outcome": outcome, "waived": FULL_ROW.waived if waived else None})
     assert row.fails is fails
+
+
+def test_a_claim_that_does_not_hold_is_an_answer() -> None:
+    claim = FULL_ROW.model_copy(update={"family": Family.CLAIM, "waived": None})
+    assert (claim.word, claim.fails) == ("does not hold", False)
+    assert claim.model_copy(update={"outcome": RowOutcome.MISSING}).fails
 
 
 TOLERANCES = ("k_max", "k_mean", "k_max_quantised", "k_mean_quantised")

@@ -18,10 +18,11 @@ from conformance.plugin.collection import (
 )
 from conformance.plugin.measuring import MEASURE, Measure, last_words, time_limit
 from conformance.plugin.recording import Recorder, command_line, exit_status
-from conformance.plugin.rows import device_is_lost, died_record, excuse, row_key, row_record
+from conformance.plugin.rows import device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
 from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker, read_breadcrumb
 from matrix.errors import UsageError
+from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
 from matrix.stack import detect_stack
 from reports.text import summary_lines
@@ -29,6 +30,7 @@ from reports.text import summary_lines
 SETTINGS = pytest.StashKey[Settings]()
 RECORDER = pytest.StashKey[Recorder]()
 POOL = pytest.StashKey[GpuPool]()
+BENCHMARK = "benchmark"  # the mark of what measures time
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -70,6 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     for name in mark_names(list(settings.architectures)):
         config.addinivalue_line("markers", f"{name}: cells with this value on an axis")
+    config.addinivalue_line("markers", f"{BENCHMARK}: measures time, alone on its device")
     if not is_worker(config):
         config.invocation_params = with_joined_options(config.invocation_params)
     config.stash[SETTINGS] = settings
@@ -105,12 +108,20 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whoever names cells wants no rows."""
-    if not config.stash[SETTINGS].narrowed:
-        return
-    rows = [item for item in items if row_key(item.nodeid) is not None]
+    """Rows of the profile's families alone, unless a file is named; whoever names cells wants no rows."""
+    settings = config.stash[SETTINGS]
+    if settings.narrowed:
+        wanted: tuple[Family, ...] = ()
+    elif config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        wanted = tuple(Family)
+    else:
+        wanted = load_profiles()[settings.profile].rows
+        if config.option.markexpr == BENCHMARK:
+            wanted += (Family.CLAIM,)
+    rows = [item for item in items if (family := family_of(item.nodeid)) is not None and family not in wanted]
     if rows:
-        items[:] = [item for item in items if row_key(item.nodeid) is None]
+        left_out = {id(item) for item in rows}
+        items[:] = [item for item in items if id(item) not in left_out]
         config.hook.pytest_deselected(items=rows)
 
 

@@ -1,7 +1,8 @@
-"""Tests whose outcome is a row of the report: reported failures, and properties of the SDPA kernels."""
+"""Tests whose outcome is a row of the report: each is one of a family."""
 
 import re
 import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -9,15 +10,30 @@ import pytest
 from conformance.plugin.settings import Settings
 from matrix.rows import Family, RowOutcome
 from matrix.waiver import row_waiver_for
-from reports.document import RowRecord, waived_by
+from reports.document import Point, RowRecord, waived_by
 from reports.printable import printable, private_places
 
 _FAMILIES = {
     "conformance/test_regressions.py": Family.REGRESSION,
     "conformance/test_sdpa_kernels.py": Family.PROPERTY,
+    "conformance/test_guide.py": Family.GUIDE,
+    "conformance/test_claims.py": Family.CLAIM,
 }
-_TEST = re.compile(r"test_regression\[(?P<regression>.+)\]|test_(?P<test>.+)")
+_TEST = re.compile(r"test_(?:regression|guide|claim)\[(?P<given>.+)\]|test_(?P<test>.+)")
 _LONGEST = 1000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a test that passes found out, where that is more than that its row holds."""
+
+    outcome: RowOutcome
+    reason: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
+
+
+FINDING = pytest.StashKey[Finding]()  # on the item
 
 
 def row_key(nodeid: str) -> str | None:
@@ -27,7 +43,12 @@ def row_key(nodeid: str) -> str | None:
     found = _TEST.fullmatch(test)
     if family is None or found is None:
         return None
-    return f"{family.value}:{found['regression'] or found['test']}"
+    return f"{family.value}:{found['given'] or found['test']}"
+
+
+def family_of(nodeid: str) -> Family | None:
+    """The family of the row that a test measures, or None for other tests."""
+    return _FAMILIES.get(nodeid.partition("::")[0]) if row_key(nodeid) else None
 
 
 def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, settings: Settings) -> RowRecord | None:
@@ -40,6 +61,7 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
     about, urls = _described(name, settings)
     documented = getattr(getattr(item, "function", None), "__doc__", None) or ""
     outcome = {"passed": RowOutcome.HOLDS, "skipped": RowOutcome.UNAVAILABLE}.get(report.outcome, RowOutcome.VIOLATED)
+    finding = item.stash.get(FINDING, Finding(outcome)) if outcome is RowOutcome.HOLDS else Finding(outcome)
     error = call.excinfo.value if call.excinfo is not None else None
     places = private_places(settings.fixture_cache)
     waiver = row_waiver_for(name, settings.stack, settings.waivers) if outcome is RowOutcome.VIOLATED else None
@@ -48,11 +70,13 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
         name=name,
         about=about or documented.strip().partition("\n")[0],
         urls=urls,
-        outcome=outcome,
-        reason=printable(_said(error, outcome), places),
+        outcome=finding.outcome,
+        reason=printable(finding.reason or _said(error, outcome), places),
         example=_shortened(printable("\n".join(getattr(error, "__notes__", ())), places)),
         waived=waived_by(waiver),
         seconds=round(report.duration, 3),
+        figures=finding.figures,
+        points=finding.points,
     )
 
 
