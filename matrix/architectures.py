@@ -34,6 +34,7 @@ class Architecture:
     kept_float32: tuple[str, ...] = ()  # modules whose parameters the library keeps in float32, whatever the dtype
     reference_attention: str = "eager"  # attn_implementation of golden and baseline
     reference_reason: str = ""  # why the reference is not eager, when it is not
+    profiles: tuple[str, ...] = ()  # those that try it; empty for all
     aliases: tuple[str, ...] = field(default=())  # other model_types whose checkpoints load as this architecture
 
 
@@ -62,7 +63,7 @@ def _read(path: Path) -> Architecture:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     document.setdefault("name", path.stem)
-    for key in ("kept_linear", "kept_float32", "aliases"):
+    for key in ("kept_linear", "kept_float32", "profiles", "aliases"):
         names = document.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UsageError(f"{path}: {key} must be a list of names, not {names!r}")

@@ -55,6 +55,13 @@ class Quantisation(StrEnum):
     NF4_DOUBLE_QUANT = "nf4_double_quant"
 
 
+class Transformation(StrEnum):
+    """What is done to the loaded model before it runs."""
+
+    NONE = "none"
+    BETTER_TRANSFORMER = "better_transformer"  # model.to_bettertransformer()
+
+
 class DeviceMap(StrEnum):
     """Where the weights go."""
 
@@ -77,6 +84,7 @@ class Workload(StrEnum):
 
     PREFILL = "prefill"  # one forward pass
     GENERATE = "generate"  # greedy decoding with cache
+    TRAIN = "train"  # a forward pass with labels and its gradients
     # Relations: two runs of the candidate that must agree.
     PADDING_INVARIANCE = "padding_invariance"  # a padded batch = each row alone
     BATCH_PERMUTATION = "batch_permutation"  # the rows in another order
@@ -90,7 +98,7 @@ class Workload(StrEnum):
     @property
     def is_relation(self) -> bool:
         """Whether two runs of the candidate are held against each other."""
-        return self not in (Workload.PREFILL, Workload.GENERATE)
+        return self not in (Workload.PREFILL, Workload.GENERATE, Workload.TRAIN)
 
 
 # Order is the order of a cell id, and the order in which a plan is sorted: what is expensive to
@@ -100,6 +108,7 @@ AXES: dict[str, type[StrEnum]] = {
     "attention": Attention,
     "sdpa_kernel": SdpaKernel,
     "quantisation": Quantisation,
+    "transformation": Transformation,
     "device_map": DeviceMap,
     "padding": Padding,
     "workload": Workload,

@@ -5,20 +5,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from matrix.axes import AXES, Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Workload
+from matrix.axes import (
+    AXES,
+    Attention,
+    DeviceMap,
+    Dtype,
+    Padding,
+    Quantisation,
+    SdpaKernel,
+    Transformation,
+    Workload,
+)
 from matrix.errors import UsageError
 
 ARCHITECTURE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 # A value that says "nothing special" is left out of the id. The tokens that remain are unique
 # across the axes (a test holds them to it), which is what lets an id be parsed back.
-_SILENT: frozenset[StrEnum] = frozenset({SdpaKernel.UNPINNED, Quantisation.NONE, DeviceMap.NONE, Padding.NONE})
+_SILENT: frozenset[StrEnum] = frozenset(
+    {SdpaKernel.UNPINNED, Quantisation.NONE, Transformation.NONE, DeviceMap.NONE, Padding.NONE}
+)
 _TOKENS: dict[str, tuple[str, StrEnum]] = {
     value.value: (axis, value) for axis, values in AXES.items() for value in values if value not in _SILENT
 }
-_SILENT_DEFAULTS: dict[str, StrEnum] = {
-    axis: value for axis, values in AXES.items() for value in values if value in _SILENT
-}
+SILENT: dict[str, StrEnum] = {axis: value for axis, values in AXES.items() for value in values if value in _SILENT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,7 @@ class Cell:
     attention: Attention
     sdpa_kernel: SdpaKernel = SdpaKernel.UNPINNED
     quantisation: Quantisation = Quantisation.NONE
+    transformation: Transformation = Transformation.NONE
     device_map: DeviceMap = DeviceMap.NONE
     padding: Padding = Padding.NONE
     workload: Workload = Workload.PREFILL
@@ -37,8 +48,8 @@ class Cell:
     @property
     def values(self) -> tuple[str, ...]:
         """The values in canonical order: the architecture, then those of AXES."""
-        chosen = (self.dtype, self.attention, self.sdpa_kernel, self.quantisation, self.device_map, self.padding)
-        return (self.architecture, *chosen, self.workload)
+        backend = (self.dtype, self.attention, self.sdpa_kernel, self.quantisation, self.transformation)
+        return (self.architecture, *backend, self.device_map, self.padding, self.workload)
 
     @property
     def id(self) -> str:
@@ -73,7 +84,7 @@ def parse_cell(cell_id: str) -> Cell:
         if chosen and order.index(axis) <= max(order.index(seen) for seen in chosen):
             raise UsageError(f"cell id {cell_id!r}: {token!r} is repeated or out of order; the order is {order}")
         chosen[axis] = value
-    missing = [axis for axis in order if axis not in chosen and axis not in _SILENT_DEFAULTS]
+    missing = [axis for axis in order if axis not in chosen and axis not in SILENT]
     if missing:
         raise UsageError(f"cell id {cell_id!r}: no value for {', '.join(missing)}")
-    return Cell(architecture, **{**_SILENT_DEFAULTS, **chosen})  # type: ignore[arg-type]
+    return Cell(architecture, **{**SILENT, **chosen})  # type: ignore[arg-type]

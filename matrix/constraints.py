@@ -1,18 +1,24 @@
 """Combinations that cannot exist. What a library *refuses* is no constraint: it is a cell with an expectation."""
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import Attention, DeviceMap, Padding, SdpaKernel, Workload
+from matrix.axes import Attention, DeviceMap, Padding, Quantisation, SdpaKernel, Transformation, Workload
 from matrix.cell import Cell
 
 
 def why_impossible(cell: Cell, architecture: Architecture) -> str | None:
     """The reason why no such cell can be built, or None."""
-    if cell.sdpa_kernel is not SdpaKernel.UNPINNED and cell.attention is not Attention.SDPA:
+    transformed = cell.transformation is not Transformation.NONE
+    through_sdpa = cell.attention is Attention.SDPA or (transformed and cell.attention is Attention.EAGER)
+    if cell.sdpa_kernel is not SdpaKernel.UNPINNED and not through_sdpa:
         return "an SDPA kernel can be pinned only where attention goes through SDPA"
     if cell.workload is Workload.GENERATE and architecture.kind is Kind.ENCODER:
         return "an encoder does not generate"
     if cell.workload is Workload.GENERATE and cell.padding is Padding.RIGHT and architecture.kind is Kind.DECODER:
         return "generation after right padding is not defined for a decoder: transformers asks for left padding"
+    if cell.workload is Workload.TRAIN and cell.quantisation is not Quantisation.NONE:
+        return "quantised weights have no gradients: what trains beside them is an adapter"
+    if transformed and (cell.attention not in _TRANSFORMED or cell.workload not in _WITH_TRANSFORMATION):
+        return "BetterTransformer is tried in place of eager attention, and beside what it refuses: SDPA and FA2"
     return _why_no_relation(cell, architecture) if cell.workload.is_relation else None
 
 
@@ -29,4 +35,6 @@ def _why_no_relation(cell: Cell, architecture: Architecture) -> str | None:
     return None
 
 
+_TRANSFORMED = (Attention.EAGER, Attention.SDPA, Attention.FLASH_ATTENTION_2)
+_WITH_TRANSFORMATION = (Workload.PREFILL, Workload.GENERATE, Workload.TRAIN, Workload.RELOAD)
 _NEEDS_A_DECODER = (Workload.CAUSALITY, Workload.STEPWISE, Workload.CHUNKED_PREFILL, Workload.STATIC_CACHE)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 
-from matrix.architectures import Architecture
-from matrix.axes import Attention, DeviceMap, Dtype, Quantisation, SdpaKernel
+from matrix.architectures import Architecture, Kind
+from matrix.axes import Attention, DeviceMap, Dtype, Quantisation, SdpaKernel, Transformation, Workload
 from matrix.cell import Cell
 from matrix.observation import Evidence
 from matrix.stack import Device
 
+# The fast path of nn.TransformerEncoderLayer: attention and MLP in one op.
+ENCODER_LAYER = "transformer_encoder_layer"
 # Fused ops by the kernel that they launch, as torch's dispatcher names them.
 KERNEL_OF_OP: dict[str, str] = {
     "aten::_scaled_dot_product_flash_attention": "flash",
@@ -15,6 +17,7 @@ KERNEL_OF_OP: dict[str, str] = {
     "aten::_scaled_dot_product_efficient_attention": "mem_efficient",
     "aten::_scaled_dot_product_cudnn_attention": "cudnn",
     "aten::_scaled_dot_product_fused_attention_overrideable": "overrideable",
+    "aten::_transformer_encoder_layer_fwd": ENCODER_LAYER,
 }
 # Packages that register their ops in a namespace of their own.
 KERNEL_OF_NAMESPACE: dict[str, str] = {
@@ -40,7 +43,7 @@ def kernels_seen(evidence: Evidence) -> tuple[str, ...]:
     calls of SDPA that no fused op did.
     """
     seen = {KERNEL_OF_OP.get(op) or KERNEL_OF_NAMESPACE.get(op.partition("::")[0], op) for op in evidence.attention_ops}
-    fused = sum(count for op, count in evidence.attention_ops.items() if op.startswith("aten::"))
+    fused = sum(count for op, count in evidence.attention_ops.items() if op.startswith("aten::_scaled"))
     if evidence.sdpa_calls > fused:
         seen.add("math")
     if evidence.flex_calls > evidence.unfused_flex_calls:
@@ -52,7 +55,7 @@ def kernels_seen(evidence: Evidence) -> tuple[str, ...]:
 
 def substitutions(cell: Cell, architecture: Architecture, evidence: Evidence, device: Device) -> tuple[str, ...]:
     """Where what ran is not what the cell names; empty when all of it is."""
-    found = [*_attention(cell, evidence), *_kernel(cell, evidence)]
+    found = [*_attention(cell, evidence), *_kernel(cell, architecture, evidence)]
     found += _quantisation(cell, architecture, evidence)
     found += _dtype(cell, architecture, evidence)
     found += _placement(cell, evidence, device)
@@ -67,13 +70,19 @@ def _attention(cell: Cell, evidence: Evidence) -> Iterator[str]:
             yield f"{owner} uses attn_implementation {implementation}, not {cell.attention}"
 
 
-def _kernel(cell: Cell, evidence: Evidence) -> Iterator[str]:
+def _kernel(cell: Cell, architecture: Architecture, evidence: Evidence) -> Iterator[str]:
     seen = set(kernels_seen(evidence))
     sdpa_kernels = {kernel.value for kernel in SdpaKernel if kernel is not SdpaKernel.UNPINNED}
+    transformed = cell.transformation is not Transformation.NONE
     wanted: set[str] = {cell.attention.value}
-    if cell.attention is Attention.SDPA:
+    if transformed and architecture.kind is Kind.ENCODER and cell.workload is not Workload.TRAIN:
+        wanted = {ENCODER_LAYER}
+    elif transformed or cell.attention is Attention.SDPA:
         pinned = cell.sdpa_kernel is not SdpaKernel.UNPINNED
         wanted = {cell.sdpa_kernel.value} if pinned else sdpa_kernels | {"overrideable"}
+    if transformed and seen == {"eager"}:
+        yield "the conversion changes nothing that runs: attention is eager still"
+        return
     if not seen <= wanted:
         yield f"kernels that ran: {', '.join(sorted(seen))}; the cell names {', '.join(sorted(wanted))}"
 

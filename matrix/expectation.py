@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ from matrix.stack import DISTRIBUTIONS, REQUIREMENTS, Device, Stack
 
 FOLDER = Path(__file__).parent / "expectations"
 _RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "missing", "source"}
-_WHEN_KEYS = {"device", "capability", "present", "absent"}
+_WHEN_KEYS = {"device", "capability", "gpus", "present", "absent"}
 _RUN = {**dict.fromkeys(Workload, Phase.FORWARD), Workload.GENERATE: Phase.GENERATE}
 # What a rule may call a phase; `run` is the generation, or the forward pass that all other workloads begin with.
 _PHASES: dict[str, Mapping[Workload, Phase]] = {
@@ -43,12 +43,15 @@ class Condition:
     versions: Mapping[str, SpecifierSet]
     device: Device | None = None
     capability: SpecifierSet | None = None  # of the first GPU
+    gpus: int = 0  # how many there must be
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
 
     def holds(self, stack: Stack) -> bool:
         """Whether the stack is one of those."""
         if self.device is not None and stack.device is not self.device:
+            return False
+        if len(stack.gpus) < self.gpus:
             return False
         if self.capability is not None and not (stack.gpus and self.capability.contains(stack.gpus[0].capability)):
             return False
@@ -58,6 +61,27 @@ class Condition:
             name in stack.versions and wanted.contains(stack.versions[name], prereleases=True)
             for name, wanted in self.versions.items()
         )
+
+    def why_not(self, stack: Stack) -> str:
+        """What keeps it from holding, such as "needs cuda, transformers <5 (here 5.23.0)"; empty where it holds."""
+        missing = list(dict.fromkeys(self._missing(stack)))
+        return f"needs {', '.join(missing)}" if missing else ""
+
+    def _missing(self, stack: Stack) -> Iterator[str]:
+        if self.device is not None and stack.device is not self.device:
+            yield self.device.value
+        if len(stack.gpus) < self.gpus:
+            yield f"{self.gpus} GPUs (here {len(stack.gpus)})"
+        if self.capability is not None:
+            here = stack.gpus[0].capability if stack.gpus else "no GPU"
+            if not stack.gpus or not self.capability.contains(here):
+                yield f"compute capability {self.capability} (here {here})"
+        yield from (name for name in ("torch", "transformers", *self.present) if stack.lacks(name))
+        yield from (f"no {name}" for name in self.absent if not stack.lacks(name))
+        for name, wanted in self.versions.items():
+            here = stack.versions.get(name, "none")
+            if name not in stack.versions or not wanted.contains(here, prereleases=True):
+                yield f"{name} {wanted} (here {here})"
 
 
 @dataclass(frozen=True)
@@ -145,14 +169,24 @@ def read_tables(path: Path, key: str) -> list[dict[str, Any]]:
     Raises:
         UsageError: not TOML, or something else stands at the top level.
     """
+    return read_tables_of(path, (key,))[key]
+
+
+def read_tables_of(path: Path, keys: tuple[str, ...]) -> dict[str, list[dict[str, Any]]]:
+    """The tables of a TOML file that holds several kinds of them, by kind.
+
+    Raises:
+        UsageError: not TOML, or something else stands at the top level.
+    """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
-    tables = document.get(key, [])
-    if set(document) - {key} or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise UsageError(f"{path}: only [[{key}]] tables are allowed at the top level")
-    return tables
+    for key, tables in document.items():
+        if key not in keys or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            allowed = " and ".join(f"[[{key}]]" for key in keys)
+            raise UsageError(f"{path}: only {allowed} tables are allowed at the top level")
+    return {key: document.get(key, []) for key in keys}
 
 
 def read_condition(table: Mapping[str, Any], place: str) -> Condition:
@@ -177,8 +211,11 @@ def read_condition(table: Mapping[str, Any], place: str) -> Condition:
         device = Device(table["device"]) if "device" in table else None
     except (InvalidSpecifier, ValueError, TypeError, AttributeError) as error:
         raise error if isinstance(error, UsageError) else UsageError(f"{place}: when: {error}") from None
+    gpus = table.get("gpus", 0)
+    if not isinstance(gpus, int):
+        raise UsageError(f"{place}: when: gpus must be a number, not {gpus!r}")
     present, absent = (_requirements(table, key, place) for key in ("present", "absent"))
-    return Condition(versions, device, capability, present, absent)
+    return Condition(versions, device, capability, gpus, present, absent)
 
 
 def _requirements(table: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import DeviceMap, Padding, Quantisation, SdpaKernel, Workload
+from matrix.axes import DeviceMap, Padding, Quantisation, SdpaKernel, Transformation, Workload
 from matrix.cell import Cell
 from matrix.expectation import Outcome, Rule, expect
 from matrix.oracle import QUANTISED, UNQUANTISED
@@ -46,6 +46,8 @@ def explain(
     yield "loads"
     yield f"  a fixture of model_type {architecture.model_type} ({architecture.kind}), by {architecture.auto_class}"
     yield f"  dtype={cell.dtype}, attn_implementation={cell.attention}, {_DEVICE_MAPS[cell.device_map]}"
+    if cell.transformation is not Transformation.NONE:
+        yield "  then model.to_bettertransformer()"
     if cell.quantisation is not Quantisation.NONE:
         yield f"  quantised by bitsandbytes to {cell.quantisation}, compute dtype {cell.dtype}"
     yield "does"
@@ -84,6 +86,8 @@ def _workload(cell: Cell, architecture: Architecture) -> str:
         batch = f"a batch of four rows of very different lengths, padded on the {cell.padding}"
     if cell.workload is Workload.GENERATE:
         return f"greedy generation of 32 tokens with cache from {batch}; each step's logits and each token are judged"
+    if cell.workload is Workload.TRAIN:
+        return f"a training step over {batch}, without dropout; logits and gradients are judged"
     if cell.workload.is_relation:
         return f"{_RELATIONS[cell.workload]}, over {batch}; the logits of both runs must agree"
     decoder = ", with 40 decoder tokens" if architecture.kind is Kind.ENCODER_DECODER else ""

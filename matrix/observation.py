@@ -11,7 +11,8 @@ class Phase(StrEnum):
     REQUIRE = "require"  # looking for what the cell needs
     LOAD = "load"  # from_pretrained
     PLACE = "place"  # moving the model to the device
-    FORWARD = "forward"  # the forward pass, or those of a relation
+    TRANSFORM = "transform"  # to_bettertransformer
+    FORWARD = "forward"  # the forward pass, or those of a relation, or forward and backward
     GENERATE = "generate"  # model.generate
     SAVE = "save"  # save_pretrained
     REFERENCE = "reference"  # golden or baseline, never the candidate

@@ -11,12 +11,22 @@ from matrix.axes import AXES
 from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
+from matrix.guide import load_guide
 from matrix.rows import Family
 from matrix.selection import Selection, parse_selection
 
 PROFILES_FILE = Path(__file__).parent / "profiles.toml"
 
-_ORDER = ("dtype", "quantisation", "padding", "workload", "attention", "sdpa_kernel", "device_map")
+_ORDER = (
+    "dtype",
+    "quantisation",
+    "padding",
+    "workload",
+    "attention",
+    "sdpa_kernel",
+    "transformation",
+    "device_map",
+)
 _PLACES = {(axis, value): place for axis, values in AXES.items() for place, value in enumerate(values)}
 
 # Which values belong together for `cover`: an SDPA kernel is part of the backend, and the
@@ -42,9 +52,15 @@ class Profile:
 
     name: str
     about: str
-    cells: tuple[str, ...]  # selections, added up
+    cells: tuple[str, ...]  # selections, added up; none in `guide`, whose recipes name theirs
     rows: tuple[Family, ...]  # what is tried beside them
     cover: bool = False  # thin each selection out
+
+    def selections(self, architectures: Collection[str]) -> list[Selection]:
+        """Its selections, read."""
+        if Family.GUIDE in self.rows:
+            return [cells for recipe in load_guide().recipes for cells in recipe.selections(architectures)]
+        return [parse_selection(text, architectures) for text in self.cells]
 
 
 def load_profiles() -> dict[str, Profile]:
@@ -72,7 +88,8 @@ def make_plan(
     profile = profiles[profile_name]
     cells: list[Cell] = []
     for name, architecture in architectures.items():
-        if narrow is None or narrow.could_contain("architecture", name):
+        tried = not architecture.profiles or profile_name in architecture.profiles
+        if tried and (narrow is None or narrow.could_contain("architecture", name)):
             # Choosing first and narrowing after keeps a cell's membership independent of what else is asked for.
             cells += _cells_of(profile, {name: architecture}, narrow, known=architectures)
     if not cells:
@@ -84,7 +101,7 @@ def _cells_of(
     profile: Profile, one: Mapping[str, Architecture], narrow: Selection | None, *, known: Collection[str]
 ) -> list[Cell]:
     """The cells of one architecture, in plan order."""
-    selections = [parse_selection(text, known) for text in profile.cells]
+    selections = profile.selections(known)
     if profile.cover:
         covering = [cell for selection in selections for cell in cover(valid_cells(one, selection))]
         cells = [cell for cell in covering if narrow is None or cell in narrow]
@@ -108,8 +125,8 @@ def valid_cells(architectures: Mapping[str, Architecture], *narrowing: Selection
     for name, architecture in architectures.items():
         if not wanted("architecture", name):
             continue
-        for dtype, quantisation, padding, workload, attention, sdpa_kernel, device_map in itertools.product(*values):
-            cell = Cell(name, dtype, attention, sdpa_kernel, quantisation, device_map, padding, workload)  # type: ignore[arg-type]
+        for dtype, quantisation, padding, workload, attention, kernel, changed, placed in itertools.product(*values):
+            cell = Cell(name, dtype, attention, kernel, quantisation, changed, placed, padding, workload)  # type: ignore[arg-type]
             if why_impossible(cell, architecture) is None:
                 cells.append(cell)
     return cells

@@ -1,7 +1,6 @@
 """Failures that others reported, as rows of `matrix/regressions.toml`. Their probes are in conformance/regressions/."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +26,7 @@ class Regression:
 
     def why_unreachable(self, stack: Stack) -> str:
         """What the stack does not have, such as "needs cuda, transformers <5 (here 5.23.0)"; empty if reachable."""
-        missing = list(dict.fromkeys(_missing(self.condition, stack)))
-        return f"needs {', '.join(missing)}" if missing else ""
+        return self.condition.why_not(stack)
 
     def is_refusal(self, error: Exception) -> bool:
         """Whether this is the error with which a library refuses the combination."""
@@ -70,19 +68,3 @@ def _regression(table: dict[str, Any], place: str) -> Regression:
         raise UsageError(f"{place}: refusal {table['refusal']!r} is not a regular expression: {error}") from None
     condition = read_condition(table.get("when", {}), place)
     return Regression(table["name"], tuple(urls), table["about"], condition, table.get("refusal", ""))
-
-
-def _missing(condition: Condition, stack: Stack) -> Iterator[str]:
-    """What keeps the condition from holding, part by part."""
-    if condition.device is not None and stack.device is not condition.device:
-        yield condition.device.value
-    if condition.capability is not None:
-        here = stack.gpus[0].capability if stack.gpus else "no GPU"
-        if not stack.gpus or not condition.capability.contains(here):
-            yield f"compute capability {condition.capability} (here {here})"
-    yield from (name for name in ("torch", "transformers", *condition.present) if stack.lacks(name))
-    yield from (f"no {name}" for name in condition.absent if not stack.lacks(name))
-    for name, wanted in condition.versions.items():
-        here = stack.versions.get(name, "none")
-        if name not in stack.versions or not wanted.contains(here, prereleases=True):
-            yield f"{name} {wanted} (here {here})"

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from matrix import oracle
-from matrix.axes import AXES
+from matrix.axes import AXES, Transformation
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
 from matrix.evidence import kernels_seen
@@ -48,6 +48,17 @@ class Run(Part):
     k_mean_quantised: float = oracle.QUANTISED.k_mean
     planned: list[str] = Field(description="cell ids in plan order")
     planned_rows: list[str] = Field(default_factory=list, description="family:name of each row")
+    guide: list[GuideEntry] = Field(default_factory=list, description="the guide, if the run was one of its profile")
+
+
+class GuideEntry(Part):
+    """One recipe of the guide, and which rows and cells of the run try it."""
+
+    number: str = Field(description="of the guide's row: G1")
+    name: str
+    about: str = ""
+    rows: dict[str, str] = Field(default_factory=dict, description="spelling (guide, today, either) -> key of the row")
+    cells: list[str] = Field(default_factory=list, description="the cells that try it in today's spelling")
 
 
 class End(Part):
@@ -145,6 +156,8 @@ class Record(Part):
 
     @model_validator(mode="after")
     def _axes_are_complete(self) -> Self:
+        # An axis that came later: reports from before it did nothing of the kind.
+        self.axes.setdefault("transformation", Transformation.NONE.value)
         missing = [axis for axis in ("architecture", *AXES) if axis not in self.axes]
         if missing:
             raise ValueError(f"axes lack {', '.join(missing)}")

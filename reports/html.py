@@ -32,7 +32,7 @@ from reports.text import FAMILY_NAMES, backend_of, headline_parts, reproducing_c
 TEMPLATES = Path(__file__).parent / "templates"
 # A longer list needs the script: the page should stay below a few megabytes.
 LISTED_WITHOUT_SCRIPT = 2000
-FILTERS = ("dtype", "quantisation", "device_map", "padding", "workload")
+FILTERS = ("dtype", "quantisation", "transformation", "device_map", "padding", "workload")
 
 # Beside the colour, so that no meaning hangs on colour alone.
 SYMBOLS = {

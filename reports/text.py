@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 
+from matrix.axes import Attention, SdpaKernel, Transformation
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.document import Record, Report, RowRecord
@@ -132,5 +133,7 @@ def verdict_table(report: Report) -> Iterator[str]:
 
 def backend_of(record: Record) -> str:
     """Attention implementation and, where pinned, kernel: the columns of the matrix."""
-    kernel = record.axes["sdpa_kernel"]
-    return record.axes["attention"] + ("" if kernel == "unpinned" else f" ({kernel})")
+    attention, kernel, changed = (record.axes[axis] for axis in ("attention", "sdpa_kernel", "transformation"))
+    if changed != Transformation.NONE:
+        attention = changed if attention == Attention.EAGER else f"{changed} on {attention}"
+    return attention + ("" if kernel == SdpaKernel.UNPINNED else f" ({kernel})")

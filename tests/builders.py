@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from matrix.architectures import load_architectures
-from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Workload
+from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Transformation, Workload
 from matrix.cell import Cell, parse_cell
 from matrix.expectation import SUPPORTED, Expectation, Outcome
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
@@ -75,6 +75,7 @@ def cells() -> st.SearchStrategy[Cell]:
         attention=st.sampled_from(Attention),
         sdpa_kernel=st.sampled_from(SdpaKernel),
         quantisation=st.sampled_from(Quantisation),
+        transformation=st.sampled_from(Transformation),
         device_map=st.sampled_from(DeviceMap),
         padding=st.sampled_from(Padding),
         workload=st.sampled_from(Workload),

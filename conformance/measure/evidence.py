@@ -16,6 +16,7 @@ from conformance.measure import spellings
 from matrix.observation import Evidence
 from reports.printable import printable
 
+_ENCODER_LAYER = "aten::_transformer_encoder_layer_fwd"
 WATCHED_PASSES = 3
 _WARNINGS_KEPT = 8
 _WARNING_LENGTH = 300
@@ -162,7 +163,7 @@ class _Ops(TorchDispatchMode):
             counter = None
             if name.startswith("bitsandbytes::"):
                 counter = self._watch.quantised_ops
-            elif "attention" in name or name.startswith("flash_attn"):
+            elif "attention" in name or name.startswith("flash_attn") or name == _ENCODER_LAYER:
                 counter = self._watch.attention_ops
             self._counters[func] = None if counter is None else (counter, name)
         seen = self._counters[func]

@@ -1,7 +1,20 @@
 """A golden run in true float64. Needs only torch: reproducing scripts carry it along."""
 
+from contextlib import contextmanager
+
 import torch
 from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def without_tf32():
+    """References multiply float32 matrices in float32, whatever the user has allowed."""
+    usual = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = usual
 
 
 class TrueFloat64(TorchFunctionMode):

@@ -6,8 +6,11 @@ import re
 import torch
 import transformers
 
-_QUERY_KEY = re.compile(r"(q_proj|k_proj|query|key|\.q|\.k|query_key_value|c_attn)\.weight$")
-_LOUD = re.compile(r"(v_proj|o_proj|out_proj|value|\.v|\.o|dense|c_proj|wo|fc[12]|c_fc|\w+_proj|dense_\w+|wi)\.weight$")
+_QUERY_KEY = re.compile(r"(q_proj|k_proj|qkv_proj|[qk]_lin|query|key|\.q|\.k|query_key_value|c_attn)\.weight$")
+_LOUD = re.compile(
+    r"(v_proj|o_proj|out_proj|(v|out)_lin|value|\.v|\.o|dense|c_proj|wo|fc[12]|fc_(in|out)|lin[12]|c_fc|\w+_proj|dense_\w+|wi)"
+    r"\.weight$"
+)
 _POST_NORM = re.compile(r"LayerNorm|(sa|output)_layer_norm")
 _IN_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _EMBEDDING = re.compile(r"(embed\w*|word_embeddings|wpe|position_embeddings)\.weight$")

@@ -22,8 +22,9 @@ from conformance.measure.interruption import CellTimeout
 from conformance.measure.loading import Source, load, needs_moving, reload, torch_dtype
 from conformance.measure.references import References
 from conformance.measure.relations import judged, with_positions
+from conformance.measure.training import in_units_of, train_step, without_dropout
 from matrix.architectures import Architecture, Kind
-from matrix.axes import Attention, DeviceMap, Quantisation, Workload
+from matrix.axes import Attention, DeviceMap, Quantisation, Transformation, Workload
 from matrix.cell import Cell
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase, QuantisationCost
 from matrix.stack import Device
@@ -150,10 +151,16 @@ class Bench:
         if self.fault is not None:
             self.fault.loaded(model, cell)
         model = self._placed(progress, cell, model)
+        if cell.transformation is Transformation.BETTER_TRANSFORMER:
+            with self._phase(Phase.TRANSFORM, progress):
+                model = spellings.to_bettertransformer(model)
         progress.structure = progress.watch.structure(model, torch_dtype(cell.dtype))
         batch = self._batch(cell, source, model.config)
         if cell.attention is Attention.FLEX_ATTENTION:
             spellings.forget_compiled()
+        if cell.workload is Workload.TRAIN:
+            progress.comparisons = self._trained(progress, model, batch, source)
+            return
         with torch.no_grad():
             seeded = self.fault.running(model) if self.fault is not None else contextlib.nullcontext()
             with seeded, progress.watch.calls(model), spellings.pinned(cell.sdpa_kernel):
@@ -217,6 +224,39 @@ class Bench:
         with self._phase(Phase.FORWARD, progress):
             return one, twin(**batch).logits, judged(batch)
 
+    def _trained(
+        self, progress: _Progress, model: Any, batch: Mapping[str, torch.Tensor], source: Source
+    ) -> tuple[Comparison, ...]:
+        """Logits in training mode, and gradients."""
+        cell = progress.cell
+        model = without_dropout(model)
+        seeded = self.fault.running(model) if self.fault is not None else contextlib.nullcontext()
+        with (
+            seeded,
+            progress.watch.calls(model),
+            spellings.pinned(cell.sdpa_kernel),
+            self._phase(Phase.FORWARD, progress),
+        ):
+            logits, gradients = train_step(model, batch)
+        del model  # a large checkpoint must be gone before its references come
+        with self._phase(Phase.REFERENCE, progress):
+            eager, eager_gradients = self._references.train_step(cell, source, batch, golden=False)
+            truth, true_gradients = self._references.train_step(cell, source, batch, golden=True)
+            units = [in_units_of(true_gradients, found) for found in (gradients, eager_gradients, true_gradients)]
+            attended = judged(batch)
+            dtype = torch_dtype(cell.dtype)
+            return (
+                compare("logits", candidate=logits, baseline=eager, golden=truth, attended=attended, dtype=cell.dtype),
+                compare(
+                    "gradients",
+                    candidate=units[0].to(dtype),
+                    baseline=units[1].to(dtype),
+                    golden=units[2],
+                    attended=torch.ones(units[2].shape[:2], dtype=torch.bool),
+                    dtype=cell.dtype,
+                ),
+            )
+
     def _compare(
         self,
         cell: Cell,
@@ -262,7 +302,7 @@ class Bench:
         if batch is None:
             pad = getattr(config, "pad_token_id", None) or 0
             vocabulary = config.get_text_config().vocab_size
-            workload = Workload.PREFILL if cell.workload.is_relation else cell.workload
+            workload = cell.workload if cell.workload is Workload.GENERATE else Workload.PREFILL
             batch = make_batch(workload.value, cell.padding.value, vocabulary, pad, decoder_tokens, self._seed + 1)
         elif decoder_tokens:
             batch["decoder_input_ids"] = batch["input_ids"][:, :decoder_tokens].contiguous()

@@ -11,6 +11,7 @@ import torch
 
 from conformance.measure import spellings
 from conformance.measure.interruption import LAST_WORDS, DeviceLost
+from conformance.measure.precision import without_tf32
 from conformance.measure.sdpa_calls import Call, Layout, Mask
 from matrix.axes import SdpaKernel
 from matrix.oracle import UNQUANTISED, Bound
@@ -191,7 +192,7 @@ def _attend(
 def reference(call: Call, inputs: Inputs, *, gradients: bool) -> Results:
     """Attention written out, in the dtype of the inputs: golden in float64, baseline in the call's own dtype."""
     leaves = query, key, value = _leaves(inputs, gradients)
-    with _without_tf32():
+    with without_tf32():
         weights, _ = _weights(call, query, key, inputs.mask)
         output = weights @ _repeated(call, value)
         return _with_gradients(output, leaves, inputs.gradient if gradients else None)
@@ -282,7 +283,7 @@ def problems(call: Call, results: Results, inputs: Inputs) -> list[str]:
     exact = inputs.to(torch.float64)
     golden = reference(call, exact, gradients=gradients)
     baseline = reference(call, inputs, gradients=gradients)
-    with _without_tf32():
+    with without_tf32():
         allowances = _allowances(call, exact, gradients=gradients)
     found = []
     for name, result in results.items():
@@ -339,13 +340,3 @@ def can_use(call: Call, kernel: SdpaKernel, inputs: Inputs) -> bool | None:
     # Pinned, because it answers for the kernels that are switched on.
     with spellings.pinned(kernel):
         return bool(ask(parameters))
-
-
-@contextmanager
-def _without_tf32() -> Iterator[None]:
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before

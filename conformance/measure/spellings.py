@@ -52,6 +52,11 @@ def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) 
     )
 
 
+def to_bettertransformer(model: Any) -> Any:
+    """The method that transformers had until 5.0; optimum does the work, or refuses."""
+    return model.to_bettertransformer()
+
+
 @contextlib.contextmanager
 def default_dtype_kept() -> Iterator[None]:
     """transformers 4.48 leaves the model's dtype behind as torch's default when a load raises."""

@@ -15,9 +15,10 @@ from conformance.plugin.rows import row_key
 from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
+from matrix.guide import Spelling
 from matrix.rows import Family, RowOutcome
 from matrix.waiver import idle_row_waivers, idle_waivers
-from reports.document import End, Record, Report, RowRecord, Run, make_report
+from reports.document import End, GuideEntry, Record, Report, RowRecord, Run, make_report
 from reports.power import published_power
 from reports.printable import printable, private_places
 from reports.records import RecordWriter
@@ -80,6 +81,7 @@ class Recorder:
             required=list(settings.required),
             planned=cells,
             planned_rows=rows,
+            guide=guide_entries(settings, cells, rows),
         )
         self._writer = RecordWriter(settings.report_dir / "records.jsonl", self._run)
 
@@ -131,6 +133,30 @@ class Recorder:
         tried = {key.partition(":")[0] for key in run.planned_rows}
         every_family = {Family.REGRESSION, Family.PROPERTY} <= tried
         yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not every_family)
+
+
+def guide_entries(settings: Settings, cells: list[str], rows: list[str]) -> list[GuideEntry]:
+    """The recipes of the guide with what of this run tries them, if it is a run of the guide."""
+    planned, parsed = set(rows), [parse_cell(cell) for cell in cells]
+    found = []
+    for recipe in settings.guide.recipes if settings.profile == "guide" else ():
+        keys = {spelling.value: f"{Family.GUIDE}:{recipe.row(spelling)}" for spelling in recipe.probe}
+        selections = list(recipe.selections(settings.architectures))
+        entry = GuideEntry(
+            number=recipe.number,
+            name=recipe.name,
+            about=recipe.about,
+            rows={spelling: key for spelling, key in keys.items() if key in planned},
+            cells=[cell.id for cell in parsed if any(cell in selection for selection in selections)],
+        )
+        found += [entry] if entry.rows or entry.cells else []
+    for requirement in settings.guide.requirements if settings.profile == "guide" else ():
+        key = f"{Family.GUIDE}:{requirement.row}"
+        if key in planned:
+            about = f"{requirement.about} needs {requirement.distribution} {requirement.versions}"
+            name = requirement.row.split("-")[1]
+            found.append(GuideEntry(number=requirement.number, name=name, about=about, rows={Spelling.EITHER.value: key}))
+    return found
 
 
 def link_latest(folder: Path) -> None:

@@ -104,7 +104,9 @@ def _family_and_name(key: str) -> tuple[Family, str]:
 
 
 def _described(name: str, settings: Settings) -> tuple[str, list[str]]:
-    """What a reported failure is about, and where it was reported; nothing for a property."""
+    """What a reported failure or a recipe is about, and where it was reported; nothing for a property."""
+    if name in settings.guide.rows:
+        return settings.guide.rows[name][0].about, []
     regression = settings.regressions.get(name)
     return (regression.about, list(regression.urls)) if regression else ("", [])
 

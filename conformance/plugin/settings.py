@@ -12,6 +12,7 @@ from matrix.cell import Cell
 from matrix.checkpoints import check_hub_model, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
+from matrix.guide import Guide, load_guide
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
 from matrix.selection import parse_selection
@@ -29,7 +30,7 @@ def add_options(parser: pytest.Parser) -> None:
     """The suite's own options."""
     group = parser.getgroup("conformance", "the support matrix")
     group.addoption(
-        "--profile", help="the plan: smoke, pairwise, relations, full (default: pairwise with a GPU, else smoke)"
+        "--profile", help="the plan: smoke, pairwise, relations, full, guide (default: pairwise with a GPU, else smoke)"
     )
     group.addoption("--cells", default="", help='narrow the plan: "architecture=llama,falcon dtype=bfloat16"')
     group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
@@ -85,6 +86,11 @@ class Settings:
     def regressions(self) -> dict[str, Regression]:
         """The reported failures by name."""
         return load_regressions()
+
+    @cached_property
+    def guide(self) -> Guide:
+        """The guide's recipes and requirements."""
+        return load_guide()
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:

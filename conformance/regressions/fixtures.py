@@ -65,7 +65,6 @@ _ALL = (
         mlp_only_layers=[0, 1, 2, 3],  # experts have no kernel for the golden run's float64
     ),
     _decoder("qwen3_5", "qwen3_5_text", **_LINEAR_ATTENTION),
-    _decoder("gpt_neox", "gpt_neox", without=("num_key_value_heads",)),
     _decoder(
         "gpt_neo",
         "gpt_neo",

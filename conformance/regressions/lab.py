@@ -20,7 +20,7 @@ from conformance.measure.compare import compare
 from conformance.measure.evidence import Watch
 from conformance.measure.fixtures import fixture
 from conformance.measure.loading import Source, golden_dtype, torch_dtype
-from conformance.measure.precision import TrueFloat64
+from conformance.measure.precision import TrueFloat64, without_tf32
 from conformance.measure.run import Bench, banned_tokens
 from conformance.regressions.fixtures import ARCHITECTURES
 from matrix import oracle
@@ -115,10 +115,16 @@ class Lab:
 
     def load(self, name: str, attention: str, dtype: Dtype = Dtype.FLOAT32, **arguments: Any) -> Any:
         """A candidate on the device, in eval mode. `arguments` go to from_pretrained."""
-        model = self._from_pretrained(name, attention, torch_dtype(dtype), **arguments)
-        self._asked[model] = attention
+        given = {spellings.DTYPE_ARGUMENT: torch_dtype(dtype), "attn_implementation": attention}
+        model = self.load_as(name, **given, **arguments)
         if self._fault is not None:
             self._fault.loaded(model, parse_cell(f"{name}-{dtype}-sdpa-prefill"))
+        return model
+
+    def load_as(self, name: str, **arguments: Any) -> Any:
+        """A candidate on the device, in eval mode, loaded with exactly these arguments."""
+        model = self._from_pretrained(name, **arguments)
+        self._asked[model] = arguments.get("attn_implementation") or "eager"
         return model
 
     def logits(self, model: Any, batch: Batch, **arguments: Any) -> torch.Tensor:
@@ -139,19 +145,15 @@ class Lab:
     def reference(self, name: str, dtype: Dtype, *, golden: bool, **arguments: Any) -> Any:
         """Eager attention with the same weights: in the dtype, or one precision up for golden."""
         attention = self._architectures[name].reference_attention
-        model = self._from_pretrained(name, attention, torch_dtype(dtype), **arguments)
+        given = {spellings.DTYPE_ARGUMENT: torch_dtype(dtype), "attn_implementation": attention}
+        model = self._from_pretrained(name, **given, **arguments)
         return model.to(golden_dtype(dtype)) if golden else model
 
     def reference_logits(self, model: Any, batch: Batch, **arguments: Any) -> torch.Tensor:
         """A reference's forward pass: SDPA's math kernel where it calls SDPA, no TF32, and true float64."""
-        tf32 = torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = False
         exact = TrueFloat64() if model.dtype is torch.float64 else contextlib.nullcontext()
-        try:
-            with torch.no_grad(), spellings.pinned(SdpaKernel.MATH), exact:
-                logits: torch.Tensor = model(**self._moved(batch), **arguments).logits
-        finally:
-            torch.backends.cuda.matmul.allow_tf32 = tf32
+        with torch.no_grad(), without_tf32(), spellings.pinned(SdpaKernel.MATH), exact:
+            logits: torch.Tensor = model(**self._moved(batch), **arguments).logits
         return logits
 
     def against_eager(
@@ -281,11 +283,10 @@ class Lab:
         with contextlib.nullcontext() if self._fault is None else self._fault.running(model):
             yield
 
-    def _from_pretrained(self, name: str, attention: str, dtype: torch.dtype, **arguments: Any) -> Any:
-        given = {spellings.DTYPE_ARGUMENT: dtype, "attn_implementation": attention, "use_safetensors": True}
+    def _from_pretrained(self, name: str, **arguments: Any) -> Any:
         auto_class = getattr(transformers, self._architectures[name].auto_class)
         with spellings.default_dtype_kept():
-            model = auto_class.from_pretrained(self.source(name).checkpoint, **given, **arguments).eval()
+            model = auto_class.from_pretrained(self.source(name).checkpoint, use_safetensors=True, **arguments).eval()
         placed = "device_map" in arguments or all(p.device.type == self.device.type for p in model.parameters())
         return model if placed else model.to(self.device)
 

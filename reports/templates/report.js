@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const PAGE = 200;
-  const AXES = ["architecture", "backend", "dtype", "quantisation", "device_map", "padding", "workload"];
+  const AXES = ["architecture", "backend", "dtype", "quantisation", "transformation", "device_map", "padding", "workload"];
   const SELECTION = ["architecture", "backend"];
   const KEYS = [...AXES, "verdict", "q", "order", "cell"];
 

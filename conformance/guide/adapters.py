@@ -1,0 +1,1 @@
+"""Adapters on quantised models (G6)."""

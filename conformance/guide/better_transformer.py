@@ -1,0 +1,1 @@
+"""BetterTransformer (G7 to G9, G17)."""

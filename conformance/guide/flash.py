@@ -1,0 +1,1 @@
+"""FlashAttention-2 (G1 to G6)."""

@@ -1,0 +1,1 @@
+"""bitsandbytes over several GPUs (G13, G15)."""

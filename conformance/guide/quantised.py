@@ -1,0 +1,1 @@
+"""bitsandbytes on one device (G12, G14, G16)."""

@@ -1,0 +1,55 @@
+"""A training step without the optimiser: logits, and gradients as one tensor. Needs only torch: scripts carry it."""
+
+import torch
+
+
+def with_labels(batch):
+    """The batch with the tokens that a model is to predict, -100 where none is asked for.
+
+    The first token of a padded row is left out: a decoder predicts it at a position that attends to nothing,
+    where each implementation has a number of its own.
+    """
+    if "decoder_input_ids" in batch:
+        return {**batch, "labels": batch["decoder_input_ids"]}
+    mask = batch["attention_mask"]
+    first = mask.bool() & (mask.cumsum(-1) == 1)
+    return {**batch, "labels": batch["input_ids"].masked_fill((mask == 0) | first, -100)}
+
+
+def without_dropout(model):
+    """The model in training mode, with every dropout at 0: two runs could not agree otherwise."""
+    for module in model.train().modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        for name, value in vars(module).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
+    return model
+
+
+def train_step(model, batch):
+    """Logits, and by parameter the gradient of the loss that the model itself computes."""
+    model.zero_grad(set_to_none=True)
+    with torch.enable_grad():
+        output = model(**with_labels(batch))
+        output.loss.backward()
+    gradients = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return output.logits.detach(), gradients
+
+
+def in_units_of(golden, gradients):
+    """Gradients as one tensor of shape (1, entries, 1), each parameter's in units of its own golden gradient.
+
+    Without that the largest parameter would hide all others. One whose true gradient is zero, such as a bias of
+    keys under softmax, is measured by the typical gradient instead.
+    """
+    sizes = {name: value.double().square().mean().sqrt() for name, value in golden.items()}
+    typical = torch.stack(list(sizes.values())).median()
+    parts = []
+    for name in sorted(golden):
+        found = gradients.get(name)
+        if found is None:  # which the finiteness check turns down
+            found = torch.full_like(golden[name], float("nan"))
+        parts.append((found.to(golden[name].device).double() / torch.maximum(sizes[name], 1e-2 * typical)).flatten())
+    return torch.cat(parts)[None, :, None]
