@@ -155,7 +155,9 @@ def guide_entries(settings: Settings, cells: list[str], rows: list[str]) -> list
         if key in planned:
             about = f"{requirement.about} needs {requirement.distribution} {requirement.versions}"
             name = requirement.row.split("-")[1]
-            found.append(GuideEntry(number=requirement.number, name=name, about=about, rows={Spelling.EITHER.value: key}))
+            found.append(
+                GuideEntry(number=requirement.number, name=name, about=about, rows={Spelling.EITHER.value: key})
+            )
     return found
 
 
