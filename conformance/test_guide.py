@@ -38,7 +38,7 @@ def test_guide(name: str, request: pytest.FixtureRequest) -> None:
         assert not problem, problem
         return
     recipe, spelling = GUIDE.rows[name]
-    unreachable = recipe.condition.why_not(stack)
+    unreachable = recipe.why_unreachable(stack)
     if unreachable:
         pytest.skip(unreachable)
     refused = try_recipe(recipe, spelling, GUIDE.refusal(recipe, spelling, stack), request.getfixturevalue("lab"))

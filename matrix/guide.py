@@ -25,7 +25,7 @@ FILE = Path(__file__).with_name("guide.toml")
 _NUMBER = re.compile(r"[GC]\d{1,2}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KEYS = {
-    "recipe": {"number", "name", "about", "probe", "cells", "when"},
+    "recipe": {"number", "name", "about", "probe", "cells", "when", "on_cpu"},
     "refused": {"recipes", "spelling", "when", "type", "message", "source"},
     "requirement": {"number", "distribution", "versions", "about"},
 }
@@ -49,6 +49,11 @@ class Recipe:
     probe: tuple[Spelling, ...]  # the spellings in which a probe of that name tries it
     cells: tuple[str, ...]  # selections of cells that try it in today's spelling; axes not named are at rest
     condition: Condition  # the stacks on which it can be tried by the probe
+    on_cpu: Condition  # what it needs besides where there is no GPU
+
+    def why_unreachable(self, stack: Stack) -> str:
+        """What the stack does not have; empty if the probe can try it."""
+        return self.condition.why_not(stack) or ("" if stack.gpus else self.on_cpu.why_not(stack))
 
     def row(self, spelling: Spelling) -> str:
         """The name of the row that a probe fills."""
@@ -79,9 +84,9 @@ class Refusal:
             and self.condition.holds(stack)
         )
 
-    def matches(self, error: BaseException) -> bool:
-        """Whether an exception is exactly the documented one."""
-        return type(error).__name__ == self.type and re.search(self.message, str(error)) is not None
+    def matches(self, type_name: str, message: str) -> bool:
+        """Whether an exception of this type and message is exactly the documented one."""
+        return type_name == self.type and re.search(self.message, message) is not None
 
     def __str__(self) -> str:
         return f"{self.type} matching {self.message!r} ({self.source})"
@@ -172,9 +177,9 @@ def _recipe(table: Mapping[str, Any], place: str) -> Recipe:
         raise UsageError(f"{place}: probe must be a list of spellings ({', '.join(Spelling)}), not {probe!r}")
     if not isinstance(cells, list) or not all(isinstance(text, str) for text in cells) or not (probe or cells):
         raise UsageError(f"{place}: a recipe has a probe, a list of cells, or both")
-    condition = read_condition(table.get("when", {}), place)
+    condition, on_cpu = (read_condition(table.get(key, {}), place) for key in ("when", "on_cpu"))
     spellings = tuple(Spelling(spelling) for spelling in probe)
-    return Recipe(table["number"], table["name"], table["about"], spellings, tuple(cells), condition)
+    return Recipe(table["number"], table["name"], table["about"], spellings, tuple(cells), condition, on_cpu)
 
 
 def _refusal(table: Mapping[str, Any], place: str, known: Collection[str]) -> Refusal:

@@ -9,7 +9,7 @@ from typing import Any
 from matrix.cell import Cell
 from matrix.errors import UsageError
 from matrix.expectation import Condition, read_condition, read_tables, require_text, user_files
-from matrix.rows import RowOutcome
+from matrix.rows import RowOutcome, is_of_guide
 from matrix.selection import Selection, parse_selection
 from matrix.stack import Stack
 from matrix.verdict import Verdict
@@ -101,7 +101,7 @@ def idle_row_waivers(
     found = []
     for waiver in waivers:
         for row in waiver.rows if waiver.condition.holds(stack) else ():
-            if row not in outcomes and not narrowed:
+            if row not in outcomes and not narrowed and not is_of_guide(row):
                 found.append(f"{waiver.place}: there is no row {row!r}")
             if outcomes.get(row) is RowOutcome.HOLDS:
                 found.append(f"{waiver.place}: the fault is gone: {row} holds")

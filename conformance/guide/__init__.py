@@ -31,18 +31,21 @@ def try_recipe(recipe: Recipe, spelling: Spelling, refusal: Refusal | None, lab:
         Violated: it did something else, or the documented error did not come.
         Exception: what a library raised that nobody documented.
     """
-    from conformance.regressions.lab import Violated
+    from conformance.regressions.lab import Raised, Violated
 
     try:
         load_probes()[recipe.name](lab, spelling)
     except Violated:
         raise
     except Exception as error:  # whatever a library raises is a measurement
-        if refusal is None or not refusal.matches(error):
+        kind, said = type(error).__name__, str(error).strip()
+        if isinstance(error, Raised) and error.failure is not None:
+            kind, said = error.failure.type, error.failure.message.strip()
+        if refusal is None or not refusal.matches(kind, said):
             if refusal is not None:
                 error.add_note(f"documented was {refusal}")
             raise
-        return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        return f"{kind}: {said.partition(chr(10))[0]}"
     if refusal is not None:
         raise Violated(f"the documented error did not come: {refusal}")
     return ""

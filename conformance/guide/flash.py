@@ -1,1 +1,78 @@
-"""FlashAttention-2 (G1 to G6)."""
+"""FlashAttention-2 (G1 to G5)."""
+
+import torch
+import transformers
+
+from conformance.guide.spelled import load
+from conformance.measure import spellings
+from conformance.regressions.lab import Lab, random_tokens
+from matrix.axes import Dtype, Quantisation
+from matrix.guide import Spelling
+
+_FLASH = "flash_attention_2"
+_PACKED = (61, 33, 7)  # tokens of each sequence in the row
+
+
+def flash_llama(lab: Lab, spelling: Spelling) -> None:
+    """Llama in bfloat16, loaded with FlashAttention-2, generates."""
+    _generates(lab, "llama", spelling)
+
+
+def flash_falcon(lab: Lab, spelling: Spelling) -> None:
+    """Falcon in bfloat16, loaded with FlashAttention-2, generates."""
+    _generates(lab, "falcon", spelling)
+
+
+def flash_int8_llama(lab: Lab, spelling: Spelling) -> None:
+    """8-bit weights and FlashAttention-2."""
+    _generates(lab, "llama", spelling, Dtype.FLOAT16, Quantisation.INT8)
+
+
+def flash_4bit_llama(lab: Lab, spelling: Spelling) -> None:
+    """4-bit weights and FlashAttention-2."""
+    _generates(lab, "llama", spelling, Dtype.FLOAT16, Quantisation.FP4)
+
+
+def flash_on_cpu(lab: Lab, spelling: Spelling) -> None:
+    """A model with FlashAttention-2 that was never moved to the GPU."""
+    source = lab.source("llama")
+    argument = "dtype" if spelling is Spelling.TODAY else "torch_dtype"
+    auto_class = getattr(transformers, source.architecture.auto_class)
+    with spellings.default_dtype_kept():
+        model = auto_class.from_pretrained(
+            source.checkpoint, attn_implementation=_FLASH, use_safetensors=True, **{argument: torch.bfloat16}
+        )
+    with torch.no_grad():
+        model.eval()(input_ids=random_tokens(1, 16))
+
+
+def flash_packed(lab: Lab, spelling: Spelling) -> None:
+    """Several sequences in one row, told apart by positions that begin anew: each as if it were alone."""
+    dtype = Dtype.BFLOAT16
+    alone = [random_tokens(1, length, seed) for seed, length in enumerate(_PACKED)]
+    positions = torch.cat([torch.arange(length) for length in _PACKED])[None]
+    packed = {"input_ids": torch.cat(alone, dim=1), "position_ids": positions}
+    references = [
+        torch.cat([lab.reference_logits(model, {"input_ids": tokens}) for tokens in alone], dim=1)
+        for model in (lab.reference("llama", dtype, golden=golden) for golden in (False, True))
+    ]
+    lab.judge(
+        "logits of packed sequences",
+        candidate=lab.logits(lab.load("llama", lab.flash_attention, dtype), packed),
+        baseline=references[0],
+        golden=references[1],
+        attended=torch.ones(references[1].shape[:2], dtype=torch.bool),
+        dtype=dtype,
+    )
+
+
+def _generates(
+    lab: Lab,
+    name: str,
+    spelling: Spelling,
+    dtype: Dtype = Dtype.BFLOAT16,
+    quantisation: Quantisation = Quantisation.NONE,
+) -> None:
+    model = load(lab, name, spelling, attention=_FLASH, dtype=dtype, quantisation=quantisation)
+    weights = "" if quantisation is Quantisation.NONE else f"-{quantisation}"
+    lab.cell(f"{name}-{dtype}-{_FLASH}{weights}-left-generate", model)

@@ -96,15 +96,18 @@ class Bench:
         self._references = References(self.device)
         self._sources: dict[str, Source] = {}
 
-    def run(self, cell: Cell) -> Observation:
-        """Load the cell's model, run its workload, compare, and say what happened. Raises nothing of the libraries'."""
+    def run(self, cell: Cell, loaded: torch.nn.Module | None = None) -> Observation:
+        """Load the cell's model, run its workload, compare, and say what happened. Raises nothing of the libraries'.
+
+        `loaded` is a model of that cell which the caller has loaded in a way of its own.
+        """
         progress = _Progress(cell)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         ending, failure = Ending.COMPLETED, None
         with progress.watch.said():
             try:
-                self._measure(progress)
+                self._measure(progress, loaded)
             except CellTimeout as error:
                 ending, failure = Ending.TIMEOUT, self._failure(progress.phase, error)
             except Exception as error:  # whatever a library raises is a measurement
@@ -142,11 +145,11 @@ class Bench:
         before = progress.seconds.get(phase.value, 0.0)  # a relation may load or run twice
         progress.seconds[phase.value] = before + time.perf_counter() - started
 
-    def _measure(self, progress: _Progress) -> None:
+    def _measure(self, progress: _Progress, loaded: torch.nn.Module | None) -> None:
         cell = progress.cell
         source = self._source(cell.architecture)
         with self._phase(Phase.LOAD, progress):
-            model = load(cell, source)
+            model = load(cell, source) if loaded is None else loaded
         progress.declared = _declared(model)
         if self.fault is not None:
             self.fault.loaded(model, cell)

@@ -29,7 +29,7 @@ from matrix.axes import Dtype, SdpaKernel
 from matrix.cell import parse_cell
 from matrix.evidence import kernels_seen
 from matrix.expectation import SUPPORTED
-from matrix.observation import Ending, Evidence
+from matrix.observation import Ending, Evidence, Failure
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict, judge
 
@@ -45,6 +45,8 @@ class Violated(Exception):
 
 class Raised(Exception):
     """A cell or a process of its own raised. The message names the type and holds the first or last line."""
+
+    failure: Failure | None = None  # of a cell
 
 
 class Lab:
@@ -93,21 +95,26 @@ class Lab:
             return SdpaKernel.MEM_EFFICIENT, SdpaKernel.CUDNN, SdpaKernel.MATH
         return SdpaKernel.FLASH, SdpaKernel.MATH
 
-    def cell(self, cell_id: str) -> None:
+    def cell(self, cell_id: str, loaded: Any = None) -> Evidence:
         """Run a cell of the matrix, or of an architecture of the probes' own; it must be `supported`.
+
+        `loaded` is a model of that cell which the probe has loaded in a way of its own.
 
         Raises:
             Violated: another verdict.
             Raised: the cell raised.
         """
         cell = parse_cell(cell_id)
-        observation = self._bench.run(cell)
+        observation = self._bench.run(cell, loaded)
         architecture = self._architectures[cell.architecture]
         judgement = judge(cell, architecture, observation, SUPPORTED, self.stack.device)
         if observation.ending is Ending.RAISED:
-            raise Raised(f"{cell_id}: {judgement.reason}")
+            error = Raised(f"{cell_id}: {judgement.reason}")
+            error.failure = observation.failure
+            raise error
         if judgement.verdict is not Verdict.SUPPORTED:
             raise Violated(f"{cell_id} is {judgement.verdict}: {judgement.reason}")
+        return observation.evidence
 
     def source(self, name: str) -> Source:
         """An architecture and the folder of its checkpoint."""

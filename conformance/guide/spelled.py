@@ -1,0 +1,36 @@
+"""from_pretrained as the guide writes it, and as it is written today."""
+
+from typing import Any
+
+import transformers
+
+from conformance.measure.loading import torch_dtype
+from conformance.regressions.lab import Lab
+from matrix.axes import Dtype, Quantisation
+from matrix.guide import Spelling
+
+
+def load(
+    lab: Lab,
+    name: str,
+    spelling: Spelling,
+    *,
+    attention: str = "eager",
+    dtype: Dtype | None = None,
+    quantisation: Quantisation = Quantisation.NONE,
+    **more: Any,
+) -> Any:
+    """A model of the architecture, with `torch_dtype` and flags or with `dtype` and a `quantization_config`."""
+    given: dict[str, Any] = {"attn_implementation": attention, **more}
+    if dtype is not None:
+        given["dtype" if spelling is Spelling.TODAY else "torch_dtype"] = torch_dtype(dtype)
+    if quantisation is not Quantisation.NONE:
+        flags = {"load_in_8bit" if quantisation is Quantisation.INT8 else "load_in_4bit": True}
+        given |= flags if spelling is Spelling.GUIDE else {"quantization_config": bits_and_bytes(flags, dtype)}
+    return lab.load_as(name, **given)
+
+
+def bits_and_bytes(flags: dict[str, bool], dtype: Dtype | None) -> Any:
+    """Today's config for the guide's flags; 4-bit weights meet inputs in the model's dtype."""
+    computed = {"bnb_4bit_compute_dtype": torch_dtype(dtype)} if dtype and "load_in_4bit" in flags else {}
+    return transformers.BitsAndBytesConfig(**flags, **computed)
