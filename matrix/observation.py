@@ -60,6 +60,7 @@ class Comparison:
     floor_mean: float  # mean|G_d - G|: what it costs to write the truth down in that dtype
     regret_max: float | None = None  # generation: max over steps of max_v G[v] - G[chosen token]
     quantised: bool = False  # whether the weights are
+    gradients: bool = False  # of the loss, instead of logits
     runs: int = 1  # how many runs of the candidate are in the error: 2 where one is held against another
 
 

@@ -126,7 +126,7 @@ def _must_have_right_gradients(lab: Lab, model: Any, batch: dict[str, torch.Tens
             golden=units[2],
             attended=whole,
             dtype=cell.dtype,
-            quantised=quantised,
+            gradients=True,
         ),
     ]
     problems = [problem for comparison in comparisons for problem in oracle.problems(comparison)]

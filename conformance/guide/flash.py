@@ -3,7 +3,7 @@
 import torch
 import transformers
 
-from conformance.guide.spelled import load
+from conformance.guide.spelled import dtype_argument, load, load_in
 from conformance.measure import spellings
 from conformance.regressions.lab import Lab, random_tokens
 from matrix.axes import Dtype, Quantisation
@@ -15,32 +15,36 @@ _PACKED = (61, 33, 7)  # tokens of each sequence in the row
 
 def flash_llama(lab: Lab, spelling: Spelling) -> None:
     """Llama in bfloat16, loaded with FlashAttention-2, generates."""
-    _generates(lab, "llama", spelling)
+    model = load_in(lab, "llama", spelling, Dtype.BFLOAT16, attn_implementation=_FLASH)
+    lab.cell(f"llama-bfloat16-{_FLASH}-left-generate", model)
 
 
 def flash_falcon(lab: Lab, spelling: Spelling) -> None:
     """Falcon in bfloat16, loaded with FlashAttention-2, generates."""
-    _generates(lab, "falcon", spelling)
+    model = load_in(lab, "falcon", spelling, Dtype.BFLOAT16, attn_implementation=_FLASH)
+    lab.cell(f"falcon-bfloat16-{_FLASH}-left-generate", model)
 
 
 def flash_int8_llama(lab: Lab, spelling: Spelling) -> None:
     """8-bit weights and FlashAttention-2."""
-    _generates(lab, "llama", spelling, Dtype.FLOAT16, Quantisation.INT8)
+    _generates(lab, spelling, Quantisation.INT8)
 
 
 def flash_4bit_llama(lab: Lab, spelling: Spelling) -> None:
     """4-bit weights and FlashAttention-2."""
-    _generates(lab, "llama", spelling, Dtype.FLOAT16, Quantisation.FP4)
+    _generates(lab, spelling, Quantisation.FP4)
 
 
 def flash_on_cpu(lab: Lab, spelling: Spelling) -> None:
     """A model with FlashAttention-2 that was never moved to the GPU."""
     source = lab.source("llama")
-    argument = "dtype" if spelling is Spelling.TODAY else "torch_dtype"
     auto_class = getattr(transformers, source.architecture.auto_class)
     with spellings.default_dtype_kept():
         model = auto_class.from_pretrained(
-            source.checkpoint, attn_implementation=_FLASH, use_safetensors=True, **{argument: torch.bfloat16}
+            source.checkpoint,
+            attn_implementation=_FLASH,
+            use_safetensors=True,
+            **{dtype_argument(spelling): torch.bfloat16},
         )
     with torch.no_grad():
         model.eval()(input_ids=random_tokens(1, 16))
@@ -66,13 +70,6 @@ def flash_packed(lab: Lab, spelling: Spelling) -> None:
     )
 
 
-def _generates(
-    lab: Lab,
-    name: str,
-    spelling: Spelling,
-    dtype: Dtype = Dtype.BFLOAT16,
-    quantisation: Quantisation = Quantisation.NONE,
-) -> None:
-    model = load(lab, name, spelling, attention=_FLASH, dtype=dtype, quantisation=quantisation)
-    weights = "" if quantisation is Quantisation.NONE else f"-{quantisation}"
-    lab.cell(f"{name}-{dtype}-{_FLASH}{weights}-left-generate", model)
+def _generates(lab: Lab, spelling: Spelling, quantisation: Quantisation) -> None:
+    model = load(lab, "llama", spelling, attention=_FLASH, dtype=Dtype.FLOAT16, quantisation=quantisation)
+    lab.cell(f"llama-float16-{_FLASH}-{quantisation}-left-generate", model)

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from conformance.guide.spelled import load
 from conformance.regressions.lab import Lab, Raised, Violated
 from matrix.axes import Dtype
 from matrix.evidence import kernels_seen
@@ -15,24 +14,24 @@ from matrix.guide import Spelling
 
 def flash_only_generate(lab: Lab, spelling: Spelling) -> None:
     """OPT in float16 generates where only the flash kernel is allowed, and it is the flash kernel that runs."""
-    _generates_by_flash(lab, spelling, load(lab, "opt", spelling, attention="sdpa", dtype=Dtype.FLOAT16))
+    _generates_by_flash(lab, spelling, lab.load("opt", "sdpa", Dtype.FLOAT16))
 
 
 def flash_only_generate_padded(lab: Lab, spelling: Spelling) -> None:
     """The same with padding: a mask, which torch's flash kernel does not take on CUDA."""
-    model = load(lab, "opt", spelling, attention="sdpa", dtype=Dtype.FLOAT16)
+    model = lab.load("opt", "sdpa", Dtype.FLOAT16)
     _generates_by_flash(lab, spelling, model, padding="-left")
 
 
 def flash_only_float32(lab: Lab, spelling: Spelling) -> None:
     """OPT as it is loaded without a dtype, in float32, where only the flash kernel is allowed."""
-    model = load(lab, "opt", spelling, attention="sdpa", dtype=Dtype.FLOAT32)
+    model = lab.load("opt", "sdpa", Dtype.FLOAT32)
     _generates_by_flash(lab, spelling, model, dtype=Dtype.FLOAT32)
 
 
 def cast_to_half(lab: Lab, spelling: Spelling) -> None:
     """The remedy: the float32 model that found no kernel runs after `.half()`."""
-    model = load(lab, "opt", spelling, attention="sdpa", dtype=Dtype.FLOAT32)
+    model = lab.load("opt", "sdpa", Dtype.FLOAT32)
     try:
         _generates_by_flash(lab, spelling, model, dtype=Dtype.FLOAT32)
     except Raised as error:
@@ -43,7 +42,7 @@ def cast_to_half(lab: Lab, spelling: Spelling) -> None:
 
 def no_kernel_allowed(lab: Lab, spelling: Spelling) -> None:
     """Every kernel is switched off."""
-    model = load(lab, "opt", spelling, attention="sdpa", dtype=Dtype.FLOAT16)
+    model = lab.load("opt", "sdpa", Dtype.FLOAT16)
     with _allowed(spelling, flash=False):
         lab.cell("opt-float16-sdpa-generate", model)
 

@@ -17,6 +17,7 @@ def compare(
     attended: torch.Tensor,
     dtype: Dtype,
     quantised: bool = False,
+    gradients: bool = False,
     chosen: torch.Tensor | None = None,
     banned: tuple[int, ...] = (),
 ) -> Comparison:
@@ -27,14 +28,15 @@ def compare(
         attended: bool mask of shape (batch, positions).
         dtype: the cell's dtype, in which the floor is computed.
         quantised: whether the weights are.
+        gradients: whether these are gradients instead of logits.
         chosen: token ids of shape (batch, positions) that generation chose, for the regret.
         banned: token ids that generation was not allowed to choose.
     """
     cell_dtype: torch.dtype = getattr(torch, dtype.value)
     attended = attended.to(golden.device)
     shape_matches = candidate.shape == golden.shape == baseline.shape
-    # `generate` hands its logits out in float32, whatever the model computed in.
-    dtype_matches = candidate.dtype in ({cell_dtype} if chosen is None else {cell_dtype, torch.float32})
+    # `generate` hands its logits out in float32, whatever the model computed in; so do some heads (CodeGen).
+    dtype_matches = candidate.dtype in ({cell_dtype, baseline.dtype} if chosen is None else {cell_dtype, torch.float32})
     if not shape_matches:
         return Comparison(name, int(attended.sum()), False, dtype_matches, True, *[float("nan")] * 6)
     truth = golden[attended].double()
@@ -63,6 +65,7 @@ def compare(
         floor_mean=float((written.double() - truth).abs().mean()),
         regret_max=regret,
         quantised=quantised,
+        gradients=gradients,
     )
 
 
