@@ -25,7 +25,7 @@ FILE = Path(__file__).with_name("guide.toml")
 _NUMBER = re.compile(r"[GC]\d{1,2}")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _KEYS = {
-    "recipe": {"number", "name", "about", "probe", "cells", "when", "on_cpu"},
+    "recipe": {"number", "name", "about", "probe", "cells", "cells_spelling", "when", "on_cpu"},
     "refused": {"recipes", "spelling", "when", "type", "message", "source"},
     "requirement": {"number", "distribution", "versions", "about"},
 }
@@ -47,7 +47,8 @@ class Recipe:
     name: str
     about: str
     probe: tuple[Spelling, ...]  # the spellings in which a probe of that name tries it
-    cells: tuple[str, ...]  # selections of cells that try it in today's spelling; axes not named are at rest
+    cells: tuple[str, ...]  # selections of cells that try it; axes not named are at rest
+    cells_spelling: Spelling
     condition: Condition  # the stacks on which it can be tried by the probe
     on_cpu: Condition  # what it needs besides where there is no GPU
 
@@ -175,11 +176,22 @@ def _recipe(table: Mapping[str, Any], place: str) -> Recipe:
     probe, cells = table.get("probe", []), table.get("cells", [])
     if not isinstance(probe, list) or not all(spelling in list(Spelling) for spelling in probe):
         raise UsageError(f"{place}: probe must be a list of spellings ({', '.join(Spelling)}), not {probe!r}")
+    if table.get("cells_spelling", Spelling.TODAY) not in list(Spelling):
+        raise UsageError(f"{place}: cells_spelling {table['cells_spelling']!r}; allowed are {', '.join(Spelling)}")
     if not isinstance(cells, list) or not all(isinstance(text, str) for text in cells) or not (probe or cells):
         raise UsageError(f"{place}: a recipe has a probe, a list of cells, or both")
     condition, on_cpu = (read_condition(table.get(key, {}), place) for key in ("when", "on_cpu"))
     spellings = tuple(Spelling(spelling) for spelling in probe)
-    return Recipe(table["number"], table["name"], table["about"], spellings, tuple(cells), condition, on_cpu)
+    return Recipe(
+        table["number"],
+        table["name"],
+        table["about"],
+        spellings,
+        tuple(cells),
+        Spelling(table.get("cells_spelling", Spelling.TODAY)),
+        condition,
+        on_cpu,
+    )
 
 
 def _refusal(table: Mapping[str, Any], place: str, known: Collection[str]) -> Refusal:

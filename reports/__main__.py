@@ -12,6 +12,7 @@ from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.document import Report, json_schema
+from reports.html import render_stacks
 from reports.power import read_power
 from reports.records import check_version, first_problem, read_report
 from reports.text import headline
@@ -65,6 +66,21 @@ def calibrate(
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     for line in calibration_lines(calibration):
         typer.echo(line)
+
+
+@app.command()
+def stacks(
+    sources: Annotated[list[Path], typer.Argument(help="reports of runs on different stacks: matrix.json files")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the page")] = Path("stacks.html"),
+) -> None:
+    """The guide's recipes stack by stack, and what is right on one stack and wrong on another."""
+    if output.resolve() in {path.resolve() for path in sources}:
+        raise UsageError(f"--output {output}: is one of the sources")
+    try:
+        output.write_text(render_stacks(map(_read, sources)), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+    typer.echo(str(output))
 
 
 @app.command()

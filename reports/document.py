@@ -58,7 +58,8 @@ class GuideEntry(Part):
     name: str
     about: str = ""
     rows: dict[str, str] = Field(default_factory=dict, description="spelling (guide, today, either) -> key of the row")
-    cells: list[str] = Field(default_factory=list, description="the cells that try it in today's spelling")
+    cells: list[str] = Field(default_factory=list, description="the cells that try it")
+    cells_spelling: str = "today"
 
 
 class End(Part):

@@ -26,6 +26,7 @@ from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports import charts
 from reports.document import Record, Report, RowRecord, Waived
+from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.power import RULES, PowerSummary, Tally, Trial
 from reports.text import FAMILY_NAMES, backend_of, headline_parts, reproducing_command, row_command
 
@@ -64,14 +65,6 @@ MEANINGS = {
     Verdict.DEVICE_LOST: "left the CUDA context beyond use",
     Verdict.FLAKY: "a rerun disagreed with the first run",
     Verdict.MISSING: "planned, but no record of it came",
-}
-# Rows are drawn as the verdicts are that mean the same.
-ROW_LOOKS = {
-    RowOutcome.HOLDS: Verdict.SUPPORTED,
-    RowOutcome.REFUSED: Verdict.REFUSED,
-    RowOutcome.VIOLATED: Verdict.ERROR,
-    RowOutcome.UNAVAILABLE: Verdict.UNAVAILABLE,
-    RowOutcome.MISSING: Verdict.MISSING,
 }
 _ROWS_GRAVEST_FIRST = (
     RowOutcome.VIOLATED,
@@ -193,17 +186,10 @@ class Claim:
 
 def render_html(report: Report) -> str:
     """The page."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.tests["web_address"] = is_web_address
-    environment.filters["reference"] = reference
+    environment = _environment()
     reported, properties, recipes, claims_of_guide = (gravest_first(report.rows, family) for family in Family)
     columns = backends(report.records)
+    own = by_stack([report])
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     return environment.get_template("index.html.j2").render(
         report=report,
@@ -224,6 +210,8 @@ def render_html(report: Report) -> str:
         kernels=kernels(properties),
         violated=[row for row in properties if row.outcome is RowOutcome.VIOLATED],
         unreached=Counter(row.reason for row in properties if row.outcome is RowOutcome.UNAVAILABLE),
+        stacks=own,
+        lines=guide_lines(own),
         failing_rows=[row for row in [*reported, *properties, *recipes, *claims_of_guide] if row.fails],
         row_looks=ROW_LOOKS,
         family_names=FAMILY_NAMES,
@@ -255,6 +243,37 @@ def render_html(report: Report) -> str:
         data=Markup(script_data(report)),
         policy=content_policy(script, style),
     )
+
+
+def render_stacks(reports: Iterable[Report]) -> str:
+    """The page on which the guide's recipes stand stack by stack, one self-contained file without a script."""
+    stacks = by_stack(reports)
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("stacks.html.j2")
+        .render(
+            stacks=stacks,
+            lines=guide_lines(stacks),
+            splits=list(splits(stacks)),
+            symbols=SYMBOLS,
+            style=Markup(style),
+            policy=content_policy("", style),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.tests["web_address"] = is_web_address
+    environment.filters["reference"] = reference
+    return environment
 
 
 def worst_ratio(record: Record) -> float | None:

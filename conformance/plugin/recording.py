@@ -148,6 +148,7 @@ def guide_entries(settings: Settings, cells: list[str], rows: list[str]) -> list
             about=recipe.about,
             rows={spelling: key for spelling, key in keys.items() if key in planned},
             cells=[cell.id for cell in parsed if any(cell in selection for selection in selections)],
+            cells_spelling=recipe.cells_spelling.value,
         )
         found += [entry] if entry.rows or entry.cells else []
     for requirement in settings.guide.requirements if settings.profile == "guide" else ():
