@@ -29,7 +29,7 @@ _ORDER = (
 )
 _PLACES = {(axis, value): place for axis, values in AXES.items() for place, value in enumerate(values)}
 
-# Which values belong together for `cover`: an SDPA kernel is part of the backend, and the
+# What `cover` keeps the interactions of; no transformation, which the plans that are covered do without. An SDPA kernel is part of the backend, and the
 # three axes that people choose together are covered in every combination.
 _BACKEND = ("attention", "sdpa_kernel")
 _FACTORS: tuple[tuple[str, ...], ...] = (

@@ -27,6 +27,7 @@ def test_every_axis_but_three_has_one_silent_value() -> None:
         "attention": 0,
         "sdpa_kernel": 1,
         "quantisation": 1,
+        "transformation": 1,
         "device_map": 1,
         "padding": 1,
         "workload": 0,
@@ -35,7 +36,7 @@ def test_every_axis_but_three_has_one_silent_value() -> None:
 
 def test_axes_are_the_fields_of_a_cell_in_order() -> None:
     """The order of an id and of a cell are one: an axis that is added must be added to both."""
-    cell = parse_cell("llama-bfloat16-sdpa-flash-nf4-auto-left-generate")
+    cell = parse_cell("llama-bfloat16-sdpa-flash-nf4-better_transformer-auto-left-generate")
     assert [axis for axis, _ in cell.axis_values()] == ["architecture", *AXES]
     assert [value for _, value in cell.axis_values()] == cell.id.split("-")
 

@@ -16,7 +16,7 @@ from types import CodeType
 import pytest
 
 from matrix.__main__ import main as matrix_main
-from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Workload
+from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Transformation, Workload
 from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.plan import load_profiles
@@ -72,9 +72,7 @@ def test_list_prints_the_ids_of_a_plan(printed: Printed) -> None:
     assert {parse_cell(line).architecture for line in lines} == {"llama"}
 
 
-def test_profiles_prints_every_profile_with_its_size(printed: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
-    few = {name: ARCHITECTURES[name] for name in ("bert", "bloom", "llama", "opt", "t5")}
-    monkeypatch.setattr("matrix.__main__.load_architectures", lambda: few)
+def test_profiles_prints_every_profile_with_its_size(printed: Printed) -> None:
     lines = printed("matrix", "profiles")
     assert [line.split()[0] for line in lines] == list(load_profiles())
     assert all(int(line.split()[1]) > 0 for line in lines)
@@ -234,10 +232,14 @@ def combinations() -> Iterator[Cell]:
         + [(Attention.SDPA, kernel) for kernel in SdpaKernel]
     )
     paddings = itertools.cycle(Padding)
+    changes = itertools.cycle([*[Transformation.NONE] * 6, Transformation.BETTER_TRANSFORMER])
     for workload, quantisation, device_map, dtype in itertools.product(Workload, Quantisation, DeviceMap, Dtype):
         attention, kernel = next(backends)
+        changed = next(changes)
         for _ in range(len(ARCHITECTURES) * len(Padding)):
-            cell = Cell(next(names), dtype, attention, kernel, quantisation, device_map, next(paddings), workload)
+            cell = Cell(
+                next(names), dtype, attention, kernel, quantisation, changed, device_map, next(paddings), workload
+            )
             if why_impossible(cell, ARCHITECTURES[cell.architecture]) is None:
                 yield cell
                 break
@@ -282,6 +284,7 @@ def test_the_combinations_tried_hold_every_architecture_and_backend() -> None:
     assert {cell.sdpa_kernel for cell in COMBINATIONS} == set(SdpaKernel)
     assert {cell.padding for cell in COMBINATIONS} == set(Padding)
     assert {cell.workload for cell in COMBINATIONS} == set(Workload)
+    assert {cell.transformation for cell in COMBINATIONS} == set(Transformation)
 
 
 @pytest.mark.parametrize("cell", COMBINATIONS, ids=str)

@@ -233,10 +233,11 @@ def test_each_part_of_a_condition_alone_makes_it_false(condition: Condition, hol
 
 
 def test_a_whole_condition_is_read_from_a_file(tmp_path: Path) -> None:
-    when = '{ torch = ">=2", device = "cuda", capability = ">=9", present = ["flash-attn"], absent = ["kernels"] }'
+    when = '{ torch = ">=2", device = "cuda", capability = ">=9", gpus = 2, '
+    when += 'present = ["flash-attn"], absent = ["kernels"] }'
     (rule,) = rules_from(tmp_path, RULE | {"when": when})
     assert rule.condition == Condition(
-        {"torch": SpecifierSet(">=2")}, Device.CUDA, SpecifierSet(">=9"), ("flash-attn",), ("kernels",)
+        {"torch": SpecifierSet(">=2")}, Device.CUDA, SpecifierSet(">=9"), 2, ("flash-attn",), ("kernels",)
     )
 
 

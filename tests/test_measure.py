@@ -179,7 +179,8 @@ def test_comparison_measures_attended_positions_only() -> None:
 
 def test_comparison_notices_dtype_and_shape() -> None:
     assert compare("logits", dtype=Dtype.FLOAT32, **logits()).dtype_matches
-    assert not compare("logits", dtype=Dtype.FLOAT16, **logits()).dtype_matches
+    assert not compare("logits", dtype=Dtype.FLOAT16, **logits(baseline=logits()["baseline"].half())).dtype_matches
+    assert compare("logits", dtype=Dtype.FLOAT16, **logits()).dtype_matches  # a head that is float32 in eager too
     assert not compare("logits", dtype=Dtype.FLOAT32, **logits(candidate=torch.zeros(2, 2, 8))).shape_matches
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.architectures import Kind, load_architectures
-from matrix.axes import Quantisation, Workload
+from matrix.axes import Quantisation, Transformation, Workload
 from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
@@ -21,7 +21,10 @@ from matrix.plan import cover, load_profiles, make_plan, valid_cells
 from matrix.selection import parse_selection
 from tests.builders import ARCHITECTURES, PROPERTY, ROOT
 
-LLAMA = valid_cells({"llama": ARCHITECTURES["llama"]})
+LLAMA = valid_cells({"llama": ARCHITECTURES["llama"]}, parse_selection("transformation=none", ARCHITECTURES))
+EVERYWHERE = {name: one for name, one in ARCHITECTURES.items() if not one.profiles}
+# The profiles whose selections stand in profiles.toml.
+SELECTED = [name for name, profile in load_profiles().items() if profile.cells]
 
 
 @cache
@@ -54,14 +57,25 @@ def interactions(cells: Iterable[Cell]) -> set[tuple[object, ...]]:
         ("llama-float16-eager-right-generate", "llama-float16-eager-generate", "left padding"),
         ("llama-float16-eager-right-generate", "llama-float16-eager-right-prefill", "left padding"),
         ("llama-float16-eager-right-generate", "t5-float16-eager-right-generate", "left padding"),
+        ("llama-float16-eager-nf4-train", "llama-float16-eager-train", "no gradients"),
+        ("llama-float16-flex_attention-better_transformer-prefill", "llama-float16-eager-prefill", "BetterTransformer"),
+        ("llama-float16-eager-better_transformer-stepwise", "llama-float16-eager-stepwise", "BetterTransformer"),
     ],
 )
 def test_a_constraint_turns_down_one_cell_and_not_its_neighbour(impossible: str, neighbour: str, reason: str) -> None:
     one, other = parse_cell(impossible), parse_cell(neighbour)
     assert reason in (why_impossible(one, ARCHITECTURES[one.architecture]) or "")
     assert why_impossible(other, ARCHITECTURES[other.architecture]) is None
-    assert one not in plan("full")
-    assert other in plan("full")
+    assert one not in valid_cells({one.architecture: ARCHITECTURES[one.architecture]})
+    assert other in valid_cells({other.architecture: ARCHITECTURES[other.architecture]})
+
+
+def test_a_converted_model_can_be_pinned_to_a_kernel_and_an_eager_one_cannot() -> None:
+    converted, eager = (
+        parse_cell(f"opt-float16-eager-flash{changed}-generate") for changed in ("-better_transformer", "")
+    )
+    assert why_impossible(converted, ARCHITECTURES["opt"]) is None
+    assert "SDPA kernel" in (why_impossible(eager, ARCHITECTURES["opt"]) or "")
 
 
 @PROPERTY
@@ -84,7 +98,7 @@ def test_cover_leaves_out_what_adds_nothing() -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_pairwise_covers_every_pair_and_the_triples_that_people_choose(kind: Kind) -> None:
     """For each architecture alone: a pair lost by `cover`, or left to another architecture, would show here."""
-    alike = [name for name, architecture in ARCHITECTURES.items() if architecture.kind is kind]
+    alike = [name for name, architecture in EVERYWHERE.items() if architecture.kind is kind]
     wanted = interactions(cell for cell in plan("full") if cell.architecture == alike[0])
     for name in alike:
         assert wanted - interactions(cell for cell in plan("pairwise") if cell.architecture == name) == set()
@@ -104,21 +118,32 @@ def test_a_plan_holds_valid_cells_without_repeats(profile: str) -> None:
 
 
 def test_the_full_plan_is_every_prefill_and_generation_and_the_relations_are_all_others() -> None:
-    assert list(plan("full")) == [cell for cell in valid_cells(ARCHITECTURES) if not cell.workload.is_relation]
-    unquantised = [cell for cell in valid_cells(ARCHITECTURES) if cell.quantisation is Quantisation.NONE]
+    plain = [cell for cell in valid_cells(EVERYWHERE) if cell.transformation is Transformation.NONE]
+    once = (Workload.PREFILL, Workload.GENERATE)
+    assert list(plan("full")) == [cell for cell in plain if cell.workload in once]
+    unquantised = [cell for cell in plain if cell.quantisation is Quantisation.NONE]
     assert list(plan("relations")) == [cell for cell in unquantised if cell.workload.is_relation]
 
 
 @pytest.mark.parametrize("profile", ["smoke", "pairwise"])
 def test_every_workload_is_in_the_default_plans(profile: str) -> None:
-    assert {cell.workload for cell in plan(profile)} == set(Workload)
+    assert {cell.workload for cell in plan(profile)} == set(Workload) - {Workload.TRAIN}
+
+
+def test_the_guide_trains_and_converts() -> None:
+    cells = plan("guide")
+    assert Workload.TRAIN in {cell.workload for cell in cells}
+    assert Transformation.BETTER_TRANSFORMER in {cell.transformation for cell in cells}
+    assert {"roberta", "distilbert", "gpt_neox", "codegen"} <= {cell.architecture for cell in cells}
 
 
 @pytest.mark.parametrize("profile", load_profiles())
 def test_every_architecture_has_one_block_of_a_plan(profile: str) -> None:
     """xdist hands out contiguous blocks: an architecture in two places would be loaded twice."""
     blocks = [name for name, _ in itertools.groupby(cell.architecture for cell in plan(profile))]
-    assert blocks == list(ARCHITECTURES)
+    tried = [name for name in ARCHITECTURES if any(cell.architecture == name for cell in plan(profile))]
+    assert blocks == tried
+    assert profile == "guide" or blocks == list(EVERYWHERE)
 
 
 @pytest.mark.parametrize("profile", load_profiles())
@@ -138,7 +163,7 @@ def test_every_process_makes_the_same_plan(profile: str) -> None:
     assert answer.stdout.split() == [cell.id for cell in plan(profile) if cell.architecture == "llama"]
 
 
-@pytest.mark.parametrize("profile", load_profiles())
+@pytest.mark.parametrize("profile", SELECTED)
 @pytest.mark.parametrize("name", ["aardvark", "zebra"])
 def test_another_architecture_changes_no_cell_of_the_others(profile: str, name: str, tmp_path: Path) -> None:
     text = (ROOT / "matrix" / "architectures" / "llama.toml").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from matrix.observation import Comparison, Ending, Failure, Observation, Phase, 
 from matrix.rows import Family, RowOutcome
 from matrix.stack import CPU_FLAGS
 from matrix.verdict import Verdict
-from reports.document import Point, Record, Report, RowRecord, Run, Waived, json_schema, make_report
+from reports.document import GuideEntry, Point, Record, Report, RowRecord, Run, Waived, json_schema, make_report
 from reports.records import RecordWriter, read_report
 from tests.builders import (
     HONEST,
@@ -47,6 +47,7 @@ FULL_RUN = make_run(
     required=["cuda"],
     seed=2,
     planned_rows=["property:forward_is_right[flash]", "regression:one"],
+    guide=[GuideEntry(number="G1", name="a", about="b", rows={"guide": "guide:G1-a-guide"}, cells=[ONE])],
 )
 FULL_RECORD = record_of(
     TWO,

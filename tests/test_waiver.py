@@ -10,6 +10,7 @@ from conformance import test_sdpa_kernels
 from matrix.axes import SdpaKernel
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
+from matrix.guide import load_guide
 from matrix.plan import make_plan, valid_cells
 from matrix.regressions import load_regressions
 from matrix.rows import RowOutcome
@@ -91,7 +92,9 @@ def test_every_waiver_of_rows_names_rows_that_exist() -> None:
         if name.startswith("test_")
         for kernel in SdpaKernel
     }
-    assert named <= set(load_regressions()) | properties
+    guide = load_guide()
+    recipes = {*guide.rows, *(requirement.row for requirement in guide.requirements)}
+    assert named <= set(load_regressions()) | properties | recipes
 
 
 def test_a_row_is_excused_on_the_stacks_that_its_waiver_names(tmp_path: Path) -> None:
