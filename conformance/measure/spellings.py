@@ -1,6 +1,7 @@
 """Every difference between releases of the libraries, in one place. No version check stands anywhere else."""
 
 import contextlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -50,6 +51,12 @@ def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) 
         bnb_4bit_use_double_quant=quantisation is Quantisation.NF4_DOUBLE_QUANT,
         bnb_4bit_compute_dtype=compute_dtype,
     )
+
+
+def last_logits_only(model: Any) -> dict[str, int]:
+    """What to tell a forward pass so that only the last position goes through the head; 4.50 renamed it."""
+    known = inspect.signature(model.forward).parameters
+    return {name: 1 for name in ("logits_to_keep", "num_logits_to_keep") if name in known}
 
 
 @contextlib.contextmanager
