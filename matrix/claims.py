@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from packaging.specifiers import SpecifierSet
+
 from matrix.rows import RowOutcome
-from matrix.stack import Stack
+from matrix.stack import Device, Stack
 
 EAGER = "eager"
 SDPA = "sdpa"
@@ -90,10 +92,17 @@ class Claim:
     about: str  # the guide's claim, in a sentence
     needs: tuple[str, ...]  # as Stack.lacks knows them
     timed: bool = False  # whether it measures time, and must be alone on its device
+    on_cpu: Mapping[str, SpecifierSet] = field(default_factory=dict)  # the releases that can do it without a GPU
 
     def why_unreachable(self, stack: Stack) -> str:
         """What the stack does not have, such as "needs cuda, flash-attn"; empty if nothing is missing."""
         missing = [name for name in ("torch", "transformers", *self.needs) if stack.lacks(name)]
+        if not missing and stack.device is Device.CPU:
+            missing = [
+                f"cuda or {name} {wanted} (here {stack.versions[name]})"
+                for name, wanted in self.on_cpu.items()
+                if not wanted.contains(stack.versions[name], prereleases=True)
+            ]
         return f"needs {', '.join(missing)}" if missing else ""
 
 
@@ -133,6 +142,8 @@ class Quality:
 
 _FLASH_NEEDS = ("cuda", "flash-attn")
 _BITSANDBYTES_NEEDS = ("bitsandbytes", "accelerate")
+# Older ones load nothing quantised on a CPU: see the waiver of bitsandbytes_frozen_devices.py.
+_QUANTISED_ON_CPU = {"transformers": SpecifierSet(">=4.49")}
 
 CLAIMS = {
     claim.name: claim
@@ -157,12 +168,28 @@ CLAIMS = {
             _FLASH_NEEDS,
             timed=True,
         ),
-        Claim("C5", "FP4 makes a model up to 8 times smaller than float32.", _BITSANDBYTES_NEEDS),
         Claim(
-            "C6", "Int8 halves linear weights against 16 bits and quarters them against float32.", _BITSANDBYTES_NEEDS
+            "C5", "FP4 makes a model up to 8 times smaller than float32.", _BITSANDBYTES_NEEDS, on_cpu=_QUANTISED_ON_CPU
         ),
-        Claim("C7", "Int8 has almost no effect on quality, outliers included.", _BITSANDBYTES_NEEDS),
-        Claim("C8", "An int8 model is slower in `pipeline()` than in `generate()`.", _BITSANDBYTES_NEEDS, timed=True),
+        Claim(
+            "C6",
+            "Int8 halves linear weights against 16 bits and quarters them against float32.",
+            _BITSANDBYTES_NEEDS,
+            on_cpu=_QUANTISED_ON_CPU,
+        ),
+        Claim(
+            "C7",
+            "Int8 has almost no effect on quality, outliers included.",
+            _BITSANDBYTES_NEEDS,
+            on_cpu=_QUANTISED_ON_CPU,
+        ),
+        Claim(
+            "C8",
+            "An int8 model is slower in `pipeline()` than in `generate()`.",
+            _BITSANDBYTES_NEEDS,
+            timed=True,
+            on_cpu=_QUANTISED_ON_CPU,
+        ),
     )
 }
 
