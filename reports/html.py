@@ -24,7 +24,7 @@ from matrix.oracle import nan_last
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
-from reports import charts
+from reports import benchmarks, charts
 from reports.document import Record, Report, RowRecord, Waived
 from reports.power import RULES, PowerSummary, Tally, Trial
 from reports.text import FAMILY_NAMES, backend_of, headline_parts, reproducing_command, row_command
@@ -202,7 +202,9 @@ def render_html(report: Report) -> str:
     )
     environment.tests["web_address"] = is_web_address
     environment.filters["reference"] = reference
-    reported, properties, recipes, claims_of_guide = (gravest_first(report.rows, family) for family in Family)
+    reported, properties, recipes, _ = (gravest_first(report.rows, family) for family in Family)
+    guide_claims = [row for row in report.rows if row.family is Family.CLAIM]  # as the guide numbers them
+    points = benchmarks.all_points(guide_claims)
     columns = backends(report.records)
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
     return environment.get_template("index.html.j2").render(
@@ -224,7 +226,12 @@ def render_html(report: Report) -> str:
         kernels=kernels(properties),
         violated=[row for row in properties if row.outcome is RowOutcome.VIOLATED],
         unreached=Counter(row.reason for row in properties if row.outcome is RowOutcome.UNAVAILABLE),
-        failing_rows=[row for row in [*reported, *properties, *recipes, *claims_of_guide] if row.fails],
+        failing_rows=[row for row in [*reported, *properties, *recipes, *guide_claims] if row.fails],
+        guide_claims=guide_claims,
+        benchmark_plots=benchmarks.plots(points),
+        benchmark_rates=benchmarks.rates(points),
+        geometry=benchmarks,
+        figure_text=benchmarks.figure_text,
         row_looks=ROW_LOOKS,
         family_names=FAMILY_NAMES,
         row_command=row_command,

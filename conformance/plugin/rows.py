@@ -138,7 +138,7 @@ def died_record(key: str, settings: Settings, last_words: str) -> RowRecord:
         name=name,
         about=about,
         urls=urls,
-        outcome=RowOutcome.VIOLATED,
+        outcome=RowOutcome.MISSING if family is Family.CLAIM else RowOutcome.VIOLATED,
         reason="the process died",
         example=last_words,
         waived=waived_by(waiver),
