@@ -237,7 +237,7 @@ def _table(
         found = value(point)
         cells[axis.value(point), point.backend] = text(found) if found is not None else point.failure
     places = sorted({place for place, _ in cells})
-    rows = (tuple([axis.text(place), *(cells.get((place, backend), "") for backend in backends)]) for place in places)
+    rows = ((axis.text(place), *(cells.get((place, backend), "") for backend in backends)) for place in places)
     return Table((axis.label, *backends), tuple(rows))
 
 
@@ -257,4 +257,5 @@ def _ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     steps = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
     found = [step for step in steps if low <= step <= high]
-    return found[:: math.ceil(len(found) / _Y_TICKS)] if found else []
+    # Where hardly one lies between them, the ends themselves.
+    return found[:: math.ceil(len(found) / _Y_TICKS)] if len(found) > 1 else [low, high]
