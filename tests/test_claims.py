@@ -1,6 +1,7 @@
 """The claims of the guide: each can fall both ways, and what measures them runs without a GPU."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -258,7 +259,16 @@ def test_twins_share_weights_and_agree() -> None:
 
 
 @pytest.fixture
-def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Benchmarks:
+def one_thread() -> Iterator[None]:
+    """Threads that wait for each other cost such small models far more than they give."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
+
+
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Benchmarks:
     monkeypatch.setattr(latency, "ENOUGH_SECONDS", 0.0)
     kept = [backend for backend in latency.BACKENDS if backend.attention != "flex_attention"]  # it compiles for long
     monkeypatch.setattr(latency, "BACKENDS", kept)
