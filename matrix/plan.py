@@ -29,8 +29,8 @@ _ORDER = (
 )
 _PLACES = {(axis, value): place for axis, values in AXES.items() for place, value in enumerate(values)}
 
-# What `cover` keeps the interactions of; no transformation, which the plans that are covered do without. An SDPA kernel is part of the backend, and the
-# three axes that people choose together are covered in every combination.
+# What `cover` keeps the interactions of; no transformation, which the plans that are covered do without. An SDPA
+# kernel is part of the backend, and the three axes that people choose together are covered in every combination.
 _BACKEND = ("attention", "sdpa_kernel")
 _FACTORS: tuple[tuple[str, ...], ...] = (
     ("dtype",),

@@ -24,7 +24,7 @@ from matrix.oracle import nan_last
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
-from reports import charts
+from reports import benchmarks, charts
 from reports.document import Record, Report, RowRecord, Waived
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.power import RULES, PowerSummary, Tally, Trial
@@ -187,7 +187,9 @@ class Claim:
 def render_html(report: Report) -> str:
     """The page."""
     environment = _environment()
-    reported, properties, recipes, claims_of_guide = (gravest_first(report.rows, family) for family in Family)
+    reported, properties, recipes, _ = (gravest_first(report.rows, family) for family in Family)
+    guide_claims = [row for row in report.rows if row.family is Family.CLAIM]  # as the guide numbers them
+    points = benchmarks.all_points(guide_claims)
     columns = backends(report.records)
     own = by_stack([report])
     script, style = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.js", "report.css"))
@@ -212,7 +214,12 @@ def render_html(report: Report) -> str:
         unreached=Counter(row.reason for row in properties if row.outcome is RowOutcome.UNAVAILABLE),
         stacks=own,
         lines=guide_lines(own),
-        failing_rows=[row for row in [*reported, *properties, *recipes, *claims_of_guide] if row.fails],
+        failing_rows=[row for row in [*reported, *properties, *recipes, *guide_claims] if row.fails],
+        guide_claims=guide_claims,
+        benchmark_plots=benchmarks.plots(points),
+        benchmark_rates=benchmarks.rates(points),
+        geometry=benchmarks,
+        figure_text=benchmarks.figure_text,
         row_looks=ROW_LOOKS,
         family_names=FAMILY_NAMES,
         row_command=row_command,

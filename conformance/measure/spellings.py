@@ -1,6 +1,7 @@
 """Every difference between releases of the libraries, in one place. No version check stands anywhere else."""
 
 import contextlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -55,6 +56,12 @@ def quantization_config(quantisation: Quantisation, compute_dtype: torch.dtype) 
 def to_bettertransformer(model: Any) -> Any:
     """The method that transformers had until 5.0; optimum does the work, or refuses."""
     return model.to_bettertransformer()
+
+
+def last_logits_only(model: Any) -> dict[str, int]:
+    """What to tell a forward pass so that only the last position goes through the head; 4.50 renamed it."""
+    known = inspect.signature(model.forward).parameters
+    return {name: 1 for name in ("logits_to_keep", "num_logits_to_keep") if name in known}
 
 
 @contextlib.contextmanager

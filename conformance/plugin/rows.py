@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conformance.plugin.settings import Settings
+from matrix.claims import CLAIMS
 from matrix.rows import Family, RowOutcome
 from matrix.waiver import row_waiver_for
 from reports.document import Point, RowRecord, waived_by
@@ -61,6 +62,8 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
     about, urls = _described(name, settings)
     documented = getattr(getattr(item, "function", None), "__doc__", None) or ""
     outcome = {"passed": RowOutcome.HOLDS, "skipped": RowOutcome.UNAVAILABLE}.get(report.outcome, RowOutcome.VIOLATED)
+    if family is Family.CLAIM and outcome is RowOutcome.VIOLATED:
+        outcome = RowOutcome.MISSING  # measuring broke down: that says nothing of the claim, and must not seem to
     finding = item.stash.get(FINDING, Finding(outcome)) if outcome is RowOutcome.HOLDS else Finding(outcome)
     error = call.excinfo.value if call.excinfo is not None else None
     places = private_places(settings.fixture_cache)
@@ -104,9 +107,11 @@ def _family_and_name(key: str) -> tuple[Family, str]:
 
 
 def _described(name: str, settings: Settings) -> tuple[str, list[str]]:
-    """What a reported failure or a recipe is about, and where it was reported; nothing for a property."""
+    """What a reported failure, recipe or claim is about, and where it was reported; nothing for a property."""
     if name in settings.guide.rows:
         return settings.guide.rows[name][0].about, []
+    if name in CLAIMS:
+        return CLAIMS[name].about, []
     regression = settings.regressions.get(name)
     return (regression.about, list(regression.urls)) if regression else ("", [])
 
@@ -135,7 +140,7 @@ def died_record(key: str, settings: Settings, last_words: str) -> RowRecord:
         name=name,
         about=about,
         urls=urls,
-        outcome=RowOutcome.VIOLATED,
+        outcome=RowOutcome.MISSING if family is Family.CLAIM else RowOutcome.VIOLATED,
         reason="the process died",
         example=last_words,
         waived=waived_by(waiver),

@@ -1,0 +1,1 @@
+"""The guide's claims, measured: what `matrix.claims` judges."""
