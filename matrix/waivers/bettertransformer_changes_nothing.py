@@ -37,8 +37,8 @@ def main():
         ]
         same = "bitwise" if torch.equal(before, after) else f"within {(before - after).abs().max().item():.3g}"
         print(
-            f"{model_class.__name__}: {len(converted)} layers are {converted[0]}, {fused} calls of SDPA, logits as before"
-            f" {same}{'' if fused else ' FAULT: nothing changed'}"
+            f"{model_class.__name__}: {len(converted)} layers are {converted[0]}, {fused} calls of SDPA, logits as"
+            f" before {same}{'' if fused else ' FAULT: nothing changed'}"
         )
 
 

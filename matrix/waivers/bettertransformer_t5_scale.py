@@ -1,7 +1,7 @@
 """T5 converted by BetterTransformer divides its scores by the root of the head size, which T5 must not.
 
 optimum's `t5_forward` for transformers >= 4.46 calls scaled_dot_product_attention with its default scale. The one for
-older releases multiplied the queries by `self.scale` first, which undid the division. With scale=1 the logits are right.
+older releases multiplied the queries by `self.scale` first, which undid the division. With scale=1 all is right.
 """
 
 import functools
