@@ -10,6 +10,7 @@ from conformance import test_sdpa_kernels
 from matrix.axes import SdpaKernel
 from matrix.cell import Cell, parse_cell
 from matrix.errors import UsageError
+from matrix.guide import load_guide
 from matrix.plan import make_plan, valid_cells
 from matrix.regressions import load_regressions
 from matrix.rows import RowOutcome
@@ -27,6 +28,7 @@ from matrix.waiver import (
 from tests.builders import ARCHITECTURES, cuda_stack, make_stack, toml_table
 
 SUITE_WAIVERS = load_waivers(ARCHITECTURES)
+LEGACY = {"transformers": "4.48.3", "optimum": "1.27.0"}
 LIBRARIES = {"flash-attn": "2.8.3", "bitsandbytes": "0.50.2", "accelerate": "1.15.0"}
 WAIVER = {
     "cells": '"architecture=llama,t5 dtype=float16"',
@@ -70,13 +72,18 @@ def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "stack", [make_stack(LIBRARIES, cpu_flags=CPU_FLAGS), cuda_stack(LIBRARIES)], ids=["cpu", "cuda"]
+    "stack",
+    [make_stack(LIBRARIES, cpu_flags=CPU_FLAGS), cuda_stack(LIBRARIES), make_stack(LIBRARIES | LEGACY)],
+    ids=["cpu", "cuda", "legacy"],
 )
 def test_pairwise_has_a_cell_for_every_waiver_of_the_suite(stack: Stack) -> None:
-    """It is the profile that holds waivers to account; one that leaves such cells out must not."""
+    """It is the profile that holds waivers to account, or else the guide; one that leaves such cells out must not."""
+    of_guide = make_plan("guide", ARCHITECTURES)
     plans = {profile: make_plan(profile, ARCHITECTURES) for profile in ("pairwise", "relations")}
     idle = {
-        profile: idle_waivers(dict.fromkeys(cells, Verdict.UNAVAILABLE), stack, SUITE_WAIVERS, narrowed=False)
+        profile: idle_waivers(
+            dict.fromkeys(cells, Verdict.UNAVAILABLE), stack, SUITE_WAIVERS, narrowed=False, elsewhere=of_guide
+        )
         for profile, cells in plans.items()
     }
     assert idle["pairwise"] == []
@@ -91,7 +98,7 @@ def test_every_waiver_of_rows_names_rows_that_exist() -> None:
         if name.startswith("test_")
         for kernel in SdpaKernel
     }
-    assert named <= set(load_regressions()) | properties
+    assert named <= set(load_regressions()) | properties | set(load_guide().rows)
 
 
 def test_a_row_is_excused_on_the_stacks_that_its_waiver_names(tmp_path: Path) -> None:
