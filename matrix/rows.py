@@ -1,6 +1,5 @@
 """Rows beside the cells: reported failures, properties of kernels, the guide's recipes and claims."""
 
-import re
 from enum import StrEnum
 
 
@@ -25,11 +24,6 @@ class RowOutcome(StrEnum):
     def of(self, family: Family) -> str:
         """The word for it in that family."""
         return _WORDS.get((family, self), self.value)
-
-
-def is_of_guide(name: str) -> bool:
-    """Whether a row of this name is a recipe or claim of the guide, which only its own profile tries."""
-    return re.match(r"[GC]\d+(-|$)", name) is not None
 
 
 _WORDS = {

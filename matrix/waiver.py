@@ -9,7 +9,7 @@ from typing import Any
 from matrix.cell import Cell
 from matrix.errors import UsageError
 from matrix.expectation import Condition, read_condition, read_tables, require_text, user_files
-from matrix.rows import RowOutcome, is_of_guide
+from matrix.rows import RowOutcome
 from matrix.selection import Selection, parse_selection
 from matrix.stack import Stack
 from matrix.verdict import Verdict
@@ -101,7 +101,7 @@ def idle_row_waivers(
     found = []
     for waiver in waivers:
         for row in waiver.rows if waiver.condition.holds(stack) else ():
-            if row not in outcomes and not narrowed and not is_of_guide(row):
+            if row not in outcomes and not narrowed:
                 found.append(f"{waiver.place}: there is no row {row!r}")
             if outcomes.get(row) is RowOutcome.HOLDS:
                 found.append(f"{waiver.place}: the fault is gone: {row} holds")
@@ -109,12 +109,18 @@ def idle_row_waivers(
 
 
 def idle_waivers(
-    verdicts: Mapping[Cell, Verdict], stack: Stack, waivers: Collection[Waiver], *, narrowed: bool
+    verdicts: Mapping[Cell, Verdict],
+    stack: Stack,
+    waivers: Collection[Waiver],
+    *,
+    narrowed: bool,
+    elsewhere: Collection[Cell] = (),
 ) -> list[str]:
     """What is wrong with the waivers themselves: the fault is gone, or no planned cell is spoken of.
 
     A run that was narrowed (--cells, -k, a profile other than pairwise) cannot tell whether a waiver speaks of no
     cell, nor whether a refusal came where the fault used to be: it may have left out just the cells that show it.
+    `elsewhere` are cells that this run leaves to another profile.
     """
     telling = {Verdict.SUPPORTED} if narrowed else {verdict for verdict in Verdict if verdict.executed}
     found = []
@@ -122,7 +128,7 @@ def idle_waivers(
         if waiver.selection is None or not waiver.condition.holds(stack):
             continue
         covered = {cell: verdict for cell, verdict in verdicts.items() if cell in waiver.selection}
-        if not covered and not narrowed:
+        if not covered and not narrowed and not any(cell in waiver.selection for cell in elsewhere):
             found.append(f"{waiver.place}: no planned cell matches {waiver.selection.text!r}")
         ran = [verdict for verdict in covered.values() if verdict.executed]
         if telling & set(ran) and waiver.verdict not in ran:

@@ -28,6 +28,7 @@ from matrix.waiver import (
 from tests.builders import ARCHITECTURES, cuda_stack, make_stack, toml_table
 
 SUITE_WAIVERS = load_waivers(ARCHITECTURES)
+LEGACY = {"transformers": "4.48.3", "optimum": "1.27.0"}
 LIBRARIES = {"flash-attn": "2.8.3", "bitsandbytes": "0.50.2", "accelerate": "1.15.0"}
 WAIVER = {
     "cells": '"architecture=llama,t5 dtype=float16"',
@@ -71,13 +72,18 @@ def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "stack", [make_stack(LIBRARIES, cpu_flags=CPU_FLAGS), cuda_stack(LIBRARIES)], ids=["cpu", "cuda"]
+    "stack",
+    [make_stack(LIBRARIES, cpu_flags=CPU_FLAGS), cuda_stack(LIBRARIES), make_stack(LIBRARIES | LEGACY)],
+    ids=["cpu", "cuda", "legacy"],
 )
 def test_pairwise_has_a_cell_for_every_waiver_of_the_suite(stack: Stack) -> None:
-    """It is the profile that holds waivers to account; one that leaves such cells out must not."""
+    """It is the profile that holds waivers to account, or else the guide; one that leaves such cells out must not."""
+    of_guide = make_plan("guide", ARCHITECTURES)
     plans = {profile: make_plan(profile, ARCHITECTURES) for profile in ("pairwise", "relations")}
     idle = {
-        profile: idle_waivers(dict.fromkeys(cells, Verdict.UNAVAILABLE), stack, SUITE_WAIVERS, narrowed=False)
+        profile: idle_waivers(
+            dict.fromkeys(cells, Verdict.UNAVAILABLE), stack, SUITE_WAIVERS, narrowed=False, elsewhere=of_guide
+        )
         for profile, cells in plans.items()
     }
     assert idle["pairwise"] == []

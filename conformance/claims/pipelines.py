@@ -18,8 +18,8 @@ from reports.document import Point
 
 PROMPTS = 4
 PROMPT_TOKENS = 16
-NEW_TOKENS = 32
-ROUNDS = 10  # each way has its turn in each, so that a device that grows warm or slow does so for both
+NEW_TOKENS = 24
+ROUNDS = 4  # each way has its turn in each, so that a device that grows warm or slow does so for both
 _WORDS_FROM = 4  # ids below are special
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import transformers
 
+from conformance.claims.pipelines import make_prompts, make_tokenizer
 from conformance.guide.spelled import bits_and_bytes, load
 from conformance.measure.batches import make_batch
 from conformance.measure.placement import offload_map
@@ -12,7 +13,6 @@ from conformance.regressions.lab import Lab, Violated
 from matrix.axes import Dtype, Quantisation
 from matrix.guide import Spelling
 
-_PROMPTS = ("7 11 13 17 19 23", "101 103 107")
 _NEW_TOKENS = 24
 
 
@@ -117,10 +117,10 @@ def _offloaded(lab: Lab, *, asked_for: bool) -> Any:
 
 def _pipeline_agrees(lab: Lab, spelling: Spelling, **sampling: Any) -> None:
     model = load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation=Quantisation.INT8)
-    tokenizer = _tokenizer()
+    tokenizer = make_tokenizer(model.config.vocab_size)
     lengths = {"max_new_tokens": _NEW_TOKENS, "min_new_tokens": _NEW_TOKENS, "pad_token_id": 0}
     pipeline = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)
-    for prompt in _PROMPTS:
+    for prompt in make_prompts(model.config.vocab_size):
         inputs = tokenizer(prompt, return_tensors="pt").to(model.device)
         torch.manual_seed(5)
         wanted = model.generate(**inputs, **lengths, **sampling)[0].tolist()
@@ -128,14 +128,3 @@ def _pipeline_agrees(lab: Lab, spelling: Spelling, **sampling: Any) -> None:
         found = pipeline(prompt, return_tensors=True, **lengths, **sampling)[0]["generated_token_ids"]
         if list(found) != wanted:
             raise Violated(f"after {prompt!r} pipeline() chose {list(found)}, generate() {wanted}")
-
-
-def _tokenizer() -> Any:
-    """Numbers as words: the token of "17" is 17."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = Tokenizer(models.WordLevel({str(token): token for token in range(256)}, unk_token="0"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="0", unk_token="0", model_input_names=["input_ids", "attention_mask"]
-    )

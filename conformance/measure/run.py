@@ -245,8 +245,6 @@ class Bench:
         with self._phase(Phase.REFERENCE, progress):
             eager, eager_gradients = self._references.train_step(cell, source, batch, golden=False)
             truth, true_gradients = self._references.train_step(cell, source, batch, golden=True)
-            if cell.transformation is not Transformation.NONE:  # what it fuses has other names
-                true_gradients = {name: value for name, value in true_gradients.items() if name in gradients}
             units = [in_units_of(true_gradients, found) for found in (gradients, eager_gradients, true_gradients)]
             attended = judged(batch)
             dtype = torch_dtype(cell.dtype)

@@ -35,7 +35,23 @@ def train_step(model, batch):
         output.loss.backward()
     gradients = {name: p.grad.detach().clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
-    return output.logits.detach(), gradients
+    return output.logits.detach(), by_original_name(model, gradients)
+
+
+def by_original_name(model, gradients):
+    """Gradients under the names that parameters had before BetterTransformer fused or moved them.
+
+    Its encoder layers hold weights of their own, and say in `original_layers_mapping` which are which.
+    """
+    named = dict(gradients)
+    for path, module in model.named_modules():
+        for ours, originals in getattr(module, "original_layers_mapping", {}).items():
+            gradient = named.pop(f"{path}.{ours}", None)
+            if gradient is not None:
+                originals = originals if isinstance(originals, list) else [originals]
+                parts = gradient.chunk(len(originals))
+                named |= {f"{path}.{name}": part for name, part in zip(originals, parts, strict=True)}
+    return named
 
 
 def in_units_of(golden, gradients):

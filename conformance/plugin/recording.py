@@ -16,6 +16,7 @@ from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.guide import Spelling
+from matrix.plan import make_plan
 from matrix.rows import Family, RowOutcome
 from matrix.waiver import idle_row_waivers, idle_waivers
 from reports.document import End, GuideEntry, Record, Report, RowRecord, Run, make_report
@@ -126,10 +127,13 @@ class Recorder:
             yield "no cell was executed: an empty run is a failed run"
         yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
         verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
-        # Only pairwise holds every kind of cell that a waiver may speak of.
+        # Only pairwise holds every kind of cell that a waiver may speak of, but for those of the guide's recipes.
         narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile != "pairwise"
-        yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed)
-        outcomes = {row.name: row.outcome for row in self._rows}
+        of_guide = make_plan("guide", settings.architectures)
+        yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=of_guide)
+        # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.
+        outcomes = dict.fromkeys(settings.guide.rows, RowOutcome.UNAVAILABLE)
+        outcomes |= {row.name: row.outcome for row in self._rows}
         tried = {key.partition(":")[0] for key in run.planned_rows}
         every_family = {Family.REGRESSION, Family.PROPERTY} <= tried
         yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not every_family)
