@@ -1,5 +1,6 @@
 """bitsandbytes over several GPUs (G13, G15)."""
 
+import functools
 import tempfile
 from collections import Counter
 from typing import Any
@@ -59,16 +60,15 @@ def _placed(lab: Lab, spelling: Spelling, flag: str, shape: dict[str, int], size
     """
     if torch.cuda.device_count() < 2:  # a worker of xdist sees one GPU
         pytest.skip("needs 2 GPUs in one process: run without -n")
-    with tempfile.TemporaryDirectory() as folder:
-        _make(shape, folder)
-        quantised: dict[str, Any] = {flag: True}
-        if spelling is not Spelling.GUIDE:
-            quantised = {"quantization_config": bits_and_bytes({flag: True}, None)}
-        limited = {} if sizes is None else {"max_memory": sizes}
-        from_pretrained = transformers.AutoModelForCausalLM.from_pretrained
-        with spellings.default_dtype_kept():
-            model = from_pretrained(folder, device_map="auto", use_safetensors=True, **limited, **quantised).eval()
-            alone = from_pretrained(folder, device_map={"": 0}, use_safetensors=True, **quantised).eval()
+    folder = _checkpoint(tuple(shape.items())).name
+    quantised: dict[str, Any] = {flag: True}
+    if spelling is not Spelling.GUIDE:
+        quantised = {"quantization_config": bits_and_bytes({flag: True}, None)}
+    limited = {} if sizes is None else {"max_memory": sizes}
+    from_pretrained = transformers.AutoModelForCausalLM.from_pretrained
+    with spellings.default_dtype_kept():
+        model = from_pretrained(folder, device_map="auto", use_safetensors=True, **limited, **quantised).eval()
+        alone = from_pretrained(folder, device_map={"": 0}, use_safetensors=True, **quantised).eval()
     _must_keep_to(model, sizes)
     tokens = random_tokens(4, 64).to("cuda:0")
     with torch.no_grad():
@@ -78,18 +78,21 @@ def _placed(lab: Lab, spelling: Spelling, flag: str, shape: dict[str, int], size
         raise Violated(f"logits differ from those on one GPU by up to {difference:.3g}, their spread is {scale:.3g}")
 
 
-def _make(shape: dict[str, int], folder: str) -> None:
-    """Random weights of a BLOOM, made on the GPU in 16 bits and saved as safetensors."""
+@functools.cache
+def _checkpoint(shape: tuple[tuple[str, int], ...]) -> tempfile.TemporaryDirectory[str]:
+    """Random weights of a BLOOM, made on the GPU in 16 bits and saved as safetensors, once in a session."""
     torch.manual_seed(0)
     with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(transformers.BloomConfig(**shape)).half()
+        model = transformers.AutoModelForCausalLM.from_config(transformers.BloomConfig(**dict(shape))).half()
     model = model.to_empty(device="cuda:0")
     model.tie_weights()
     for name, parameter in model.named_parameters():
         parameter.data.normal_(std=0.05)
         if name.endswith("layernorm.weight") or name.endswith("ln_f.weight"):
             parameter.data += 1.0
-    model.save_pretrained(folder, safe_serialization=True, max_shard_size="4GB")
+    folder = tempfile.TemporaryDirectory()
+    model.save_pretrained(folder.name, safe_serialization=True)
+    return folder
 
 
 def _must_keep_to(model: Any, sizes: dict[int, str] | None) -> None:
