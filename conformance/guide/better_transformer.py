@@ -12,6 +12,7 @@ from conformance.measure import spellings
 from conformance.measure.batches import make_batch
 from conformance.measure.evidence import Watch
 from conformance.measure.loading import golden_dtype, torch_dtype
+from conformance.measure.precision import without_tf32
 from conformance.regressions.lab import Lab, Violated, random_tokens
 from matrix.axes import Dtype
 from matrix.evidence import ENCODER_LAYER, kernels_seen
@@ -346,7 +347,8 @@ def _loaded(lab: Lab, name: str) -> Make:
 def _run(lab: Lab, model: Any, inputs: Inputs) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Logits of shape (batch, positions, classes), with one position for what is classified, and what ran."""
     watch = Watch()
-    with torch.no_grad(), watch.said(), lab.seeded(model), watch.calls(model):
+    # Convolutions use TF32 unless told otherwise, in eager as well: it would drown what attention does.
+    with torch.no_grad(), without_tf32(), watch.said(), lab.seeded(model), watch.calls(model):
         logits = model(**{name: tensor.to(lab.device) for name, tensor in inputs.items()}).logits
     return _by_position(logits), kernels_seen(watch.add_to(Evidence(), {}))
 

@@ -64,7 +64,7 @@ def _placed(lab: Lab, spelling: Spelling, flag: str, shape: dict[str, int], size
     quantised: dict[str, Any] = {flag: True}
     if spelling is not Spelling.GUIDE:
         quantised = {"quantization_config": bits_and_bytes({flag: True}, None)}
-    limited = {} if sizes is None else {"max_memory": sizes}
+    limited = {} if sizes is None else {"max_memory": dict(sizes)}  # accelerate writes its own numbers into it
     from_pretrained = transformers.AutoModelForCausalLM.from_pretrained
     with spellings.default_dtype_kept():
         model = from_pretrained(folder, device_map="auto", use_safetensors=True, **limited, **quantised).eval()
