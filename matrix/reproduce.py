@@ -5,15 +5,15 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import DeviceMap, Dtype, Quantisation, Workload
+from matrix.axes import DeviceMap, Dtype, Quantisation, Transformation, Workload
 from matrix.cell import Cell
-from matrix.oracle import QUANTISED, UNQUANTISED
+from matrix.oracle import GRADIENTS, QUANTISED, UNQUANTISED
 
 _ROOT = Path(__file__).parent.parent
 
 # Modules that need only torch and transformers are carried along as they stand, so that the script
 # runs the very code of the suite.
-_CARRIED = ("recipe", "precision", "quantised", "placement", "batches", "relations")
+_CARRIED = ("recipe", "precision", "quantised", "placement", "batches", "relations", "training")
 
 
 def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0) -> str:
@@ -45,6 +45,9 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
         generates=cell.workload is Workload.GENERATE,
         encoder_decoder=architecture.kind is Kind.ENCODER_DECODER,
         relation=cell.workload.is_relation,
+        trains=cell.workload is Workload.TRAIN,
+        transformed=cell.transformation is not Transformation.NONE,
+        gradient_tolerance=GRADIENTS,
         reloads=cell.workload is Workload.RELOAD,
         static=cell.workload is Workload.STATIC_CACHE,
         moves=cell.workload is Workload.PLACEMENT_INVARIANCE,
@@ -59,11 +62,12 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
 def _needed(cell: Cell) -> list[str]:
     needed = {
         "recipe": True,
-        "precision": cell.dtype is Dtype.FLOAT32,
+        "precision": True,
         "quantised": cell.quantisation is not Quantisation.NONE,
         "placement": cell.device_map is DeviceMap.CPU_OFFLOAD,
         "batches": True,
-        "relations": cell.workload.is_relation,
+        "relations": cell.workload.is_relation or cell.workload is Workload.TRAIN,
+        "training": cell.workload is Workload.TRAIN,
     }
     return [name for name in _CARRIED if needed[name]]
 

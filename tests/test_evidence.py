@@ -235,6 +235,30 @@ def test_only_what_the_architecture_keeps_may_stay_unquantised() -> None:
     assert found(cell, replace(right, unquantised_linear=("lm_head",)), CPU) == ("left unquantised: lm_head",)
 
 
+ENCODER_LAYER = {"aten::_transformer_encoder_layer_fwd": 2}
+FLASH_OPS = {"aten::_scaled_dot_product_flash_attention_for_cpu": 2}
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "changes", "words"),
+    [
+        ("bert-float32-eager-better_transformer-right-prefill", {"attention_ops": ENCODER_LAYER}, ""),
+        ("bert-float32-eager-better_transformer-prefill", {}, "changes nothing that runs"),
+        ("bert-float32-eager-better_transformer-prefill", {"sdpa_calls": 2, "attention_ops": FLASH_OPS}, "flash"),
+        ("bert-float32-eager-better_transformer-train", {"sdpa_calls": 2, "attention_ops": FLASH_OPS}, ""),
+        ("opt-float32-eager-better_transformer-prefill", {"sdpa_calls": 2, "attention_ops": FLASH_OPS}, ""),
+        ("opt-float32-eager-better_transformer-prefill", {"sdpa_calls": 2}, ""),  # math
+        ("opt-float32-eager-better_transformer-prefill", {}, "changes nothing that runs"),
+        ("opt-float32-eager-flash-better_transformer-generate", {"sdpa_calls": 2}, "kernels that ran: math"),
+        ("opt-float32-eager-prefill", {"sdpa_calls": 2, "attention_ops": FLASH_OPS}, "kernels that ran: flash"),
+    ],
+)
+def test_a_conversion_must_run_what_it_stands_for(cell_id: str, changes: dict[str, Any], words: str) -> None:
+    cell = parse_cell(cell_id)
+    said = "; ".join(found(cell, replace(honest_evidence(cell, CPU), **changes), CPU))
+    assert words in said if words else said == ""
+
+
 @pytest.mark.parametrize("device", Device)
 def test_honest_evidence_of_every_cell_passes(device: Device) -> None:
     """A check that is too strict for some cell would make it `substituted` for ever."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.observation import Comparison
-from matrix.oracle import QUANTISED, REGRET_FACTOR, UNQUANTISED, bounds, problems
+from matrix.oracle import GRADIENTS, QUANTISED, REGRET_FACTOR, UNQUANTISED, bounds, problems
 from tests.builders import HONEST, PROPERTY
 
 ALLOWED_MAX = UNQUANTISED.k_max * HONEST.baseline_max + HONEST.floor_max
@@ -77,6 +77,14 @@ def test_quantised_weights_have_a_tolerance_of_their_own() -> None:
     assert [bound.allowed for bound in bounds(quantised)] == [
         QUANTISED.k_max * HONEST.baseline_max + HONEST.floor_max,
         QUANTISED.k_mean * HONEST.baseline_mean,
+    ]
+
+
+def test_gradients_have_a_tolerance_of_their_own() -> None:
+    gradients = replace(HONEST, gradients=True)
+    assert [bound.allowed for bound in bounds(gradients)] == [
+        GRADIENTS.k_max * HONEST.baseline_max + HONEST.floor_max,
+        GRADIENTS.k_mean * HONEST.baseline_mean,
     ]
 
 
