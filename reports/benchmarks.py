@@ -180,7 +180,7 @@ def seconds_text(seconds: float) -> str:
 
 def mib_text(mib: float) -> str:
     """An amount of memory with the digits that a reader can use."""
-    return f"{mib / 1024:.3g} GiB" if mib >= 1024 else f"{mib:.3g} MiB"
+    return f"{mib / 1024:.3g} GiB" if mib >= 1000 else f"{mib:.3g} MiB"
 
 
 def figure_text(value: float) -> str:

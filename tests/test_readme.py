@@ -1,12 +1,14 @@
 """The figures that the README gives are those that were measured."""
 
 import re
+from collections.abc import Callable
 
 from matrix.axes import Dtype
 from matrix.plan import make_plan
 from matrix.regressions import load_regressions
 from matrix.stack import Device
 from reports.calibration import Calibration
+from reports.document import Report
 from reports.power import RULES, Power, PowerSummary, published_power
 from tests.builders import ARCHITECTURES, ROOT
 
@@ -73,6 +75,33 @@ def test_every_fault_of_the_catalogue_was_tried_on_the_gpu() -> None:
     tried = {trial.fault for trial in Power.model_validate_json(text).trials}
     assert set(FAULTS) <= tried
     assert f"{len(FAULTS)} faults" in README
+
+
+def test_the_answers_to_the_guides_claims_are_those_that_were_measured() -> None:
+    path = ROOT / "reports" / "published" / "nvidia-h100-torch2.11.0-transformers5.17.0-benchmark.json"
+    report = Report.model_validate_json(path.read_text(encoding="utf-8"))
+    of = {row.name: row.figures for row in report.rows}
+    said = {line.split("|")[1].strip(): line.split("|")[3] for line in README.splitlines() if line.startswith("| C")}
+
+    def best(claim: str, model: str, pick: Callable[[list[float]], float]) -> float:
+        return pick([value for name, value in of[claim].items() if model in name])
+
+    assert [row.word for row in report.rows] == ["holds"] * 8
+    for model in ("Llama-7B", "Falcon-7B"):
+        assert f"{best('C1', model, min):.1f} to {best('C1', model, max):.1f}" in said["C1"]
+        assert f"{of['C2'][f'short eager/FA2 {model}']:.2f}" in said["C2"]
+        assert f"{of['C2'][f'long eager/FA2 {model}, worst']:.1f}" in said["C2"]
+        assert f"{best('C3', model, max):.0f} times for {model}" in said["C3"]
+        for backend in ("flash_attention_2", "sdpa"):
+            assert f"{100 * of['C4'][f'share lost {backend} {model}']:.0f} %" in said["C4"]
+    assert f"{of['C5']['float32/fp4 linear weights']:.1f} times" in said["C5"]
+    assert f"{of['C5']['float32/fp4 whole model']:.1f} times" in said["C5"]
+    assert f"{of['C6']['bfloat16/int8 linear weights']:.2f} times against bfloat16" in said["C6"]
+    assert f"{of['C6']['float32/int8 linear weights']:.2f} times against float32" in said["C6"]
+    assert f"{of['C7']['KL mean int8, worst']:.4f} nats" in said["C7"]
+    assert f"nf4 {of['C7']['KL mean nf4, worst']:.2f}" in said["C7"]
+    assert f"{of['C8']['pipeline/generate, batch 1']:.2f} times for one" in said["C8"]
+    assert f"{of['C8']['pipeline/generate, batch 4']:.2f} times for four" in said["C8"]
 
 
 def _rows() -> list[str]:
