@@ -1,11 +1,14 @@
 """Rows in a session: their outcomes, their waivers, and what is left of one that ends its process."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from conformance.plugin.rows import row_key
 from matrix.rows import Family, RowOutcome
+from tests.builders import ROOT
 from tests.sessions import Session, run_pytest
 
 PROPERTIES = "conformance/test_sdpa_kernels.py"
@@ -68,3 +71,24 @@ def test_whoever_names_cells_gets_no_rows(tmp_path: Path) -> None:
     session = run_pytest(tmp_path / "out", "-n", "0", f"--cell={cell}", tests=f"conformance/test_cells.py {PROPERTIES}")
     assert session.verdicts == {cell: "supported"}
     assert session.report.rows == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "families"),
+    [
+        ((), {"regression", "property"}),
+        (("conformance",), {"regression", "property"}),
+        (("--profile=guide",), {"guide", "claim"}),
+        (("-m", "benchmark"), {"claim"}),
+        (("-m", "not benchmark"), {"regression", "property"}),
+        (("conformance/test_guide.py",), {"guide"}),
+        (("conformance/test_claims.py", "--profile=smoke"), {"claim"}),
+        (("--cells=architecture=llama",), set()),
+    ],
+    ids=" ".join,
+)
+def test_a_profile_has_its_families_of_rows_and_a_file_its_own(arguments: tuple[str, ...], families: set[str]) -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    keys = [row_key(line) for line in answer.stdout.splitlines() if "::" in line]
+    assert {key.partition(":")[0] for key in keys if key} == families

@@ -93,7 +93,7 @@ def _with_adapter(model: Any, adapter: dict[str, torch.Tensor] | None = None) ->
 
 def _must_have_right_gradients(lab: Lab, model: Any, batch: dict[str, torch.Tensor], cell: Cell) -> None:
     adapter = {name: p for name, p in model.named_parameters() if "lora_" in name}
-    kept = next(iter(adapter.values())).dtype
+    kept = next(iter(adapter.values())).dtype  # peft may keep adapters in float32 beside a model in 16 bits
     logits, gradients = train_step(without_dropout(model), batch)
     found = []
     for golden in (False, True):

@@ -112,7 +112,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     settings = config.stash[SETTINGS]
     if settings.narrowed:
         wanted: tuple[Family, ...] = ()
-    elif config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+    elif any(argument.partition("::")[0].endswith(".py") for argument in config.args):
         wanted = tuple(Family)
     else:
         wanted = load_profiles()[settings.profile].rows
