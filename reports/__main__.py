@@ -84,6 +84,16 @@ def stacks(
 
 
 @app.command()
+def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a records.jsonl")]) -> None:
+    """Say whether a file is a report that this suite can read, and what it holds; else what is wrong, and where."""
+    report = _read(source)
+    typer.echo(f"{source}: a report of schema {report.schema_version}")
+    typer.echo(headline(report))
+    if report.unreadable:
+        raise UsageError("\n".join(f"unreadable: {line}" for line in report.unreadable))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON Schema of matrix.json."""
     typer.echo(json.dumps(json_schema(), indent=1))

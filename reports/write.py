@@ -1,14 +1,30 @@
 """A report as files."""
 
+import contextlib
+import os
 from pathlib import Path
 
 from reports.document import Report
 from reports.html import render_html
+from reports.markdown import summary_markdown
 
 
 def write_json(report: Report, folder: Path) -> None:
     """Write `matrix.json` into the folder."""
     (folder / "matrix.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def write_summary(report: Report, folder: Path) -> None:
+    """Write `summary.md` into the folder, and add it to the summary of the CI job where there is one.
+
+    A job whose summary cannot be written to has its report all the same.
+    """
+    text = summary_markdown(report)
+    (folder / "summary.md").write_text(text, encoding="utf-8")
+    of_job = os.environ.get("GITHUB_STEP_SUMMARY")
+    if of_job:
+        with contextlib.suppress(OSError), Path(of_job).open("a", encoding="utf-8") as summary:
+            summary.write(text)
 
 
 def write_html(report: Report, folder: Path, stem: str = "index") -> Path:

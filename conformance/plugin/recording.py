@@ -111,12 +111,13 @@ class Recorder:
         end = End(finished=datetime.now(UTC), problems=list(self._problems(self._run)))
         self._writer.write(end)
         self._writer.close()
-        from reports.write import write_html, write_json  # the template engine, for one page at the end
+        from reports.write import write_html, write_json, write_summary  # the template engine, for one page at the end
 
         power = published_power(self._settings.stack.device)
         report = make_report(self._run, self._records, rows=self._rows, power=power, end=end)
         write_json(report, self._settings.report_dir)
         write_html(report, self._settings.report_dir)
+        write_summary(report, self._settings.report_dir)
         self.report = report
         return report
 

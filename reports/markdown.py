@@ -1,0 +1,61 @@
+"""A run in a few lines of Markdown, for the summary of a CI job or a comment on a pull request."""
+
+import html
+from collections.abc import Iterator
+
+from reports.document import Report
+from reports.text import backend_of, headline_parts, reproducing_command, row_command
+
+_FAILURES_SHOWN = 20
+_LONGEST = 300
+# What Markdown, or the site that shows it, would take for more than text: links, tables, code, emphasis, mentions.
+_ACTIVE = {ord(character): f"&#{ord(character)};" for character in "|`[]()*_~@#!\\:"}
+
+
+def summary_markdown(report: Report) -> str:
+    """Headline, failures with the commands that repeat them, other problems, and verdicts by backend."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def literal(text: str) -> str:
+    """A text of one line in which nothing is markup."""
+    line = " ".join(text.split())
+    shortened = line if len(line) <= _LONGEST else line[: _LONGEST - 4] + " ..."
+    # Entities first: what they are made of must not be taken for markup again.
+    return html.escape(shortened, quote=False).replace("&", "\0").translate(_ACTIVE).replace("\0", "&")
+
+
+def _lines(report: Report) -> Iterator[str]:
+    stack = report.run.stack
+    device = stack.gpus[0].name if stack.gpus else stack.device.value
+    libraries = ", ".join(f"{name} {version}" for name, version in stack.versions.items())
+    yield "## Inference support matrix"
+    yield ""
+    yield from (f"- {literal(part)}" for part in headline_parts(report))
+    yield f"- {literal(f'{device}, {libraries}')}"
+    failing = [(r.verdict.value, r.cell, r.reason, reproducing_command(r.cell, r.seed)) for r in report.failures]
+    failing += [(row.word, row.name, row.reason, row_command(row)) for row in report.failing_rows]
+    if failing:
+        yield from ("", "| fails as | cell or row | found | again |", "|---|---|---|---|")
+        for parts in failing[:_FAILURES_SHOWN]:
+            yield f"| {' | '.join(map(literal, parts))} |"
+    if len(failing) > _FAILURES_SHOWN:
+        yield from ("", f"... and {len(failing) - _FAILURES_SHOWN} more; the report has them all.")
+    problems = [*report.problems, *report.unreadable]
+    if problems:
+        yield ""
+        yield from (f"- problem: {literal(problem)}" for problem in problems[:_FAILURES_SHOWN])
+    if report.records:
+        yield from _by_backend(report)
+
+
+def _by_backend(report: Report) -> Iterator[str]:
+    verdicts = list(dict.fromkeys(record.verdict for record in report.records))
+    counts: dict[str, dict[str, int]] = {}
+    for record in report.records:
+        of = counts.setdefault(backend_of(record), {})
+        of[record.verdict.value] = of.get(record.verdict.value, 0) + 1
+    yield from ("", f"| backend | {' | '.join(verdict.value for verdict in verdicts)} |")
+    yield f"|---|{'---:|' * len(verdicts)}"
+    for backend, of in counts.items():
+        yield f"| {literal(backend)} | {' | '.join(str(of.get(verdict.value, '')) for verdict in verdicts)} |"
