@@ -1,6 +1,8 @@
 """Reports without torch: `python -m reports render`, `calibrate` and `schema`."""
 
 import json
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ from matrix.command_line import run
 from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
+from reports.diff import compare, markdown_lines, text_lines
 from reports.document import Report, json_schema
 from reports.html import render_stacks
 from reports.power import read_power
@@ -81,6 +84,29 @@ def stacks(
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     typer.echo(str(output))
+
+
+class Format(StrEnum):
+    """How a comparison is told."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="the report of the old stack")],
+    after: Annotated[Path, typer.Argument(help="that of the new one")],
+    form: Annotated[Format, typer.Option("--format", help="how it is told")] = Format.TEXT,
+) -> None:
+    """What an upgrade changed: versions, then cells and rows that are worse, changed, drifted, added or deleted."""
+    found = compare(_read(before), _read(after))
+    if form is Format.JSON:
+        typer.echo(json.dumps(asdict(found), indent=1))
+        return
+    for line in text_lines(found) if form is Format.TEXT else markdown_lines(found):
+        typer.echo(line)
 
 
 @app.command()
