@@ -1,7 +1,5 @@
 """The guide: one test for each recipe and spelling that a probe tries, and for each version that it asks for."""
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from conformance.guide import try_recipe
@@ -10,20 +8,8 @@ from conformance.plugin.rows import FINDING, Finding
 from matrix.guide import load_guide
 from matrix.rows import RowOutcome
 
-if TYPE_CHECKING:
-    from conformance.regressions.lab import Lab
-
 GUIDE = load_guide()
 REQUIREMENTS = {requirement.row: requirement for requirement in GUIDE.requirements}
-
-
-@pytest.fixture(scope="session")
-def lab(request: pytest.FixtureRequest) -> "Lab":
-    """The laboratory of this session. Made with the first recipe that can be tried; torch comes in here."""
-    from conformance.regressions.lab import Lab
-
-    settings = request.config.stash[SETTINGS]
-    return Lab(settings.stack, settings.fixture_cache, settings.architectures)
 
 
 @pytest.mark.parametrize("name", [*GUIDE.rows, *REQUIREMENTS])

@@ -4,7 +4,7 @@ import html
 from collections.abc import Iterator
 
 from reports.document import Report
-from reports.text import backend_of, headline_parts, reproducing_command, row_command
+from reports.text import headline_parts, reproducing_command, row_command, verdicts_by_backend
 
 _FAILURES_SHOWN = 20
 _LONGEST = 300
@@ -51,11 +51,7 @@ def _lines(report: Report) -> Iterator[str]:
 
 def _by_backend(report: Report) -> Iterator[str]:
     verdicts = list(dict.fromkeys(record.verdict for record in report.records))
-    counts: dict[str, dict[str, int]] = {}
-    for record in report.records:
-        of = counts.setdefault(backend_of(record), {})
-        of[record.verdict.value] = of.get(record.verdict.value, 0) + 1
     yield from ("", f"| backend | {' | '.join(verdict.value for verdict in verdicts)} |")
     yield f"|---|{'---:|' * len(verdicts)}"
-    for backend, of in counts.items():
-        yield f"| {literal(backend)} | {' | '.join(str(of.get(verdict.value, '')) for verdict in verdicts)} |"
+    for backend, counts in verdicts_by_backend(report).items():
+        yield f"| {literal(backend)} | {' | '.join(str(counts[verdict] or '') for verdict in verdicts)} |"

@@ -121,14 +121,19 @@ def row_lines(row: RowRecord) -> Iterator[str]:
 def verdict_table(report: Report) -> Iterator[str]:
     """Rows are backends, columns the verdicts that occur."""
     verdicts = [verdict for verdict in Verdict if report.counts.get(verdict.value)]
-    rows: dict[str, dict[Verdict, int]] = {}
-    for record in report.records:
-        counts = rows.setdefault(backend_of(record), {})
-        counts[record.verdict] = counts.get(record.verdict, 0) + 1
+    rows = verdicts_by_backend(report)
     width = max((len(name) for name in rows), default=0)
     yield " " * width + "".join(f"  {verdict.value:>13}" for verdict in verdicts)
     for name, counts in rows.items():
         yield f"{name:<{width}}" + "".join(f"  {counts.get(verdict, 0) or '':>13}" for verdict in verdicts)
+
+
+def verdicts_by_backend(report: Report) -> dict[str, Counter[Verdict]]:
+    """How many cells of each backend have each verdict."""
+    found: dict[str, Counter[Verdict]] = {}
+    for record in report.records:
+        found.setdefault(backend_of(record), Counter())[record.verdict] += 1
+    return found
 
 
 def backend_of(record: Record) -> str:

@@ -130,7 +130,8 @@ class Recorder:
         verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
         # Only pairwise holds every kind of cell that a waiver may speak of, but for those of the guide's recipes.
         narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile != "pairwise"
-        of_guide = make_plan("guide", settings.architectures)
+        # A narrowed run does not ask which cells are nowhere.
+        of_guide = [] if narrowed else make_plan("guide", settings.architectures)
         yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=of_guide)
         # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.
         outcomes = dict.fromkeys(settings.guide.rows, RowOutcome.UNAVAILABLE)
