@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from matrix.command_line import run
 from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.diff import compare, markdown_lines, text_lines
-from reports.document import Report, json_schema
+from reports.document import json_schema
 from reports.html import render_stacks
 from reports.power import read_power
-from reports.records import check_version, first_problem, read_report
+from reports.reading import read_report
 from reports.text import headline
 from reports.write import write_html, write_json
 
@@ -33,7 +32,7 @@ def render(
 
     Lines that cannot be read are named, the rest is kept.
     """
-    report = _read(source)
+    report = read_report(source)
     folder = output or source.parent
     stem = "index" if source.name in ("records.jsonl", "matrix.json") else source.stem
     try:
@@ -61,7 +60,9 @@ def calibrate(
     numbers = output.with_suffix(".json")
     if output.suffix != ".svg" or numbers.resolve() in {path.resolve() for path in [*sources, *(power or ())]}:
         raise UsageError(f"--output {output}: must end in .svg, and {numbers} must be none of the sources")
-    calibration = calibration_of((_read(source) for source in sources), [read_power(path) for path in power or ()])
+    calibration = calibration_of(
+        (read_report(source) for source in sources), [read_power(path) for path in power or ()]
+    )
     try:
         output.write_text(calibration_svg(calibration), encoding="utf-8")
         numbers.write_text(calibration.model_dump_json() + "\n", encoding="utf-8")
@@ -80,7 +81,7 @@ def stacks(
     if output.resolve() in {path.resolve() for path in sources}:
         raise UsageError(f"--output {output}: is one of the sources")
     try:
-        output.write_text(render_stacks(map(_read, sources)), encoding="utf-8")
+        output.write_text(render_stacks(map(read_report, sources)), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     typer.echo(str(output))
@@ -101,7 +102,7 @@ def diff(
     form: Annotated[Format, typer.Option("--format", help="how it is told")] = Format.TEXT,
 ) -> None:
     """What an upgrade changed: versions, then cells and rows that are worse, changed, drifted, added or deleted."""
-    found = compare(_read(before), _read(after))
+    found = compare(read_report(before), read_report(after))
     if form is Format.JSON:
         typer.echo(json.dumps(asdict(found), indent=1))
         return
@@ -112,7 +113,7 @@ def diff(
 @app.command()
 def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a records.jsonl")]) -> None:
     """Say whether a file is a report that this suite can read, and what it holds; else what is wrong, and where."""
-    report = _read(source)
+    report = read_report(source)
     typer.echo(f"{source}: a report of schema {report.schema_version}")
     typer.echo(headline(report))
     if report.unreadable:
@@ -123,21 +124,6 @@ def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a re
 def schema() -> None:
     """Print the JSON Schema of matrix.json."""
     typer.echo(json.dumps(json_schema(), indent=1))
-
-
-def _read(source: Path) -> Report:
-    if source.suffix == ".jsonl":
-        return read_report(source)
-    try:
-        document = json.loads(source.read_text(encoding="utf-8"))
-        check_version(document.get("schema_version"), source)
-        return Report.model_validate(document)
-    except OSError as error:
-        raise UsageError(f"{source}: {error.strerror}") from None
-    except UsageError:
-        raise
-    except (ValidationError, ValueError, AttributeError) as error:
-        raise UsageError(f"{source}: not a report: {first_problem(error)}") from None
 
 
 def main() -> None:

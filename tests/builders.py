@@ -17,7 +17,7 @@ from matrix.observation import Comparison, Ending, Evidence, Failure, Observatio
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
 from reports.document import End, Record, Run, make_record
-from reports.records import read_report
+from reports.reading import read_report
 
 ROOT = Path(__file__).parent.parent
 ARCHITECTURES = load_architectures()

@@ -18,7 +18,8 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import CPU_FLAGS
 from matrix.verdict import Verdict
 from reports.document import GuideEntry, Point, Record, Report, RowRecord, Run, Waived, json_schema, make_report
-from reports.records import RecordWriter, read_report
+from reports.reading import read_report
+from reports.records import RecordWriter
 from tests.builders import (
     HONEST,
     PROPERTY,

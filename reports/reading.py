@@ -1,0 +1,153 @@
+"""Reports from a file, which may come from elsewhere: read within limits, bad parts named and the rest kept."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from matrix.errors import UsageError
+from reports.document import SCHEMA_VERSION, End, Record, Report, RowRecord, Run, make_report
+from reports.part import Part
+from reports.power import PowerSummary, published_power
+
+# The full plan of 26,400 cells takes 80 MB.
+LARGEST = 256 * 2**20  # bytes
+
+_LINE: TypeAdapter[Record | RowRecord | End] = TypeAdapter(
+    Annotated[Record | RowRecord | End, Field(discriminator="kind")]
+)
+P = TypeVar("P", bound=Part)
+
+
+class _Ended(End):
+    """What a matrix.json says of the run's end."""
+
+    unreadable: list[str] = Field(default_factory=list)
+
+
+def read_report(path: Path) -> Report:
+    """The report in a matrix.json, or the one that a records.jsonl adds up to.
+
+    Records, rows and lines that cannot be read are named in it, the rest is kept. Counts are taken anew.
+
+    Raises:
+        UsageError: the file cannot be read, is too large, holds no run, or is of another major schema version.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    if len(content) > LARGEST:
+        raise UsageError(f"{path}: larger than {LARGEST >> 20} MiB, the most that is read of one report")
+    return _from_lines(content, path) if path.suffix == ".jsonl" else _from_document(content, path)
+
+
+def _from_document(content: bytes, path: Path) -> Report:
+    try:
+        document = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        lines = path.with_name("records.jsonl")
+        remedy = f"; python -m reports render {lines} rebuilds it" if lines.is_file() else ""
+        raise UsageError(f"{path}: not a report: {_said(error)}{remedy}") from None
+    if not isinstance(document, dict) or not {"schema_version", "run"} & document.keys():
+        raise UsageError(f"{path}: not a report: it has neither schema_version nor run")
+    _check_version(document.get("schema_version"), path)
+    try:
+        run = Run.model_validate(document.get("run"))
+        end = _Ended.model_validate({name: value for name, value in document.items() if name != "kind"})
+    except ValidationError as error:
+        raise UsageError(f"{path}: not a report: {first_problem(error)}") from None
+    unreadable: list[str] = []
+    records = _each(Record, document.get("records"), "records", unreadable)
+    rows = _each(RowRecord, document.get("rows", []), "rows", unreadable)
+    power = _each(PowerSummary, [p for p in [document.get("power")] if p is not None], "power", unreadable)
+    report = make_report(
+        run,
+        records,
+        rows=rows,
+        power=power[0] if power else None,
+        end=end,
+        unreadable=[*end.unreadable, *unreadable],
+    )
+    # What a file says of itself and what it holds are two things; the second is shown.
+    for name, counted in (("counts", report.counts), ("waived", report.waived)):
+        if document.get(name) != counted and not unreadable:
+            report.unreadable.append(f"{name}: the file says {str(document.get(name))[:200]}, its records {counted}")
+    report.schema_version = str(document["schema_version"])
+    return report
+
+
+def _from_lines(content: bytes, path: Path) -> Report:
+    # Not splitlines: a message may hold one of the characters that only Unicode calls a line's end.
+    lines = content.decode("utf-8", errors="replace").split("\n")
+    if not lines[0].strip():
+        raise UsageError(f"{path}: empty; expected a run in line 1")
+    try:
+        first = json.loads(lines[0])
+        if isinstance(first, dict) and first.get("kind") == "run":
+            _check_version(first.get("schema_version"), path)
+        run = Run.model_validate(first)
+    except UsageError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: line 1 is not a run: {_said(error)}") from None
+    records: list[Record] = []
+    rows: list[RowRecord] = []
+    unreadable: list[str] = []
+    end: End | None = None
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        try:
+            part = _LINE.validate_json(line)
+        except ValidationError as error:
+            unreadable.append(f"{path.name}: line {number}: {first_problem(error)}")
+            continue
+        if isinstance(part, End):
+            end = part
+        elif isinstance(part, RowRecord):
+            rows.append(part)
+        else:
+            records.append(part)
+    return make_report(run, records, rows=rows, power=published_power(run.stack.device), end=end, unreadable=unreadable)
+
+
+def _each(kind: type[P], values: Any, name: str, unreadable: list[str]) -> list[P]:
+    """Those of the values that are of this kind."""
+    if not isinstance(values, Iterable) or isinstance(values, (str, dict)):
+        unreadable.append(f"{name}: a list was expected")
+        return []
+    found: list[P] = []
+    for place, value in enumerate(values):
+        try:
+            found.append(kind.model_validate(value))
+        except ValidationError as error:
+            unreadable.append(f"{name}: {place}: {first_problem(error)}")
+    return found
+
+
+def _check_version(version: object, path: Path) -> None:
+    # A newer minor version is read, what it adds left aside; another major version means something else.
+    ours = SCHEMA_VERSION.split(".")[0]
+    if not isinstance(version, str) or version.split(".")[0] != ours:
+        raise UsageError(
+            f"{path}: schema version {str(version)[:40]!r}; this suite reads {ours}.x: "
+            "a report of another major version needs the release of the suite that wrote it"
+        )
+
+
+def first_problem(error: Exception) -> str:
+    """The first thing that is wrong, with its place, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        kind, *rest = first["loc"] or ("",)  # the kind of a line comes first where one of several was expected
+        place = ".".join(str(part)[:80] for part in (rest if kind in ("record", "row", "end") else first["loc"]))
+        return f"{place}: {first['msg']}" if place else str(first["msg"])
+    return str(error)
+
+
+def _said(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else first_problem(error)
