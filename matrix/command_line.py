@@ -10,5 +10,11 @@ def run(app: typer.Typer) -> None:
     try:
         app()
     except UsageError as error:
-        typer.echo(f"error: {error}", err=True)
+        say(f"error: {error}", err=True)
         raise SystemExit(2) from None
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines that may come from a file of somebody else: what could steer a terminal is spelled out."""
+    harmless = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    typer.echo("".join(harmless), err=err)

@@ -1,8 +1,11 @@
 """A standalone script for one cell: needs only torch and transformers, fit for an upstream issue."""
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2.nodes import TemplateData
 
 from matrix.architectures import Architecture, Kind
 from matrix.axes import DeviceMap, Dtype, Quantisation, Transformation, Workload
@@ -22,15 +25,18 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
     It prints the phase and exception that end it, or the errors of candidate and baseline against golden
     with their bounds, the kernels that ran and the classes of linear modules.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is Python, and every value in it is passed through repr
-    )
-    return environment.get_template("reproduce.py.jinja").render(
+    return "".join(text for text, _ in script_pieces(cell, architecture, checkpoint, seed))
+
+
+def script_pieces(
+    cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0
+) -> Iterator[tuple[str, bool]]:
+    """The same script in pieces, each with whether it stands in the template as it is.
+
+    The scripts of many cells are few sequences of such pieces with short ones of their own between them.
+    """
+    template, standing = _template()
+    pieces = template.generate(
         cell=cell,
         architecture=architecture,
         config=dict(architecture.config),
@@ -57,6 +63,24 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
         runs=2 if cell.workload.is_relation else 1,
         tolerance=UNQUANTISED if cell.quantisation is Quantisation.NONE else QUANTISED,
     )
+    for piece in pieces:
+        yield piece, piece in standing
+
+
+@cache
+def _template() -> tuple[Template, frozenset[str]]:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is Python, and every value in it is passed through repr
+    )
+    name = "reproduce.py.jinja"
+    source = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    standing = frozenset(node.data for node in environment.parse(source).find_all(TemplateData))
+    return environment.get_template(name), standing
 
 
 def _needed(cell: Cell) -> list[str]:
@@ -72,6 +96,7 @@ def _needed(cell: Cell) -> list[str]:
     return [name for name in _CARRIED if needed[name]]
 
 
+@cache
 def _body(name: str) -> str:
     """A module's text without its docstring and the imports that the script has already."""
     text = (_ROOT / "conformance" / "measure" / f"{name}.py").read_text(encoding="utf-8")

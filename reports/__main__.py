@@ -1,4 +1,4 @@
-"""Reports without torch: `python -m reports render`, `calibrate` and `schema`."""
+"""Reports without torch: `python -m reports render`, `diff`, `publish`, `validate` and more."""
 
 import json
 from dataclasses import asdict
@@ -8,15 +8,17 @@ from typing import Annotated
 
 import typer
 
-from matrix.command_line import run
+from matrix.command_line import run, say
 from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.diff import compare, markdown_lines, text_lines
 from reports.document import json_schema
-from reports.html import render_stacks
+from reports.html import render_diff, render_stacks
 from reports.power import read_power
 from reports.reading import read_report
+from reports.runs import collect
+from reports.site import publish
 from reports.text import headline
 from reports.write import write_html, write_json
 
@@ -43,9 +45,9 @@ def render(
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written to: {error.strerror}") from None
     for line in report.unreadable:
-        typer.echo(f"unreadable: {line}", err=True)
-    typer.echo(headline(report))
-    typer.echo(str(page))
+        say(f"unreadable: {line}", err=True)
+    say(headline(report))
+    say(str(page))
 
 
 @app.command()
@@ -69,7 +71,7 @@ def calibrate(
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     for line in calibration_lines(calibration):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -84,7 +86,7 @@ def stacks(
         output.write_text(render_stacks(map(read_report, sources)), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
-    typer.echo(str(output))
+    say(str(output))
 
 
 class Format(StrEnum):
@@ -93,6 +95,7 @@ class Format(StrEnum):
     TEXT = "text"
     MARKDOWN = "markdown"
     JSON = "json"
+    HTML = "html"
 
 
 @app.command()
@@ -100,22 +103,52 @@ def diff(
     before: Annotated[Path, typer.Argument(help="the report of the old stack")],
     after: Annotated[Path, typer.Argument(help="that of the new one")],
     form: Annotated[Format, typer.Option("--format", help="how it is told")] = Format.TEXT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a file to write to instead")] = None,
 ) -> None:
     """What an upgrade changed: versions, then cells and rows that are worse, changed, drifted, added or deleted."""
-    found = compare(read_report(before), read_report(after))
-    if form is Format.JSON:
-        typer.echo(json.dumps(asdict(found), indent=1))
+    if output is not None and output.resolve() in (before.resolve(), after.resolve()):
+        raise UsageError(f"--output {output}: is one of the sources")
+    old, new = read_report(before), read_report(after)
+    found = compare(old, new)
+    if form is Format.HTML:
+        text = render_diff(found, old, new)
+    elif form is Format.JSON:
+        text = json.dumps(asdict(found), indent=1) + "\n"
+    else:
+        text = "\n".join(markdown_lines(found) if form is Format.MARKDOWN else text_lines(found)) + "\n"
+    if output is None:
+        say(text.removesuffix("\n"))
         return
-    for line in text_lines(found) if form is Format.TEXT else markdown_lines(found):
-        typer.echo(line)
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+    say(str(output))
+
+
+@app.command("publish")
+def publish_site(
+    folder: Annotated[Path, typer.Argument(help="a folder with matrix.json files, in it or in its folders")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the site")] = Path("site"),
+) -> None:
+    """Make a static site of many reports: an index, support by version, any two runs compared.
+
+    What is no report is passed over; reports that cannot be read are named, on the site as well.
+    """
+    found = collect(folder, output)
+    pages = publish(found, output)
+    for problem in found.unreadable:
+        say(f"unreadable: {problem}", err=True)
+    say(f"{len(found.runs)} runs, {len(pages)} pages")
+    say(str(output / "index.html"))
 
 
 @app.command()
 def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a records.jsonl")]) -> None:
     """Say whether a file is a report that this suite can read, and what it holds; else what is wrong, and where."""
     report = read_report(source)
-    typer.echo(f"{source}: a report of schema {report.schema_version}")
-    typer.echo(headline(report))
+    say(f"{source}: a report of schema {report.schema_version}")
+    say(headline(report))
     if report.unreadable:
         raise UsageError("\n".join(f"unreadable: {line}" for line in report.unreadable))
 

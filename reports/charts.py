@@ -172,6 +172,16 @@ def axis() -> Markup:
     return _drawing(_AXIS_HEIGHT, texts)
 
 
+def size_bar(share: float) -> Markup:
+    """A share of a whole as a bar."""
+    width = round(max(0.0, min(share, 1.0)) * _BOUND, 1)
+    return Markup(
+        f'<svg class="share" width="{_BOUND}" height="8" viewBox="0 0 {_BOUND} 8" aria-hidden="true">'
+        f'<rect class="ground" width="{_BOUND}" height="8"></rect>'
+        f'<rect class="within" width="{width}" height="8"></rect></svg>'
+    )
+
+
 def _series(dtype: str, found: list[tuple[float, bool]]) -> Series:
     known = sum(waived for ratio, waived in found if bin_of(ratio) is None)
     return Series(dtype, _in_order(ratio for ratio, _ in found), known)

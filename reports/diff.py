@@ -2,18 +2,24 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import median
 
 from matrix.oracle import nan_last
-from reports.document import Record, Report, RowRecord
+from matrix.rows import RowOutcome
+from matrix.verdict import Verdict
+from reports.document import Point, Record, Report, RowRecord
 from reports.markdown import literal
 
-# Two runs of one stack on one machine stay within these, however noisy it is.
+# What differs by less is noise.
 _RATIO_FACTOR, _RATIO_STEP = 1.25, 0.1
-_TIME_FACTOR, _TIME_STEP = 2.0, 0.5  # seconds
+_TIME_FACTOR, _TIME_STEP = 2.0, 0.5  # seconds, of a cell that shares its machine with others
 _MEMORY_FACTOR, _MEMORY_STEP = 1.25, 16.0  # MiB
+_POINT_FACTOR = 1.25  # of a time that was measured alone on its device
+_FIGURE_FACTOR, _FIGURE_STEP = 1.25, 0.01
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
@@ -44,6 +50,19 @@ class Diff:
     differences: tuple[Difference, ...]  # the worst kind first
 
 
+@dataclass(frozen=True)
+class Group:
+    """Differences that are told in the same words but for their numbers."""
+
+    kind: Kind
+    differences: tuple[Difference, ...]
+
+    @property
+    def first(self) -> Difference:
+        """The one that speaks for all."""
+        return self.differences[0]
+
+
 def compare(before: Report, after: Report) -> Diff:
     """What became of every cell and row of two runs."""
     found = [
@@ -52,6 +71,23 @@ def compare(before: Report, after: Report) -> Diff:
     ]
     order = list(Kind)
     return Diff(_versions(before, after), tuple(sorted(found, key=lambda one: order.index(one.kind))))
+
+
+def groups(diff: Diff) -> list[Group]:
+    """The differences by kind, and among each kind the most frequent first."""
+    found: dict[tuple[Kind, tuple[str, ...]], list[Difference]] = {}
+    for one in diff.differences:
+        found.setdefault((one.kind, tuple(map(_without_numbers, one.found))), []).append(one)
+    order = list(Kind)
+    gathered = [Group(kind, tuple(same)) for (kind, _), same in found.items()]
+    return sorted(gathered, key=lambda group: (order.index(group.kind), -len(group.differences)))
+
+
+def transitions(before: Report, after: Report) -> Counter[tuple[str, str]]:
+    """How many of the cells that both runs have went from which verdict to which."""
+    verdicts = {record.cell: word_of(record) for record in before.records}
+    both = (record for record in after.records if record.cell in verdicts)
+    return Counter((verdicts[record.cell], word_of(record)) for record in both)
 
 
 def text_lines(diff: Diff) -> Iterator[str]:
@@ -97,24 +133,43 @@ def _differences(
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if old is None and new is not None:
-            yield Difference(Kind.ADDED, name, (_word(new),))
+            yield Difference(Kind.ADDED, name, (word_of(new),))
         elif new is None and old is not None:
-            yield Difference(Kind.DELETED, name, (_word(old),))
+            yield Difference(Kind.DELETED, name, (word_of(old),))
         elif old is not None and new is not None:
-            if _word(old) != _word(new):
+            if word_of(old) != word_of(new):
                 kind = Kind.WORSE if new.fails and not old.fails else Kind.CHANGED
-                said = (f"{_word(old)} -> {_word(new)}", *([new.reason] if new.reason else []))
-                yield Difference(kind, name, said)
-            elif isinstance(old, Record) and isinstance(new, Record) and (drifts := tuple(_drifts(old, new))):
+                yield Difference(kind, name, (f"{word_of(old)} -> {word_of(new)}", *_why(old, new)))
+            elif drifts := tuple(_drifts(old, new)):
                 yield Difference(Kind.DRIFTED, name, drifts)
 
 
-def _word(one: Record | RowRecord) -> str:
+def _why(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
+    # What is right now needs no reason; what was wrong with it is what changed.
+    if new.reason and not _is_right(new):
+        yield new.reason
+    elif old.reason and not _is_right(old):
+        yield f"was: {old.reason}"
+
+
+def _is_right(one: Record | RowRecord) -> bool:
+    return one.verdict is Verdict.SUPPORTED if isinstance(one, Record) else one.outcome is RowOutcome.HOLDS
+
+
+def word_of(one: Record | RowRecord) -> str:
+    """The verdict of a cell or the outcome of a row, and whether it is a known fault."""
     word = one.verdict.value if isinstance(one, Record) else one.word
     return f"{word}, known" if one.waived is not None else word
 
 
-def _drifts(old: Record, new: Record) -> Iterator[str]:
+def _drifts(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
+    if isinstance(old, Record) and isinstance(new, Record):
+        yield from _drifts_of_cell(old, new)
+    elif isinstance(old, RowRecord) and isinstance(new, RowRecord):
+        yield from _drifts_of_row(old, new)
+
+
+def _drifts_of_cell(old: Record, new: Record) -> Iterator[str]:
     was, now = (max((bound.ratio for bound in one.bounds), key=nan_last, default=0.0) for one in (old, new))
     if _beyond(was, now, _RATIO_FACTOR, _RATIO_STEP):
         yield f"worst ratio of error to bound: {was:.2f} -> {now:.2f}"
@@ -122,7 +177,7 @@ def _drifts(old: Record, new: Record) -> Iterator[str]:
         yield f"kernels: {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
     failures = [one.observation.failure for one in (old, new)]
     said = [f"{failure.type}: {failure.message}" if failure else "" for failure in failures]
-    if _NUMBER.sub("#", said[0]) != _NUMBER.sub("#", said[1]):
+    if _without_numbers(said[0]) != _without_numbers(said[1]):
         yield f"error: {said[0] or 'none'} -> {said[1] or 'none'}"
     was, now = (sum(one.observation.seconds.values()) for one in (old, new))
     if _beyond(was, now, _TIME_FACTOR, _TIME_STEP):
@@ -130,6 +185,43 @@ def _drifts(old: Record, new: Record) -> Iterator[str]:
     was, now = (one.observation.peak_memory_mib or 0.0 for one in (old, new))
     if _beyond(was, now, _MEMORY_FACTOR, _MEMORY_STEP):
         yield f"memory: {was:,.0f} -> {now:,.0f} MiB"
+
+
+def _drifts_of_row(old: RowRecord, new: RowRecord) -> Iterator[str]:
+    # The reason of a claim is its figures in words.
+    if not (old.figures or new.figures) and _without_numbers(old.reason) != _without_numbers(new.reason):
+        yield f"found: {old.reason or 'nothing'} -> {new.reason or 'nothing'}"
+    for name in old.figures.keys() & new.figures.keys():
+        was, now = old.figures[name], new.figures[name]
+        if _beyond(abs(was), abs(now), _FIGURE_FACTOR, _FIGURE_STEP) or was * now < 0:
+            yield f"{name}: {was:.4g} -> {now:.4g}"
+    points = {_measured(point): point for point in new.points}
+    for point in old.points:
+        if other := points.get(_measured(point)):
+            what = f"{point.subject}, {point.backend}, {point.workload} of {point.batch} x {point.sequence} tokens"
+            yield from (f"{what}: {line}" for line in _drifts_of_point(point, other))
+
+
+def _drifts_of_point(old: Point, new: Point) -> Iterator[str]:
+    if old.failure != new.failure:
+        yield f"{old.failure or 'ran'} -> {new.failure or 'ran'}"
+        return
+    if old.kernels != new.kernels:
+        yield f"kernels {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
+    if old.seconds and new.seconds:
+        was, now = median(old.seconds), median(new.seconds)
+        if _beyond(was, now, _POINT_FACTOR, 0.0):
+            yield f"{was:.4g} -> {now:.4g} s"
+    if _beyond(old.peak_mib or 0.0, new.peak_mib or 0.0, _MEMORY_FACTOR, _MEMORY_STEP):
+        yield f"{old.peak_mib or 0:,.0f} -> {new.peak_mib or 0:,.0f} MiB"
+
+
+def _measured(point: Point) -> tuple[object, ...]:
+    return point.subject, point.backend, point.workload, point.batch, point.sequence, point.padding
+
+
+def _without_numbers(text: str) -> str:
+    return _NUMBER.sub("#", text)
 
 
 def _beyond(old: float, new: float, factor: float, step: float) -> bool:

@@ -202,3 +202,40 @@ def _share(tally: Tally | None, rule: str) -> str:
     if tally is None or not tally.asked[rule]:
         return ""
     return f"{tally.caught[rule]}/{tally.asked[rule]}"
+
+
+def power_dtypes(power: PowerSummary | None) -> list[Dtype]:
+    """The dtypes in which anything was seeded."""
+    if power is None:
+        return []
+    return [dtype for dtype in Dtype if dtype in {*power.total, *power.honest, *power.limits}]
+
+
+def limited_architectures(power: PowerSummary | None) -> list[str]:
+    """The architectures whose detection limit was looked for."""
+    return list(dict.fromkeys(name for limits in (power.limits if power else {}).values() for name in limits))
+
+
+def limit_text(limit: float | None) -> str:
+    """A detection limit in per cent of the softmax scale."""
+    return "none found" if limit is None else f"{limit:g} %"
+
+
+def gravest_misses_first(misses: Iterable[Trial]) -> list[Trial]:
+    """What should have been caught, then what no comparison of logits in that dtype could tell."""
+    return sorted(misses, key=lambda miss: miss.below_noise)
+
+
+def share_text(tally: Tally | None, rule: str = "suite") -> str:
+    """How many of how many, or nothing where the rule was not asked."""
+    asked = tally.asked.get(rule, 0) if tally else 0
+    if tally is None or not asked:
+        return ""
+    return f"{tally.caught.get(rule, 0):,} of {asked:,}"
+
+
+def other_versions(there: Stack, here: Stack) -> list[str]:
+    """In which libraries two stacks differ."""
+    names = dict.fromkeys([*there.versions, *here.versions])
+    pairs = [(name, there.versions.get(name), here.versions.get(name)) for name in names]
+    return [f"{name} {one or 'absent'}, here {other or 'absent'}" for name, one, other in pairs if one != other]

@@ -21,6 +21,10 @@ _LINE: TypeAdapter[Record | RowRecord | End] = TypeAdapter(
 P = TypeVar("P", bound=Part)
 
 
+class NoReport(UsageError):
+    """JSON that does not even claim to be a report of this suite."""
+
+
 class _Ended(End):
     """What a matrix.json says of the run's end."""
 
@@ -53,7 +57,7 @@ def _from_document(content: bytes, path: Path) -> Report:
         remedy = f"; python -m reports render {lines} rebuilds it" if lines.is_file() else ""
         raise UsageError(f"{path}: not a report: {_said(error)}{remedy}") from None
     if not isinstance(document, dict) or not {"schema_version", "run"} & document.keys():
-        raise UsageError(f"{path}: not a report: it has neither schema_version nor run")
+        raise NoReport(f"{path}: not a report: it has neither schema_version nor run")
     _check_version(document.get("schema_version"), path)
     try:
         run = Run.model_validate(document.get("run"))

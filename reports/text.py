@@ -45,6 +45,11 @@ def headline_parts(report: Report) -> Iterator[str]:
     """The same in parts: the cells, then each family of rows that was planned."""
     if report.records or not report.rows:
         yield _of_cells(report)
+    yield from row_headlines(report)
+
+
+def row_headlines(report: Report) -> Iterator[str]:
+    """What became of each family of rows that was planned."""
     for family in Family:
         rows = [row for row in report.rows if row.family is family]
         if rows:

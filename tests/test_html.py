@@ -18,21 +18,10 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
 from reports.document import Bound, Record, Report, RowRecord, Run, Waived, make_record, make_report
-from reports.html import (
-    LISTED_WITHOUT_SCRIPT,
-    backends,
-    by_property,
-    failure_groups,
-    gravest_first,
-    is_web_address,
-    kernels,
-    known_faults,
-    reference,
-    render_html,
-    worst_ratio,
-)
+from reports.html import LISTED_WITHOUT_SCRIPT, is_web_address, reference, render_html
 from reports.power import Power, Rules, Trial, summarise
 from reports.text import headline, reproducing_command, row_command
+from reports.views import backends, by_property, failure_groups, gravest_first, kernels, known_faults, worst_ratio
 from tests.builders import ended
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -193,10 +182,14 @@ def test_no_field_of_a_report_becomes_markup() -> None:
 
     assert HOSTILE not in html
     assert "<script>alert" not in html
-    assert [attributes.get("type") for attributes in page.attributes("script")] == ["application/json", None]
-    assert not any("<" in text or ">" in text or "&" in text for text in page.inside["script"][:1])
+    assert [attributes.get("type") for attributes in page.attributes("script")] == [
+        "application/json",
+        "application/json",
+        None,
+    ]
+    assert not any("<" in text or ">" in text or "&" in text for text in page.inside["script"][:2])
     assert HOSTILE in page.data["values"]
-    assert "alert" not in page.inside["script"][1]
+    assert "alert" not in page.inside["script"][2]
     assert {attribute for _, attributes in page.tags for attribute in attributes if attribute.startswith("on")} == set()
     assert [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "embed", "base", "link", "use")] == []
     # All of it is there to be read: 16 rows, of which those that are shown twice or thrice are not lost either.
@@ -234,16 +227,18 @@ def test_the_policy_allows_this_script_and_style_and_nothing_else(whole: bool) -
     def hashed(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
-    assert set(directives) == {"default-src", "script-src", "style-src", "base-uri", "form-action"}
-    assert {directives[name] for name in ("default-src", "base-uri", "form-action")} == {"'none'"}
-    assert directives["script-src"] == hashed(page.inside["script"][1])
+    closed = {"default-src", "base-uri", "form-action", "trusted-types"}
+    assert set(directives) == closed | {"script-src", "style-src", "require-trusted-types-for"}
+    assert {directives[name] for name in closed} == {"'none'"}
+    assert directives["require-trusted-types-for"] == "'script'"
+    assert directives["script-src"] == hashed(page.inside["script"][2])
     assert directives["style-src"] == hashed(page.inside["style"][0])
     assert not any({"style", "src", "srcset"} & attributes.keys() for _, attributes in page.tags)
     assert not page.attributes("link")
 
 
 def test_the_script_never_writes_markup() -> None:
-    script = Page(render_html(report(supported("llama-float32-sdpa-prefill")))).inside["script"][1]
+    script = Page(render_html(report(supported("llama-float32-sdpa-prefill")))).inside["script"][2]
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
 
 

@@ -86,7 +86,7 @@ def test_validate_names_what_is_wrong(tmp_path: Path) -> None:
     text = good.read_text(encoding="utf-8")
     for broken, wanted in (
         (text.replace('"schema_version": "1.', '"schema_version": "2.'), "schema version '2."),
-        (text.replace('"inaccurate"', '"odd"'), "not a report: records.0.verdict"),
+        (text.replace('"inaccurate"', '"odd"'), "unreadable: records: 0: verdict: Input should be"),
         (text[: len(text) // 2], "not a report"),
         ("[]", "not a report"),
     ):

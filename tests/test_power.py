@@ -12,8 +12,21 @@ from matrix.axes import Dtype
 from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import Report
-from reports.html import gravest_misses_first, limit_text, other_versions, render_html, share_text
-from reports.power import RULES, Power, PowerSummary, Rules, Tally, Trial, power_lines, summarise
+from reports.html import render_html
+from reports.power import (
+    RULES,
+    Power,
+    PowerSummary,
+    Rules,
+    Tally,
+    Trial,
+    gravest_misses_first,
+    limit_text,
+    other_versions,
+    power_lines,
+    share_text,
+    summarise,
+)
 from tests.builders import PROPERTY, cuda_stack, make_stack, record_of
 from tests.test_html import Page, report
 

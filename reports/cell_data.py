@@ -1,0 +1,121 @@
+"""What the script of a page needs of its cells, as JSON that is safe inside a script element."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from matrix.architectures import Architecture, load_architectures
+from matrix.axes import AXES
+from matrix.cell import parse_cell
+from matrix.errors import UsageError
+from matrix.reproduce import script_pieces
+from matrix.verdict import Verdict
+from reports.document import Record, Report
+from reports.text import backend_of, reproducing_command
+from reports.views import MEANINGS, SYMBOLS, axis_values, worst_ratio
+
+_MARKUP = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
+
+
+@dataclass
+class Numbered:
+    """Values by number, each kept once: most recur in many cells. Number 0 says that there is nothing."""
+
+    values: list[Any] = field(default_factory=lambda: [None])
+    _numbers: dict[str, int] = field(default_factory=dict)
+
+    def number(self, value: Any) -> int:
+        """The number of a value that JSON can hold."""
+        if value is None:
+            return 0
+        key = json.dumps(value)
+        if key not in self._numbers:
+            self._numbers[key] = len(self.values)
+            self.values.append(value)
+        return self._numbers[key]
+
+
+def cells_json(report: Report) -> str:
+    """The cells: a row for each, which holds for each field the number of its value."""
+    panels = [_panel(record) for record in report.records]
+    fields = list(dict.fromkeys(name for panel in panels for name in panel))
+    kept = Numbered()
+    return _json(
+        {
+            "command": reproducing_command("{cell}", report.run.seed),
+            "axes": axis_values(report.records),
+            "verdicts": [[verdict.value, SYMBOLS[verdict], MEANINGS[verdict]] for verdict in Verdict],
+            "fields": fields,
+            "rows": [[kept.number(panel.get(name)) for name in fields] for panel in panels],
+            "values": kept.values,
+        }
+    )
+
+
+def scripts_json(report: Report) -> str:
+    """The reproducing script of each cell, in the order of the cells.
+
+    A script is a shape and what fills its holes: texts by number, where 0 is the cell's id. A cell that this release
+    cannot reproduce, such as one of an architecture of somebody else's, has none.
+    """
+    known = load_architectures()
+    kept = Numbered()
+    shapes: dict[tuple[int, ...], int] = {}
+    scripts: list[list[int]] = []
+    for record in report.records:
+        shape: list[int] = []
+        holes: list[int] = []
+        for text, standing in _script(record, known, report):
+            shape.append(kept.number(text) if standing else -1)
+            if not standing:
+                holes.append(0 if text == record.cell else kept.number(text))
+        scripts.append([shapes.setdefault(tuple(shape), len(shapes)), *holes] if shape else [])
+    return _json({"texts": kept.values, "shapes": [list(shape) for shape in shapes], "scripts": scripts})
+
+
+def _script(record: Record, known: Mapping[str, Architecture], report: Report) -> Iterator[tuple[str, bool]]:
+    try:
+        cell = parse_cell(record.cell)
+    except UsageError:
+        return
+    if cell.architecture in known:
+        checkpoint = report.run.checkpoints.get(cell.architecture)
+        yield from script_pieces(cell, known[cell.architecture], checkpoint, record.seed)
+
+
+def _panel(record: Record) -> dict[str, Any]:
+    dumped = record.model_dump(mode="json")
+    observation = dumped["observation"]
+    evidence = {f"evidence.{name}": value for name, value in observation["evidence"].items() if value}
+    fields = {
+        "cell": record.cell,
+        "backend": backend_of(record),
+        **{axis: record.axes[axis] for axis in ("architecture", *AXES)},
+        "verdict": record.verdict.value,
+        "fails": record.fails or None,
+        "worst": worst_ratio(record),
+        **{name: dumped[name] for name in ("reason", "first_verdict", "waived", "demanded", "expectation")},
+        **{name: dumped[name] for name in ("bounds", "kernels", "worker")},
+        **{name: value for name, value in observation.items() if name != "evidence"},
+        **evidence,
+    }
+    trimmed = {name: _trim(value) for name, value in fields.items()}
+    return {name: value for name, value in trimmed.items() if value is not None}
+
+
+def _trim(value: Any) -> Any:
+    """The value without its empty parts, floats with the digits that a reader can use; None if nothing is left."""
+    if isinstance(value, dict):
+        parts = {key: _trim(part) for key, part in value.items()}
+        return {key: part for key, part in parts.items() if part is not None} or None
+    if isinstance(value, list):
+        return [_trim(part) for part in value] or None
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else str(value)
+    return None if value == "" else value
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_MARKUP)

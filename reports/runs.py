@@ -1,0 +1,109 @@
+"""The reports of a folder, each named, in the order in which a reader would compare them."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from matrix.errors import UsageError
+from matrix.stack import Device
+from reports.diff import Diff, Kind
+from reports.document import Report
+from reports.reading import NoReport, read_report
+from reports.support import device_of, version_order
+
+
+@dataclass(frozen=True)
+class Published:
+    """One run of the site."""
+
+    name: str  # of its files
+    source: Path
+    report: Report
+
+    @property
+    def device(self) -> str:
+        """The GPU, how many if several, or CPU."""
+        gpus = len(self.report.run.stack.gpus)
+        return f"{gpus} × {device_of(self.report)}" if gpus > 1 else device_of(self.report)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of the cells and rows of one run in another."""
+
+    before: Published
+    after: Published
+    diff: Diff
+
+    @property
+    def name(self) -> str:
+        """Of its page."""
+        return f"{self.before.name}--{self.after.name}"
+
+    def count(self, kind: str) -> int:
+        """How many cells and rows differ in this way."""
+        return sum(one.kind is Kind(kind) for one in self.diff.differences)
+
+
+@dataclass
+class Collection:
+    """What a folder holds."""
+
+    runs: list[Published] = field(default_factory=list)  # by device, then from old to new
+    unreadable: list[str] = field(default_factory=list)  # reports that are broken
+    passed_over: list[Path] = field(default_factory=list)  # JSON that is something else
+
+
+def collect(folder: Path, site: Path) -> Collection:
+    """Every matrix.json and NAME.json in a folder and its folders, but for those of the site itself.
+
+    Raises:
+        UsageError: there is no such folder, or no report in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; name one that holds matrix.json files")
+    found = Collection()
+    seen: set[bytes] = set()
+    for path in sorted(folder.rglob("*.json")):
+        if site.resolve() in path.resolve().parents or not path.is_file():
+            continue
+        try:
+            report = read_report(path)
+        except NoReport:
+            found.passed_over.append(path)
+            continue
+        except UsageError as error:
+            found.unreadable.append(str(error).replace(f"{folder}/", "", 1))
+            continue
+        digest = hashlib.sha256(path.read_bytes()).digest()
+        if digest not in seen:  # a copy, or a link to the latest run
+            seen.add(digest)
+            found.runs.append(Published(_name_of(path, folder, found.runs), path, report))
+    if not found.runs:
+        raise UsageError(f"{folder}: no report in it; python -m pytest writes reports/out/RUN/matrix.json")
+    found.runs.sort(key=_order)
+    return found
+
+
+def _name_of(path: Path, folder: Path, taken: Sequence[Published]) -> str:
+    relative = path.relative_to(folder)
+    named = relative.parent if path.name == "matrix.json" and relative.parent.parts else relative.with_suffix("")
+    plain = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(named.parts)).strip("-.") or "run"
+    names = {run.name for run in taken}
+    return next(name for name in _numbered(plain[:100]) if name not in names)
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _order(run: Published) -> tuple[object, ...]:
+    stack = run.report.run.stack
+    releases = (version_order(stack.versions.get(name, "")) for name in ("transformers", "torch"))
+    return stack.device is not Device.CUDA, len(stack.gpus), device_of(run.report), *releases, run.report.run.started

@@ -1,0 +1,54 @@
+"""Size by quantisation: how many bytes the weights of each architecture take, as drawn bars and as numbers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from matrix.axes import Dtype, Quantisation
+from reports.document import Record
+
+
+@dataclass(frozen=True)
+class Size:
+    """The weights of one architecture in one format."""
+
+    quantisation: str
+    mebibytes: float
+    share: float  # of the unquantised weights in the same dtype
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """One architecture in one dtype."""
+
+    architecture: str
+    dtype: str
+    by_quantisation: tuple[Size, ...]  # unquantised first
+
+
+def sizes(records: Iterable[Record]) -> list[Sizes]:
+    """For each architecture the 16-bit dtype in which the most formats were measured, unquantised among them."""
+    measured: dict[str, dict[str, dict[str, int]]] = {}
+    for record in records:
+        weight_bytes = record.observation.evidence.weight_bytes
+        if weight_bytes > 0:
+            axes = record.axes
+            formats = measured.setdefault(axes["architecture"], {}).setdefault(axes["dtype"], {})
+            # Offloaded weights may be counted in part; the whole is the most that was seen.
+            formats[axes["quantisation"]] = max(weight_bytes, formats.get(axes["quantisation"], 0))
+    found = []
+    for architecture, by_dtype in measured.items():
+        usable = [
+            (len(by_dtype[dtype]), dtype.value)
+            for dtype in (Dtype.FLOAT16, Dtype.BFLOAT16)
+            if Quantisation.NONE in by_dtype.get(dtype, {}) and len(by_dtype[dtype]) > 1
+        ]
+        if usable:
+            dtype = max(usable)[1]
+            found.append(_sizes(architecture, dtype, by_dtype[dtype]))
+    return found
+
+
+def _sizes(architecture: str, dtype: str, by_format: dict[str, int]) -> Sizes:
+    whole = by_format[Quantisation.NONE]
+    named = [quantisation.value for quantisation in Quantisation if quantisation in by_format]
+    return Sizes(architecture, dtype, tuple(Size(n, by_format[n] / 2**20, by_format[n] / whole) for n in named))

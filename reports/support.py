@@ -1,0 +1,202 @@
+"""Support as version intervals: since which release of a library each combination works, as far as runs can tell."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from packaging.version import InvalidVersion, Version
+
+from matrix.axes import Quantisation
+from matrix.verdict import Verdict
+from reports.document import Record, Report
+from reports.text import backend_of
+from reports.views import axis_values
+
+# Released to go with another library, so that they may move when it does.
+_MOVES_WITH = {
+    "transformers": {"accelerate", "peft", "optimum", "tokenizers", "safetensors", "kernels"},
+    "torch": {"triton"},
+}
+_LIBRARIES = ("transformers", "torch", "flash-attn", "flash-attn-3", "flash-attn-4", "bitsandbytes", "accelerate")
+
+
+class State(StrEnum):
+    """What a cell came to in one release. Of several runs the last of these counts."""
+
+    SUPPORTED = "supported"
+    REFUSED = "refused"
+    WRONG = "wrong"
+
+
+# By release, from old to new; None where it was not measured.
+States = tuple[State | None, ...]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Releases in a row in which a cell came to the same."""
+
+    state: State
+    first: str  # the oldest of them that was measured
+    last: str
+
+
+@dataclass(frozen=True)
+class Support:
+    """How many cells of one combination have which history, the most frequent first."""
+
+    histories: tuple[tuple[tuple[Span, ...], int], ...]  # each from old to new
+
+
+def history_words(spans: Sequence[Span]) -> str:
+    """A history as compatibility tables put it: a change lies somewhere before the release that it was seen in."""
+    *before, latest = spans
+    words = [f"{'' if latest.state is State.SUPPORTED else f'{latest.state} '}since ≤ {latest.first}"]
+    for span in reversed(before):
+        words.append(f"{span.state} in {span.first}{'' if span.first == span.last else f' to {span.last}'}")
+    return "; ".join(words)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Support by architecture (rows) and one other axis (columns)."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, Mapping[str, Support]]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Runs on one device that differ in the release of one library, and in those that go with it."""
+
+    device: str
+    library: str
+    fixed: tuple[tuple[str, str], ...]  # the other libraries
+    versions: tuple[str, ...]  # from old to new
+    tables: tuple[Table, ...]
+
+
+def all_series(reports: Iterable[Report]) -> list[Series]:
+    """Every series: of transformers even with a single release, of other libraries with two or more."""
+    reports = list(reports)
+    found = []
+    for library in _LIBRARIES:
+        groups: dict[tuple[object, ...], list[Report]] = {}
+        for report in reports:
+            if library in report.run.stack.versions:
+                groups.setdefault((device_of(report), *_fixed(report, library)), []).append(report)
+        for runs in groups.values():
+            versions = sorted({run.run.stack.versions[library] for run in runs}, key=version_order)
+            if len(versions) > 1 or library == "transformers":
+                tables = tuple(_tables(runs, library, versions))
+                if any(table.rows for table in tables):
+                    found.append(Series(device_of(runs[0]), library, _fixed(runs[0], library), tuple(versions), tables))
+    return found
+
+
+def device_of(report: Report) -> str:
+    """The GPU that a run was made on, or CPU."""
+    stack = report.run.stack
+    return stack.gpus[0].name if stack.gpus else stack.device.value.upper()
+
+
+def version_order(version: str) -> tuple[bool, Version, str]:
+    """From old to new; what is no version comes first."""
+    try:
+        return True, Version(version), version
+    except InvalidVersion:
+        return False, Version("0"), version
+
+
+def support_data(series: Iterable[Series]) -> list[dict[str, Any]]:
+    """The same for programs: one entry for each combination."""
+    return [
+        {
+            "device": one.device,
+            "library": one.library,
+            "measured": list(one.versions),
+            "with": dict(one.fixed),
+            "architecture": architecture,
+            table.title: column,
+            "histories": [
+                {
+                    "cells": count,
+                    "spans": [{"state": span.state.value, "first": span.first, "last": span.last} for span in spans],
+                    "words": history_words(spans),
+                }
+                for spans, count in support.histories
+            ],
+        }
+        for one in series
+        for table in one.tables
+        for architecture, row in table.rows.items()
+        for column, support in row.items()
+    ]
+
+
+def _fixed(report: Report, library: str) -> tuple[tuple[str, str], ...]:
+    moving = {library, *_MOVES_WITH.get(library, ())}
+    return tuple(sorted((name, v) for name, v in report.run.stack.versions.items() if name not in moving))
+
+
+def _tables(runs: Sequence[Report], library: str, versions: Sequence[str]) -> Iterator[Table]:
+    by_cell: dict[str, tuple[Record, dict[str, State]]] = {}
+    for run in runs:
+        version = run.run.stack.versions[library]
+        for record in run.records:
+            if record.verdict.executed:
+                states = by_cell.setdefault(record.cell, (record, {}))[1]
+                states[version] = max(_state(record), states.get(version, State.SUPPORTED), key=list(State).index)
+    records = [record for record, _ in by_cell.values()]
+    found = {cell: tuple(states.get(version) for version in versions) for cell, (_, states) in by_cell.items()}
+    for title, quantised in (("backend", False), ("quantisation", True)):
+        wanted = [record for record in records if (record.axes["quantisation"] != Quantisation.NONE) is quantised]
+        yield _table(title, wanted, found, versions)
+
+
+def _state(record: Record) -> State:
+    if record.verdict is Verdict.SUPPORTED:
+        return State.SUPPORTED
+    return State.REFUSED if record.verdict is Verdict.REFUSED else State.WRONG
+
+
+def _table(title: str, records: Sequence[Record], found: Mapping[str, States], versions: Sequence[str]) -> Table:
+    subjects: dict[str, dict[str, list[States]]] = {}
+    for record in records:
+        column = backend_of(record) if title == "backend" else record.axes[title]
+        subjects.setdefault(record.axes["architecture"], {}).setdefault(column, []).append(found[record.cell])
+    rows = {
+        name: {column: Support(tuple(_histories(states, versions))) for column, states in row.items()}
+        for name, row in sorted(subjects.items())
+    }
+    return Table(title, tuple(axis_values(records)[title]), rows)
+
+
+def _histories(cells: Iterable[States], versions: Sequence[str]) -> Iterator[tuple[tuple[Span, ...], int]]:
+    """The histories of some cells, with how many have each.
+
+    A cell that was not measured in each release counts with those that came to the same where it was.
+    """
+    counts = Counter(cells)
+    whole: Counter[States] = Counter()
+    for states in sorted(counts, key=lambda states: (states.count(None), -counts[states])):
+        agreeing = (other for other, _ in whole.most_common() if _agree(states, other))
+        whole[next(agreeing, states)] += counts[states]
+    for states, count in whole.most_common():
+        yield tuple(_spans(states, versions)), count
+
+
+def _agree(partial: States, other: States) -> bool:
+    return all(state is None or state is there for state, there in zip(partial, other, strict=True))
+
+
+def _spans(states: States, versions: Sequence[str]) -> Iterator[Span]:
+    measured = [(state, version) for state, version in zip(states, versions, strict=True) if state is not None]
+    for state, run in groupby(measured, key=itemgetter(0)):
+        named = [version for _, version in run]
+        yield Span(state, named[0], named[-1])

@@ -1,0 +1,92 @@
+// The cells of the report. Of ten thousand few are looked at: one becomes an object when it is.
+const data = JSON.parse(find("data").textContent);
+const verdicts = new Map(data.verdicts.map(([name, symbol, meaning]) => [name, { symbol, meaning }]));
+const fieldOf = new Map(data.fields.map((name, field) => [name, field]));
+const total = data.rows.length;
+const indexOf = new Map(data.rows.map((row, index) => [data.values[row[fieldOf.get("cell")]], index]));
+const cells = new Array(total);
+let searched = null;
+let scripts = null;
+
+// The number of a cell's value, which is the same where the value is; 0 if it has none.
+function numberOf(index, name) {
+  const field = fieldOf.get(name);
+  return field === undefined ? 0 : data.rows[index][field];
+}
+
+function valueOf(index, name) {
+  return data.values[numberOf(index, name)] ?? undefined;
+}
+
+function cellAt(index) {
+  if (!cells[index]) {
+    const cell = { index };
+    data.rows[index].forEach((value, field) => {
+      if (value) cell[data.fields[field]] = data.values[value];
+    });
+    cells[index] = cell;
+  }
+  return cells[index];
+}
+
+// A verdict, or the same excused by a waiver.
+const kindNames = [...verdicts.keys()].flatMap((verdict) => [{ verdict, known: "" }, { verdict, known: ", known" }]);
+const verdictPlace = new Map([...verdicts.keys()].map((verdict, place) => [verdict, place]));
+const kindOf = Uint8Array.from(data.rows, (_, index) =>
+  2 * verdictPlace.get(valueOf(index, "verdict")) + (numberOf(index, "waived") ? 1 : 0));
+
+function matchesText(terms) {
+  searched ||= data.rows.map((_, index) =>
+    [valueOf(index, "cell"), valueOf(index, "reason"), ...(valueOf(index, "kernels") || [])].join(" ").toLowerCase());
+  return (index) => terms.every((term) => searched[index].includes(term));
+}
+
+function matchesVerdict(wanted) {
+  if (wanted === "failing") return (index) => numberOf(index, "fails") > 0;
+  if (wanted === "known") return (index) => numberOf(index, "waived") > 0;
+  return (index) => valueOf(index, "verdict") === wanted;
+}
+
+// The cells that a view lets through, by their place in the report.
+function matching(view) {
+  const terms = view.q.toLowerCase().split(/\s+/).filter(Boolean);
+  const conditions = Object.keys(data.axes).filter((axis) => view[axis])
+    .map((axis) => (index) => valueOf(index, axis) === view[axis]);
+  if (view.verdict) conditions.push(matchesVerdict(view.verdict));
+  if (terms.length) conditions.push(matchesText(terms));
+  const found = [];
+  for (let index = 0; index < total; index++) if (conditions.every((holds) => holds(index))) found.push(index);
+  return found;
+}
+
+// By axis, the cells that differ from this one in it and in nothing else.
+function related(index) {
+  const axes = Object.keys(data.axes).filter((axis) => axis !== "backend");
+  const found = new Map();
+  for (let other = 0; other < total; other++) {
+    const apart = axes.filter((axis) => numberOf(other, axis) !== numberOf(index, axis));
+    if (apart.length === 1) found.set(apart[0], [...(found.get(apart[0]) || []), other]);
+  }
+  return found;
+}
+
+function severity(index) {
+  const ratio = valueOf(index, "worst");
+  if (ratio === undefined) return -1;
+  return typeof ratio === "number" ? ratio : Number.MAX_VALUE;
+}
+
+// A script is a shape and what fills its holes; text 0 is the cell's id.
+function scriptOf(cell) {
+  scripts ||= JSON.parse(find("scripts").textContent);
+  const [shape, ...holes] = scripts.scripts[cell.index];
+  if (shape === undefined) return "";
+  const text = (number) => (number ? scripts.texts[number] : cell.cell);
+  return scripts.shapes[shape].map((number) => text(number < 0 ? holes.shift() : number)).join("");
+}
+
+function badge(index) {
+  const { verdict, known } = kindNames[kindOf[index]];
+  const { symbol, meaning } = verdicts.get(verdict);
+  return make("span", { class: `badge v-${verdict}`, title: meaning }, icon(symbol), verdict + known);
+}

@@ -1,0 +1,85 @@
+// The matrix: any one or two axes as rows, any one or two as columns.
+const DEFAULT = { rows: "architecture", rows2: "", columns: "backend", columns2: "" };
+const BETWEEN = " · ";
+
+function axesOf(view, side) {
+  const chosen = [view[side], view[`${side}2`]].filter((axis) => axis in data.axes);
+  return chosen.length ? [...new Set(chosen)] : [DEFAULT[side]];
+}
+
+// For each cell its place in the order of an axis: asked for at every stroke of a key, so counted once.
+const placesOf = new Map();
+function places(axis) {
+  if (!placesOf.has(axis)) {
+    const order = new Map(data.axes[axis].map((value, place) => [value, place]));
+    placesOf.set(axis, Uint32Array.from(data.rows, (_, index) => order.get(valueOf(index, axis))));
+  }
+  return placesOf.get(axis);
+}
+
+function labelOf(index, axes) {
+  return axes.map((axis) => valueOf(index, axis)).join(BETWEEN);
+}
+
+// The place of a cell along one or two axes.
+function along([first, second]) {
+  const [one, two] = [places(first), second && places(second)];
+  const size = second ? data.axes[second].length : 1;
+  return (index) => one[index] * size + (two ? two[index] : 0);
+}
+
+// The labels of rows and columns in their order, and what kinds of verdicts there are where they meet.
+function counted(indices, view) {
+  const [rowAxes, columnAxes] = [axesOf(view, "rows"), axesOf(view, "columns")];
+  const [rowAt, columnAt] = [along(rowAxes), along(columnAxes)];
+  const [rows, columns, entries] = [new Map(), new Map(), new Map()];
+  for (const index of indices) {
+    const [row, column] = [rowAt(index), columnAt(index)];
+    if (!rows.has(row)) entries.set(row, new Map()) && rows.set(row, labelOf(index, rowAxes));
+    if (!columns.has(column)) columns.set(column, labelOf(index, columnAxes));
+    const line = entries.get(row);
+    if (!line.has(column)) line.set(column, new Uint32Array(2 * verdicts.size));
+    line.get(column)[kindOf[index]] += 1;
+  }
+  const ordered = (labels) => [...labels].sort(([one], [other]) => one - other);
+  return { rows: ordered(rows), columns: ordered(columns), entries };
+}
+
+function mix(kinds) {
+  const bar = draw("svg", { class: "bar", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" });
+  const list = make("ul", { class: "mix" });
+  const sum = kinds.reduce((before, count) => before + count);
+  let start = 0;
+  kinds.forEach((count, kind) => {
+    if (!count) return;
+    const { verdict, known } = kindNames[kind];
+    const width = (100 * count) / sum;
+    bar.append(draw("rect", { class: `v-${verdict}${known && " known"}`, x: start, width, height: 6 }));
+    const { symbol } = verdicts.get(verdict);
+    list.append(make("li", { class: `v-${verdict}` }, icon(symbol), `${whole(count)} ${verdict}${known}`));
+    start += width;
+  });
+  return [bar, list];
+}
+
+// `select` makes the link that chooses a row, a column or where they meet.
+function drawPivot(indices, view, select) {
+  const { rows, columns, entries } = counted(indices, view);
+  const corner = `${axesOf(view, "rows").join(BETWEEN)} / ${axesOf(view, "columns").join(BETWEEN)}`;
+  const head = make("tr", {}, make("th", { scope: "col" }, corner),
+    ...columns.map(([, column]) => make("th", { scope: "col" }, select("", column, breakable(column)))));
+  const body = rows.map(([place, row]) => make("tr", {},
+    make("th", { scope: "row" }, select(row, "", breakable(row))),
+    ...columns.map(([at, column]) => {
+      const kinds = entries.get(place).get(at);
+      return make("td", {}, kinds && select(row, column, ...mix(kinds)));
+    })));
+  const table = find("pivot");
+  table.style.minWidth = `${110 + 96 * columns.length}px`;
+  table.tHead.replaceChildren(head);
+  table.tBodies[0].replaceChildren(...body);
+}
+
+function breakable(text) {
+  return text.replaceAll("_", "_\u200b").replaceAll(" (", "\n(").replaceAll(BETWEEN, "\n");
+}

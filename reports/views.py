@@ -1,0 +1,384 @@
+"""What the pages show of a report: counted, gathered and put into the order in which a reader should see it."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from matrix.axes import AXES, Attention, SdpaKernel, Transformation
+from matrix.expectation import Expectation, Outcome
+from matrix.oracle import nan_last
+from matrix.rows import Family, RowOutcome
+from matrix.stack import DISTRIBUTIONS
+from matrix.verdict import Verdict
+from reports.document import Record, RowRecord, Waived
+from reports.text import backend_of
+
+# Beside the colour, so that no meaning hangs on colour alone.
+SYMBOLS = {
+    Verdict.SUPPORTED: "✓",
+    Verdict.REFUSED: "⊘",
+    Verdict.UNAVAILABLE: "–",
+    Verdict.SUBSTITUTED: "⇄",
+    Verdict.INACCURATE: "≠",
+    Verdict.UNEXPECTED: "!",
+    Verdict.ERROR: "✕",
+    Verdict.CRASHED: "C",
+    Verdict.TIMEOUT: "…",
+    Verdict.OUT_OF_MEMORY: "M",
+    Verdict.DEVICE_LOST: "D",
+    Verdict.FLAKY: "~",
+    Verdict.MISSING: "?",
+}
+
+
+MEANINGS = {
+    Verdict.SUPPORTED: "within its error bound, and what ran is what the cell names",
+    Verdict.REFUSED: "raised exactly the documented error",
+    Verdict.UNAVAILABLE: "a package, GPU or compiler that it needs is not on this machine",
+    Verdict.SUBSTITUTED: "within its error bound, but something other than what the cell names ran",
+    Verdict.INACCURATE: "out of its error bound, or not finite",
+    Verdict.UNEXPECTED: "the documented error did not come",
+    Verdict.ERROR: "raised something that is not documented, or in another phase",
+    Verdict.CRASHED: "the process died",
+    Verdict.TIMEOUT: "no answer in time",
+    Verdict.OUT_OF_MEMORY: "ran out of memory",
+    Verdict.DEVICE_LOST: "left the CUDA context beyond use",
+    Verdict.FLAKY: "a rerun disagreed with the first run",
+    Verdict.MISSING: "planned, but no record of it came",
+}
+
+
+# What would make it available, for each requirement that is a word of its own.
+REMEDIES = {
+    "cuda": "an NVIDIA GPU, and a torch built for CUDA",
+    "compiler": "a C++ compiler on the PATH: g++ or clang++",
+    "avx512_bf16": "a processor with AVX512-BF16",
+    "amx_bf16": "a processor with AMX-BF16",
+    "GPUs": "more GPUs in one machine, and a run without -n",
+    **{name: f"pip install {name}" for name in DISTRIBUTIONS},
+    "flash-attn": "pip install flash-attn --no-build-isolation (compute 8.0 or newer)",
+    "flash-attn-3": "flash-attn 3, built from the hopper folder of its repository (compute 9.0)",
+    "flash-attn-4": "pip install flash-attn-4 (compute 9.0 or newer)",
+}
+_ROWS_GRAVEST_FIRST = (
+    RowOutcome.VIOLATED,
+    RowOutcome.MISSING,
+    RowOutcome.HOLDS,
+    RowOutcome.REFUSED,
+    RowOutcome.UNAVAILABLE,
+)
+
+
+# In the order in which a reader should see them: what takes a process down, then silent wrong answers.
+_GRAVEST_FIRST = (
+    Verdict.CRASHED,
+    Verdict.DEVICE_LOST,
+    Verdict.INACCURATE,
+    Verdict.ERROR,
+    Verdict.UNEXPECTED,
+    Verdict.TIMEOUT,
+    Verdict.OUT_OF_MEMORY,
+    Verdict.SUBSTITUTED,
+    Verdict.FLAKY,
+    Verdict.MISSING,
+)
+
+
+_FAMILIES = (
+    ("sdpa", ("_supports_sdpa",)),
+    ("flash_attention", ("_supports_flash_attn", "_supports_flash_attn_2")),
+    ("flex_attention", ("_supports_flex_attn",)),
+)
+
+
+_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
+
+
+_REQUIREMENT = re.compile(r"(?:\d+ )?(?P<name>[\w-]+)(?: (?P<release>[<>=!~][\w.<>=!~]+))?(?: \(here .*\))?")
+_OF_A_KERNEL = re.compile(r"(?P<name>[^\[]+)\[(?P<kernel>.+)\]", re.DOTALL)
+
+
+T = TypeVar("T")
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many cells have one verdict, and where that lies in a bar of 100 units."""
+
+    verdict: Verdict
+    known: bool
+    count: int
+    start: float
+    width: float
+
+
+@dataclass(frozen=True)
+class FailureGroup:
+    """Failures that differ in nothing but their cell and numbers."""
+
+    word: str
+    records: list[Record]
+
+    @property
+    def first(self) -> Record:
+        """The record that speaks for the group."""
+        return self.records[0]
+
+    @property
+    def where(self) -> str:
+        """The architectures and backends that it spans, and what was expected if not support."""
+        architectures = dict.fromkeys(record.axes["architecture"] for record in self.records)
+        backends = dict.fromkeys(backend_of(record) for record in self.records)
+        where = f"{_few(architectures, 'architectures')} · {_few(backends, 'backends')}"
+        expected = self.first.expectation.outcome
+        return where if expected is Outcome.SUPPORTED else f"{where} · expected {expected}"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A known upstream fault, and the cells and rows that show it."""
+
+    waived: Waived
+    records: list[Record] = field(default_factory=list)
+    rows: list[RowRecord] = field(default_factory=list)
+
+    @property
+    def mix(self) -> list[Share]:
+        """The verdicts of the cells."""
+        return mix(self.records)
+
+
+@dataclass(frozen=True)
+class Property:
+    """One property, and what was found of it for each kernel."""
+
+    name: str
+    about: str
+    by_kernel: dict[str, RowRecord]
+
+
+@dataclass(frozen=True)
+class Absence:
+    """Something that is not on this machine, and what could not be measured for it."""
+
+    what: str
+    remedies: list[str]
+    backends: str
+    count: int
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a class declares of one attention family, beside what was measured."""
+
+    family: str
+    flag: str
+    declared: bool | None
+    measured: str
+    mix: list[Share]
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether the measurement contradicts the flag."""
+        if self.declared is None or self.measured == "not measured":
+            return False
+        # A class that declares no support owes no particular error, so only success contradicts it.
+        return self.declared != (self.measured == "supported")
+
+
+def worst_ratio(record: Record) -> float | None:
+    """The highest ratio of error to bound, NaN above all; None if nothing was compared."""
+    ratios = (bound.ratio for bound in record.bounds)
+    return max(ratios, key=nan_last, default=None)
+
+
+def backends(records: Iterable[Record]) -> list[str]:
+    """The columns of the matrix, in the order of the axes, transformed models after all others."""
+
+    def rank(record: Record) -> tuple[int, ...]:
+        named = (("transformation", Transformation), ("attention", Attention), ("sdpa_kernel", SdpaKernel))
+        return tuple(_place(record.axes[axis], values) for axis, values in named)
+
+    return _distinct(backend_of(record) for record in sorted(records, key=rank))
+
+
+def axis_values(records: Iterable[Record]) -> dict[str, list[str]]:
+    """What can be the rows and columns of the matrix, each with its values in the order of the axis."""
+    records = list(records)
+    found = {"architecture": _distinct(record.axes["architecture"] for record in records), "backend": backends(records)}
+    for axis, values in AXES.items():
+        taken = _distinct(record.axes[axis] for record in records)
+        found[axis] = sorted(taken, key=lambda value, values=values: _place(value, values))  # type: ignore[misc]
+    return found
+
+
+def matrix_rows(records: list[Record]) -> dict[str, dict[str, list[Share]]]:
+    """By architecture and backend, the mix of verdicts."""
+    cells = _grouped(records, lambda record: (record.axes["architecture"], backend_of(record)))
+    rows: dict[str, dict[str, list[Share]]] = {}
+    for (architecture, backend), group in cells.items():
+        rows.setdefault(architecture, {})[backend] = mix(group)
+    return rows
+
+
+def mix(records: Iterable[Record]) -> list[Share]:
+    """How often each verdict occurs, those that a waiver excuses apart."""
+    counts = Counter((record.verdict, record.waived is not None) for record in records)
+    unit = 100 / max(counts.total(), 1)
+    shares: list[Share] = []
+    before = 0
+    for verdict in Verdict:
+        for known in (False, True):
+            if count := counts[verdict, known]:
+                shares.append(Share(verdict, known, count, round(before * unit, 2), round(count * unit, 2)))
+                before += count
+    return shares
+
+
+def failure_groups(failures: list[Record]) -> list[FailureGroup]:
+    """Failures gathered by verdict, reason and expectation, the gravest first, then the most frequent."""
+
+    def same(record: Record) -> tuple[str, str, Expectation]:
+        return _failure_word(record), _NUMBER.sub("#", record.reason), record.expectation
+
+    def gravity(group: FailureGroup) -> tuple[int, int]:
+        verdict = group.first.verdict
+        rank = _GRAVEST_FIRST.index(verdict) if verdict in _GRAVEST_FIRST else len(_GRAVEST_FIRST)
+        return rank, -len(group.records)
+
+    return sorted((FailureGroup(key[0], group) for key, group in _grouped(failures, same).items()), key=gravity)
+
+
+def known_faults(records: Iterable[Record], rows: Iterable[RowRecord] = ()) -> list[Fault]:
+    """The waivers that excused something."""
+    faults: dict[tuple[str, str], Fault] = {}
+
+    def fault(waived: Waived) -> Fault:
+        return faults.setdefault((waived.url, waived.reason), Fault(waived))
+
+    for record in records:
+        if record.waived:
+            fault(record.waived).records.append(record)
+    for row in rows:
+        if row.waived:
+            fault(row.waived).rows.append(row)
+    return list(faults.values())
+
+
+def gravest_first(rows: Iterable[RowRecord], family: Family) -> list[RowRecord]:
+    """The rows of one family: those that are violated before all others, and of these the known ones last."""
+
+    def gravity(row: RowRecord) -> tuple[int, bool]:
+        return _ROWS_GRAVEST_FIRST.index(row.outcome), row.waived is not None
+
+    return sorted((row for row in rows if row.family is family), key=gravity)
+
+
+def by_property(rows: Iterable[RowRecord]) -> list[Property]:
+    """Rows gathered by what they ask, in the order in which the first of each comes."""
+    groups = _grouped(rows, lambda row: _property_and_kernel(row)[0])
+    return [
+        Property(
+            name,
+            next((row.about for row in group if row.about), ""),
+            {_property_and_kernel(row)[1]: row for row in group},
+        )
+        for name, group in groups.items()
+    ]
+
+
+def kernels(rows: Iterable[RowRecord]) -> list[str]:
+    """The columns of the properties, in the order of the axis."""
+    found = _distinct(_property_and_kernel(row)[1] for row in rows)
+    return sorted(found, key=lambda kernel: _place(kernel, SdpaKernel))
+
+
+def _property_and_kernel(row: RowRecord) -> tuple[str, str]:
+    found = _OF_A_KERNEL.fullmatch(row.name)
+    return (found["name"], found["kernel"]) if found else (row.name, "")
+
+
+def absences(records: Iterable[Record], rows: Iterable[RowRecord] = ()) -> list[Absence]:
+    """What is not here, the costliest first, and what would make it available."""
+
+    def what(record: Record) -> str:
+        return ", ".join(record.observation.missing or record.expectation.missing) or record.reason
+
+    groups = _grouped((record for record in records if record.verdict is Verdict.UNAVAILABLE), what)
+    found = [
+        Absence(name, _remedies(name), _few(dict.fromkeys(map(backend_of, group)), "backends"), len(group))
+        for name, group in groups.items()
+    ]
+    # A row's own words say what it needs.
+    of_rows = Counter(row.reason for row in rows if row.outcome is RowOutcome.UNAVAILABLE)
+    found += [
+        Absence(reason or "no reason given", _remedies(reason), "", 0, count) for reason, count in of_rows.items()
+    ]
+    return sorted(found, key=lambda absence: (-absence.count, -absence.rows))
+
+
+def _remedies(missing: str) -> list[str]:
+    found = []
+    for part in re.split(", | or ", missing.removeprefix("needs ")):
+        asked = _REQUIREMENT.fullmatch(part)
+        if asked and asked["name"] in REMEDIES:
+            found.append(
+                f"pip install '{asked['name']}{asked['release']}'" if asked["release"] else REMEDIES[asked["name"]]
+            )
+    return found
+
+
+def declared_and_measured(records: Iterable[Record]) -> dict[str, list[Claim]]:
+    """By architecture, a claim for each attention family; architectures with a disagreement first."""
+    groups = _grouped(records, lambda record: record.axes["architecture"])
+    claims = {name: [_claim(family, flags, group) for family, flags in _FAMILIES] for name, group in groups.items()}
+    return dict(sorted(claims.items(), key=lambda item: not any(claim.disagrees for claim in item[1])))
+
+
+def _claim(family: str, flags: tuple[str, ...], records: list[Record]) -> Claim:
+    declared = next((record.observation.declared for record in records if record.observation.declared), {})
+    flag = next((flag for flag in flags if flag in declared), flags[0])
+    # SDPA's pinned kernels count: the flag speaks of SDPA as a whole.
+    ran = [record for record in records if record.axes["attention"].startswith(family) and record.verdict.executed]
+    verdicts = Counter(record.verdict for record in ran)
+    if not verdicts:
+        measured = "not measured"
+    elif verdicts[Verdict.SUPPORTED]:
+        measured = "supported"
+    elif set(verdicts) == {Verdict.REFUSED}:
+        measured = "refused"
+    else:
+        measured = "not supported"
+    return Claim(family, flag, declared.get(flag), measured, mix(ran))
+
+
+def _failure_word(record: Record) -> str:
+    return f"required but {record.verdict.value}" if record.demanded else record.verdict.value
+
+
+def _few(names: Iterable[str], plural: str) -> str:
+    listed = list(names)
+    return ", ".join(listed) if len(listed) <= 4 else f"{len(listed)} {plural}"
+
+
+def _place(value: str, axis: type[StrEnum]) -> int:
+    names = [member.value for member in axis]
+    return names.index(value) if value in names else len(names)
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
