@@ -117,7 +117,8 @@ def diff(
     else:
         text = "\n".join(markdown_lines(found) if form is Format.MARKDOWN else text_lines(found)) + "\n"
     if output is None:
-        say(text.removesuffix("\n"))
+        # What a program reads is left as it is.
+        (say if form in (Format.TEXT, Format.MARKDOWN) else typer.echo)(text.removesuffix("\n"))
         return
     try:
         output.write_text(text, encoding="utf-8")

@@ -1,0 +1,230 @@
+"""A site of many runs: every run has its page, any two are compared, and no file of a folder breaks it."""
+
+import json
+import os
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from typer.testing import CliRunner
+
+from matrix.errors import UsageError
+from matrix.stack import Stack
+from matrix.verdict import Verdict
+from reports import site as site_module
+from reports.__main__ import app
+from reports.document import Report, json_schema, make_report
+from reports.runs import collect
+from reports.site import publish
+from tests.builders import ROOT, cuda_stack, ended, make_run, make_stack, record_of
+
+ONE, TWO = "llama-bfloat16-sdpa-prefill", "falcon-float16-flash_attention_2-left-generate"
+
+
+def report(stack: Stack, *, one: Verdict = Verdict.SUPPORTED, **changes: Any) -> Report:
+    records = [record_of(ONE, one), record_of(TWO)]
+    return make_report(make_run(ONE, TWO, stack=stack, **changes), records, end=ended())
+
+
+def put(made: Report, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(made.model_dump_json(), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Runs as the suite leaves them and as people keep them."""
+    runs = tmp_path / "runs of mine"
+    put(report(make_stack({"transformers": "5.23.0"})), runs / "out" / "20261122" / "matrix.json")
+    put(report(make_stack({"transformers": "4.48.3"}), one=Verdict.ERROR), runs / "old cpu.json")
+    put(report(cuda_stack({"transformers": "5.23.0"})), runs / "h100" / "matrix.json")
+    return runs
+
+
+class Links(HTMLParser):
+    """Where a page leads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("href", "src") and value]
+
+
+def broken_links(site: Path) -> list[str]:
+    broken = []
+    for page in site.rglob("*.html"):
+        for link in Links(page.read_text(encoding="utf-8")).found:
+            parts = urlsplit(link)
+            if not parts.scheme and parts.path and not (page.parent / unquote(parts.path)).is_file():
+                broken.append(f"{page.name}: {link}")
+    return broken
+
+
+def test_every_run_has_its_page_and_every_pair_its_comparison_and_every_link_leads_somewhere(
+    folder: Path, tmp_path: Path
+) -> None:
+    found = collect(folder, tmp_path / "site")
+    assert [run.name for run in found.runs] == ["h100", "old-cpu", "out-20261122"]
+    publish(found, tmp_path / "site")
+    files = sorted(str(path.relative_to(tmp_path / "site")) for path in (tmp_path / "site").rglob("*.*"))
+    assert files == [
+        "diff/h100--old-cpu.html",
+        "diff/h100--out-20261122.html",
+        "diff/old-cpu--out-20261122.html",
+        "index.html",
+        "matrix.schema.json",
+        *(f"runs/{name}.{kind}" for name in ("h100", "old-cpu", "out-20261122") for kind in ("html", "json")),
+        "support.html",
+        "support.json",
+    ]
+    assert broken_links(tmp_path / "site") == []
+    assert json.loads((tmp_path / "site" / "matrix.schema.json").read_text()) == json_schema()
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    for part in (
+        "NVIDIA H100",
+        "CPU",
+        "1 fails its run" if "1 fails its run" in index else "1 fail",
+        "5.23.0",
+        "4.48.3",
+    ):
+        assert part in index
+    pair = (tmp_path / "site" / "diff" / "old-cpu--out-20261122.html").read_text(encoding="utf-8")
+    assert "error -&gt; supported" in pair
+    assert f"../runs/out-20261122.html#cell%3D{ONE}" in pair or f"../runs/out-20261122.html#cell={ONE}" in pair
+
+
+def test_the_test_of_links_can_fail(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text('<a href="runs/none.html">x</a><a href="#here">y</a>')
+    assert broken_links(tmp_path) == ["index.html: runs/none.html"]
+
+
+def test_runs_with_nothing_in_common_are_not_compared(tmp_path: Path) -> None:
+    put(report(make_stack()), tmp_path / "a.json")
+    lone = make_report(make_run("t5-float32-eager-prefill"), [record_of("t5-float32-eager-prefill")], end=ended())
+    put(lone, tmp_path / "b.json")
+    publish(collect(tmp_path, tmp_path / "site"), tmp_path / "site")
+    assert list((tmp_path / "site" / "diff").iterdir()) == []
+    assert "no two runs with cells or rows in common" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_of_many_runs_the_newest_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site_module, "_COMPARED", 2)
+    base = report(make_stack())
+    for day in (1, 2, 3):
+        started = base.run.started.replace(day=day)
+        put(base.model_copy(update={"run": base.run.model_copy(update={"started": started})}), tmp_path / f"{day}.json")
+    publish(collect(tmp_path, tmp_path / "site"), tmp_path / "site")
+    assert [path.name for path in (tmp_path / "site" / "diff").iterdir()] == ["2--3.html"]
+    assert "Of 3 runs the newest 2" in (tmp_path / "site" / "index.html").read_text()
+
+
+def test_copies_links_and_the_site_itself_are_no_runs_of_their_own(folder: Path) -> None:
+    copy = (folder / "h100" / "matrix.json").read_bytes()
+    (folder / "zz-copy.json").write_bytes(copy)
+    (folder / "latest").symlink_to(folder / "h100")
+    site = folder / "site"
+    for _ in range(2):
+        found = collect(folder, site)
+        assert len(found.runs) == 3
+        publish(found, site)
+
+
+def test_what_is_no_report_is_passed_over_and_what_is_broken_is_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "calibration.json").write_text('{"honest": [], "faults": []}')
+    (folder / "list.json").write_text("[1, 2]")
+    (folder / "cut.json").write_text((folder / "old cpu.json").read_text()[:-40])
+    newer = json.loads((folder / "old cpu.json").read_text()) | {"schema_version": "2.0"}
+    (folder / "newer.json").write_text(json.dumps(newer))
+    (folder / "<img src=x>.json").write_text("{")
+    answer = CliRunner().invoke(app, ["publish", str(folder), "-o", str(tmp_path / "site")])
+    assert answer.exit_code == 0
+    assert "3 runs, " in answer.output
+    named = [line for line in answer.output.splitlines() if line.startswith("unreadable: ")]
+    assert [line.partition(":")[2].strip().partition(":")[0] for line in named] == [
+        "<img src=x>.json",
+        "cut.json",
+        "newer.json",
+    ]
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "&lt;img src=x&gt;.json" in index
+    assert "schema version &#39;2.0&#39;; this suite reads 1.x" in index
+    assert "Passed over, for it is no report: 2 files" in index
+
+
+@pytest.mark.parametrize("name", ["../../escape", "a/../../b", "...", "é ü", "-o", "x" * 150, "a b/matrix"])
+def test_the_name_of_a_run_never_leads_out_of_the_site(tmp_path: Path, name: str) -> None:
+    runs = tmp_path / "in" / "deep"
+    path = (runs / f"{name}.json").resolve()
+    put(report(make_stack()), path)
+    put(report(cuda_stack()), path.with_name(f"{path.name}.json"))
+    found = collect(tmp_path, tmp_path / "site")
+    pages = publish(found, tmp_path / "site")
+    assert all((tmp_path / "site").resolve() in page.resolve().parents for page in pages)
+    assert len({page.name for page in pages if page.parent.name == "runs"}) == 2
+    assert broken_links(tmp_path / "site") == []
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "no such folder"),
+        (lambda path: path.write_text("x"), "no such folder"),
+        (lambda path: path.mkdir(), "no report in it; python -m pytest writes"),
+    ],
+)
+def test_a_folder_without_reports_is_refused_with_the_remedy(tmp_path: Path, make: Any, words: str) -> None:
+    make(tmp_path / "runs")
+    with pytest.raises(UsageError, match=words):
+        collect(tmp_path / "runs", tmp_path / "site")
+
+
+def test_a_site_that_cannot_be_written_is_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "site").write_text("a file")
+    with pytest.raises(UsageError, match="site: cannot be written to"):
+        publish(collect(folder, tmp_path / "site"), tmp_path / "site")
+
+
+WITHOUT_STACK = """
+import sys
+class Refuse:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in {"torch", "transformers", "accelerate", "numpy", "bitsandbytes", "pytest"}:
+            raise ImportError(f"{name} is not here")
+sys.meta_path.insert(0, Refuse())
+from reports.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate", "{one}"],
+        ["render", "{one}", "--output", "{tmp}"],
+        ["diff", "{one}", "{two}"],
+        ["diff", "{one}", "{two}", "--format", "html", "-o", "{tmp}/diff.html"],
+        ["publish", "{runs}", "-o", "{tmp}/site"],
+        ["schema"],
+    ],
+    ids=" ".join,
+)
+def test_reports_need_no_stack(folder: Path, tmp_path: Path, arguments: list[str]) -> None:
+    names = {"one": folder / "old cpu.json", "two": folder / "h100" / "matrix.json", "runs": folder, "tmp": tmp_path}
+    given = [argument.format(**names) for argument in arguments]
+    answer = subprocess.run(
+        [sys.executable, "-c", WITHOUT_STACK, *given],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, answer.stderr) == (0, "")
