@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-_ARGUMENTS = (
+ARGUMENTS = (
     "--no-sandbox",  # CI runs as root
     "--disable-gpu",
     "--disable-quic",
@@ -30,7 +30,7 @@ def chromium() -> Iterator[Any]:
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(_ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
         yield browser
         browser.close()
 

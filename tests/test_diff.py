@@ -3,16 +3,19 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from matrix.cell import parse_cell
+from matrix.errors import UsageError
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.__main__ import app
-from reports.diff import Kind, compare, markdown_lines, text_lines
-from reports.document import Bound, Record, Report, RowRecord, Waived, make_report
+from reports.diff import Kind, compare, groups, markdown_lines, text_lines, transitions
+from reports.document import Bound, Point, Record, Report, RowRecord, Waived, make_report
+from reports.html import render_diff
 from reports.write import write_json
 from tests.builders import REFUSAL, completed, ended, make_run, make_stack, record_of
 
@@ -101,6 +104,109 @@ def test_time_memory_and_words_drift_too() -> None:
     assert "in other words" in found(seen, other)[0]
     numbered = replace(seen, failure=replace(REFUSAL, message=REFUSAL.message + " 3"))
     assert found(numbered, renumbered) == []
+
+
+def claim(*points: Point, **changes: Any) -> RowRecord:
+    given = {"name": "C1", "outcome": RowOutcome.HOLDS, "points": list(points), **changes}
+    return RowRecord(family=Family.CLAIM, **given)
+
+
+def point(seconds: float = 0.1, **changes: Any) -> Point:
+    return Point(subject="Llama-7B", backend="sdpa", sequence=512, seconds=[seconds, seconds, 9.0], **changes)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (claim(point(0.10)), claim(point(0.12)), []),
+        (claim(point(0.10)), claim(point(0.13)), ["0.1 -> 0.13 s"]),
+        (claim(point(peak_mib=100)), claim(point(peak_mib=200)), ["100 -> 200 MiB"]),
+        (claim(point(kernels=["flash"])), claim(point(kernels=["math"])), ["kernels flash -> math"]),
+        (claim(point()), claim(point(failure="out of memory")), ["ran -> out of memory"]),
+        (claim(point()), claim(point().model_copy(update={"batch": 2})), []),
+        (claim(figures={"speedup": 2.9}), claim(figures={"speedup": 2.0}), ["speedup: 2.9 -> 2"]),
+        (claim(figures={"speedup": 2.9}, reason="2.9 times"), claim(figures={"speedup": 2.8}, reason="2.8 times"), []),
+        (claim(figures={"nats": 0.001}), claim(figures={"nats": -0.002}), ["nats: 0.001 -> -0.002"]),
+        (claim(reason="refused 3 of 4"), claim(reason="refused 2 of 4"), []),
+        (claim(reason="TypeError"), claim(reason="ValueError"), ["found: TypeError -> ValueError"]),
+    ],
+)
+def test_a_row_drifts_too(before: RowRecord, after: RowRecord, words: list[str]) -> None:
+    found = [line for one in compare(report(rows=(before,)), report(rows=(after,))).differences for line in one.found]
+    assert [line[-len(word) :] for line, word in zip(found, words, strict=True)] == words
+
+
+def test_what_is_right_now_needs_no_reason_but_what_was_wrong_with_it() -> None:
+    def told(old: Record, new: Record) -> tuple[str, ...]:
+        return compare(report(old), report(new)).differences[0].found
+
+    wrong, refused = record_of(ONE, Verdict.ERROR, "no"), record_of(ONE, Verdict.REFUSED, "not yet")
+    assert told(record_of(ONE), wrong) == ("supported -> error", "no")
+    assert told(wrong, record_of(ONE)) == ("error -> supported", "was: no")
+    assert told(refused, wrong) == ("refused -> error", "no")
+
+
+def test_what_differs_in_the_same_words_is_one_group_and_the_gravest_comes_first() -> None:
+    cells = [f"{name}-float16-sdpa-prefill" for name in ("llama", "opt", "bert", "gpt2")]
+    before = report(*map(record_of, cells))
+    after = report(
+        record_of(cells[0], Verdict.REFUSED, "layer 3 of 4"),
+        record_of(cells[1], Verdict.REFUSED, "layer 2 of 4"),
+        record_of(cells[2], Verdict.REFUSED, "another"),
+        record_of(cells[3], Verdict.ERROR, "layer 2 of 4"),
+    )
+    found = groups(compare(before, after))
+    assert [(group.kind, [one.name for one in group.differences]) for group in found] == [
+        (Kind.WORSE, [cells[3]]),
+        (Kind.CHANGED, cells[:2]),
+        (Kind.CHANGED, [cells[2]]),
+    ]
+
+
+def test_the_cells_that_both_runs_have_are_counted_by_what_became_of_them() -> None:
+    waived = Waived(reason="a fault", url="https://example.org/1")
+    before = report(record_of(ONE), record_of(TWO, Verdict.ERROR), record_of("t5-float16-eager-prefill"))
+    after = report(record_of(ONE, Verdict.ERROR, waived=waived), record_of(TWO, Verdict.ERROR))
+    assert transitions(before, after) == {("supported", "error, known"): 1, ("error", "error"): 1}
+
+
+def test_the_page_of_a_comparison_has_all_that_differs_and_its_numbers() -> None:
+    before = report(bounded(0.5), record_of(TWO), transformers="4.48.3")
+    after = report(bounded(0.9), record_of(TWO, Verdict.INACCURATE, "<b>off</b>"), transformers="5.17.0")
+    page = render_diff(compare(before, after), before, after)
+    for part in ("<b>4.48.3</b>", "<b>5.17.0</b>", "<b>1</b> worse", "<b>1</b> drifted", "0.50 -&gt; 0.90", ONE, TWO):
+        assert part in page
+    assert "&lt;b&gt;off&lt;/b&gt;" in page
+    assert "<b>off" not in page
+    assert "<script" not in page
+    assert "script-src 'none'" in page.replace("&#39;", "'")
+    assert "No cell and no row differs." in render_diff(compare(before, before), before, before)
+
+
+@pytest.mark.parametrize("form", ["text", "markdown", "json", "html"])
+def test_a_comparison_can_be_written_to_a_file_but_not_over_its_sources(tmp_path: Path, form: str) -> None:
+    write_json(report(record_of(ONE)), tmp_path)
+    source, target = tmp_path / "matrix.json", tmp_path / "diff"
+    before = source.read_bytes()
+    answer = CliRunner().invoke(app, ["diff", str(source), str(source), "--format", form, "-o", str(target)])
+    assert (answer.exit_code, answer.output) == (0, f"{target}\n")
+    assert target.read_text(encoding="utf-8")
+    for bad in (source, tmp_path / "none" / "diff"):
+        answer = CliRunner().invoke(app, ["diff", str(source), str(source), "--format", form, "-o", str(bad)])
+        assert isinstance(answer.exception, UsageError)
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_nothing_in_a_report_steers_the_terminal(tmp_path: Path, form: str) -> None:
+    paths = []
+    for name, verdict in (("old", Verdict.SUPPORTED), ("new", Verdict.ERROR)):
+        (tmp_path / name).mkdir()
+        write_json(report(record_of(ONE, verdict, "\x1b[2J\x1b]0;title\x07 \u202e gone")), tmp_path / name)
+        paths.append(str(tmp_path / name / "matrix.json"))
+    output = CliRunner().invoke(app, ["diff", *paths, "--format", form]).output
+    assert not set(output) & {"\x1b", "\x07", "\u202e"}
+    assert "gone" in output
 
 
 def test_the_command_tells_it_in_three_ways(tmp_path: Path) -> None:

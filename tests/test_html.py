@@ -370,8 +370,8 @@ def test_a_long_list_is_left_to_the_script_and_the_page_says_so() -> None:
     record = supported("llama-float32-sdpa-prefill")
     short, long = report(record), report(record)
     long.records = [record] * (LISTED_WITHOUT_SCRIPT + 1)
-    assert "The list of cells, filters and details need JavaScript; matrix.json" in Page(render_html(long)).text
-    assert "Filters and the details of a cell need JavaScript" in Page(render_html(short)).text
+    assert "The list of cells, other views and details need JavaScript; matrix.json" in Page(render_html(long)).text
+    assert "Other views and the details of a cell need JavaScript" in Page(render_html(short)).text
     assert record.cell in Page(render_html(short)).text
 
 

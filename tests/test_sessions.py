@@ -150,6 +150,18 @@ def test_pytests_own_options_work(tmp_path: Path) -> None:
     assert names == [f"test_cell[{CELLS[0]}]", f"test_cell[{CELLS[2]}]"]
 
 
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_junit_xml_tells_each_verdict_and_each_failure(tmp_path: Path, workers: str) -> None:
+    junit = tmp_path / "junit.xml"
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, f"--junitxml={junit}", sabotage={CELLS[1]: "err"})
+    cases = {str(case.get("name"))[10:-1]: case for case in ElementTree.parse(junit).iter("testcase")}
+    said = {cell: case.find("properties/property[@name='verdict']") for cell, case in cases.items()}
+    assert {cell: found.get("value") for cell, found in said.items() if found is not None} == session.verdicts
+    failed = {cell: case.find("failure") for cell, case in cases.items() if case.find("failure") is not None}
+    assert list(failed) == [CELLS[1]]
+    assert f"inaccurate: {CELLS[1]}" in str(failed[CELLS[1]].text)  # type: ignore[union-attr]
+
+
 def test_last_failed_runs_what_failed(tmp_path: Path) -> None:
     run_pytest(tmp_path / "first", *CHOSEN, "-n", "0", sabotage={CELLS[1]: "err"})
     session = run_pytest(tmp_path / "second", *CHOSEN, "-n", "0", "--lf")

@@ -198,6 +198,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     row = row_record(item, call, report, item.config.stash[SETTINGS])
     if row is not None:
         report.row_record = row.model_dump_json()
+        item.user_properties.append(("verdict", row.word))
         excuse(report, row)
         if row.outcome is RowOutcome.VIOLATED and device_is_lost():
             item.config.stash[MEASURE].device_lost = True

@@ -35,27 +35,30 @@ const verdictPlace = new Map([...verdicts.keys()].map((verdict, place) => [verdi
 const kindOf = Uint8Array.from(data.rows, (_, index) =>
   2 * verdictPlace.get(valueOf(index, "verdict")) + (numberOf(index, "waived") ? 1 : 0));
 
-function matchesText(terms) {
-  searched ||= data.rows.map((_, index) =>
-    [valueOf(index, "cell"), valueOf(index, "reason"), ...(valueOf(index, "kernels") || [])].join(" ").toLowerCase());
-  return (index) => terms.every((term) => searched[index].includes(term));
+function textOf(index) {
+  searched ||= data.rows.map((_, each) =>
+    [valueOf(each, "cell"), valueOf(each, "reason"), ...(valueOf(each, "kernels") || [])].join(" ").toLowerCase());
+  return searched[index];
 }
 
-function matchesVerdict(wanted) {
-  if (wanted === "failing") return (index) => numberOf(index, "fails") > 0;
-  if (wanted === "known") return (index) => numberOf(index, "waived") > 0;
-  return (index) => valueOf(index, "verdict") === wanted;
-}
+const VERDICTS = {
+  "": () => true,
+  failing: (index) => numberOf(index, "fails") > 0,
+  known: (index) => numberOf(index, "waived") > 0,
+};
 
 // The cells that a view lets through, by their place in the report.
 function matching(view) {
   const terms = view.q.toLowerCase().split(/\s+/).filter(Boolean);
-  const conditions = Object.keys(data.axes).filter((axis) => view[axis])
-    .map((axis) => (index) => valueOf(index, axis) === view[axis]);
-  if (view.verdict) conditions.push(matchesVerdict(view.verdict));
-  if (terms.length) conditions.push(matchesText(terms));
+  const wanted = Object.keys(data.axes).filter((axis) => view[axis])
+    .map((axis) => [fieldOf.get(axis), data.values.indexOf(view[axis])]);
+  const judged = VERDICTS[view.verdict] || ((index) => valueOf(index, "verdict") === view.verdict);
   const found = [];
-  for (let index = 0; index < total; index++) if (conditions.every((holds) => holds(index))) found.push(index);
+  for (let index = 0; index < total; index++) {
+    const row = data.rows[index];
+    if (wanted.every(([field, value]) => row[field] === value) && judged(index)
+      && (!terms.length || terms.every((term) => textOf(index).includes(term)))) found.push(index);
+  }
   return found;
 }
 

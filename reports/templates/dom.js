@@ -6,7 +6,8 @@ function find(id) {
 
 function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
+  for (const name in properties) {
+    const value = properties[name];
     if (name === "onclick") element.addEventListener("click", value);
     else if (value !== undefined) element.setAttribute(name, value);
   }

@@ -45,18 +45,27 @@ function counted(indices, view) {
   return { rows: ordered(rows), columns: ordered(columns), entries };
 }
 
+// What stands in hundreds of entries is made once and cloned.
+const EMPTY_BAR = draw("svg", { class: "bar", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" });
+const SHARES = kindNames.map(({ verdict, known }) => draw("rect", { class: `v-${verdict}${known && " known"}`, height: 6 }));
+const COUNTS = kindNames.map(({ verdict }) => make("li", { class: `v-${verdict}` }, icon(verdicts.get(verdict).symbol)));
+
 function mix(kinds) {
-  const bar = draw("svg", { class: "bar", viewBox: "0 0 100 6", preserveAspectRatio: "none", "aria-hidden": "true" });
+  const bar = EMPTY_BAR.cloneNode(false);
   const list = make("ul", { class: "mix" });
   const sum = kinds.reduce((before, count) => before + count);
   let start = 0;
   kinds.forEach((count, kind) => {
     if (!count) return;
     const { verdict, known } = kindNames[kind];
+    const share = SHARES[kind].cloneNode(false);
     const width = (100 * count) / sum;
-    bar.append(draw("rect", { class: `v-${verdict}${known && " known"}`, x: start, width, height: 6 }));
-    const { symbol } = verdicts.get(verdict);
-    list.append(make("li", { class: `v-${verdict}` }, icon(symbol), `${whole(count)} ${verdict}${known}`));
+    share.setAttribute("x", start);
+    share.setAttribute("width", width);
+    bar.append(share);
+    const line = COUNTS[kind].cloneNode(true);
+    line.append(`${whole(count)} ${verdict}${known}`);
+    list.append(line);
     start += width;
   });
   return [bar, list];

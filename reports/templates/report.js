@@ -1,5 +1,6 @@
 // The view: what the address holds, the form shows, and the matrix, the list and the panel are drawn from.
-const PAGE = 50;
+const PAGE = 20;
+const MORE = 200;
 const AXES = Object.keys(data.axes);
 const KEYS = [...Object.keys(DEFAULT), "row", "column", ...AXES, "verdict", "q", "order", "cell"];
 const form = find("filters");
@@ -84,12 +85,12 @@ function offerMore(listed) {
   const more = find("more");
   const left = listed.length - shown;
   more.hidden = left <= 0;
-  more.textContent = `Show ${Math.min(4 * PAGE, left)} more of ${whole(left)}`;
+  more.textContent = `Show ${Math.min(MORE, left)} more of ${whole(left)}`;
   more.onclick = () => {
-    const rows = listed.slice(shown, shown + 4 * PAGE).map(listRow);
+    const rows = listed.slice(shown, shown + MORE).map(listRow);
     find("rows").append(...rows);
     rows[0].querySelector("a").focus();
-    shown += 4 * PAGE;
+    shown += MORE;
     offerMore(listed);
   };
 }
@@ -103,7 +104,7 @@ function listRow(index) {
     make("td", {}, badge(index)),
     make("td", { class: "number" }, worst === undefined ? "" : number(worst)),
     make("td", {}, (valueOf(index, "kernels") || []).join(", ")),
-    make("td", { title: reason }, reason.slice(0, 200)));
+    make("td", { title: reason }, reason.slice(0, 120)));
   mark(row, id === view.cell);
   return row;
 }
@@ -195,6 +196,5 @@ find("worst").replaceChildren(order);
 form.hidden = false;
 find("list").hidden = false;
 for (const element of document.querySelectorAll(".scripted")) element.hidden = false;
-for (const element of document.querySelectorAll(".unscripted")) element.remove();
 listen();
 render();
