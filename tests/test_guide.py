@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from conformance.guide import load_probes, try_recipe
+from conformance.lab import Raised, Violated
 from conformance.plugin.recording import guide_entries
 from conformance.plugin.settings import Settings
-from conformance.regressions.lab import Raised, Violated
 from matrix.errors import UsageError
 from matrix.guide import Guide, Recipe, Refusal, Spelling, load_guide
 from matrix.observation import Failure, Phase

@@ -10,9 +10,9 @@ import torch
 import transformers
 
 from conformance.guide import better_transformer, try_recipe
+from conformance.lab import Lab, Violated
 from conformance.measure import spellings
 from conformance.measure.training import by_original_name
-from conformance.regressions.lab import Lab, Violated
 from matrix.guide import Recipe, Spelling, load_guide
 from tests.builders import ARCHITECTURES, make_stack
 

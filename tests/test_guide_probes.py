@@ -12,7 +12,7 @@ import torch
 from conformance.faults import find
 from conformance.guide import adapters, flash, kernels, placement, quantised
 from conformance.guide.spelled import bits_and_bytes, load
-from conformance.regressions.lab import Lab, Raised, Violated
+from conformance.lab import Lab, Raised, Violated
 from matrix.axes import Dtype, Quantisation
 from matrix.guide import Spelling
 from matrix.stack import detect_stack

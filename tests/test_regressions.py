@@ -14,9 +14,9 @@ import transformers
 
 from conformance.faults import FAULTS
 from conformance.faults.catalogue import Attend, Fault, sdpa_answered_by
+from conformance.lab import Lab, Raised, Violated
 from conformance.measure import run
 from conformance.regressions import causality, load_probes, positions, quantisation, try_again
-from conformance.regressions.lab import Lab, Raised, Violated
 from matrix.architectures import load_architectures
 from matrix.errors import UsageError
 from matrix.expectation import read_condition

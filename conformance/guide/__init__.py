@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matrix.guide import Recipe, Refusal, Spelling
 
 if TYPE_CHECKING:
-    from conformance.regressions.lab import Lab
+    from conformance.lab import Lab
 
     Probe = Callable[[Lab, Spelling], None]
 
@@ -31,7 +31,7 @@ def try_recipe(recipe: Recipe, spelling: Spelling, refusal: Refusal | None, lab:
         Violated: it did something else, or the documented error did not come.
         Exception: what a library raised that nobody documented.
     """
-    from conformance.regressions.lab import Raised, Violated
+    from conformance.lab import Raised, Violated
 
     try:
         load_probes()[recipe.name](lab, spelling)

@@ -7,12 +7,12 @@ import torch
 import transformers
 
 from conformance.guide.spelled import load
+from conformance.lab import Lab, Violated
 from conformance.measure.batches import make_batch
-from conformance.measure.compare import compare
+from conformance.measure.compare import compare_steps
 from conformance.measure.loading import load_reference
 from conformance.measure.precision import without_tf32
-from conformance.measure.training import in_units_of, train_step, with_labels, without_dropout
-from conformance.regressions.lab import Lab, Violated
+from conformance.measure.training import train_step, with_labels, without_dropout
 from matrix import oracle
 from matrix.axes import Attention, Dtype, Quantisation
 from matrix.cell import Cell
@@ -105,30 +105,14 @@ def _must_have_right_gradients(lab: Lab, model: Any, batch: dict[str, torch.Tens
         with without_tf32():
             found.append(train_step(reference, batch))
     (eager, eager_gradients), (truth, true_gradients) = found
-    units = [in_units_of(true_gradients, some) for some in (gradients, eager_gradients, true_gradients)]
-    attended = batch["attention_mask"].bool()
-    quantised = cell.quantisation is not Quantisation.NONE
-    whole = torch.ones(units[2].shape[:2], dtype=torch.bool)
-    comparisons = [
-        compare(
-            "logits",
-            candidate=logits.to(eager.dtype),
-            baseline=eager,
-            golden=truth,
-            attended=attended,
-            dtype=cell.dtype,
-            quantised=quantised,
-        ),
-        compare(
-            "gradients of the adapter",
-            candidate=units[0].bfloat16(),
-            baseline=units[1].bfloat16(),
-            golden=units[2],
-            attended=whole,
-            dtype=cell.dtype,
-            gradients=True,
-        ),
-    ]
+    comparisons = compare_steps(
+        candidate=(logits.to(eager.dtype), gradients),
+        baseline=(eager, eager_gradients),
+        golden=(truth, true_gradients),
+        attended=batch["attention_mask"].bool(),
+        dtype=cell.dtype,
+        quantised=cell.quantisation is not Quantisation.NONE,
+    )
     problems = [problem for comparison in comparisons for problem in oracle.problems(comparison)]
     if problems:
         raise Violated("; ".join(problems))

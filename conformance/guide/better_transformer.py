@@ -8,12 +8,12 @@ from typing import Any
 import torch
 import transformers
 
+from conformance.lab import Lab, Violated, random_tokens
 from conformance.measure import spellings
 from conformance.measure.batches import make_batch
 from conformance.measure.evidence import Watch
 from conformance.measure.loading import golden_dtype, torch_dtype
 from conformance.measure.precision import without_tf32
-from conformance.regressions.lab import Lab, Violated, random_tokens
 from matrix.axes import Dtype
 from matrix.evidence import ENCODER_LAYER, kernels_seen
 from matrix.guide import Spelling

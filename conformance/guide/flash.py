@@ -4,8 +4,8 @@ import torch
 import transformers
 
 from conformance.guide.spelled import dtype_argument, load, load_in
+from conformance.lab import Lab, random_tokens
 from conformance.measure import spellings
-from conformance.regressions.lab import Lab, random_tokens
 from matrix.axes import Dtype, Quantisation
 from matrix.guide import Spelling
 

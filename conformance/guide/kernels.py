@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from conformance.regressions.lab import Lab, Raised, Violated
+from conformance.lab import Lab, Raised, Violated
 from matrix.axes import Dtype
 from matrix.evidence import kernels_seen
 from matrix.guide import Spelling

@@ -7,9 +7,9 @@ import transformers
 
 from conformance.claims.pipelines import make_prompts, make_tokenizer
 from conformance.guide.spelled import bits_and_bytes, load
+from conformance.lab import Lab, Violated
 from conformance.measure.batches import make_batch
 from conformance.measure.placement import offload_map
-from conformance.regressions.lab import Lab, Violated
 from matrix.axes import Dtype, Quantisation
 from matrix.guide import Spelling
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import transformers
 
+from conformance.lab import Lab
 from conformance.measure import spellings
 from conformance.measure.loading import torch_dtype
-from conformance.regressions.lab import Lab
 from matrix.axes import Dtype, Quantisation
 from matrix.guide import Spelling
 

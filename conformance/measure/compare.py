@@ -4,8 +4,12 @@ from dataclasses import replace
 
 import torch
 
+from conformance.measure.training import in_units_of
 from matrix.axes import Dtype
 from matrix.observation import Comparison, QuantisationCost
+
+# Logits of shape (batch, positions, vocabulary), and gradients by the name of their parameter.
+Step = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 
 def compare(
@@ -67,6 +71,39 @@ def compare(
         quantised=quantised,
         gradients=gradients,
     )
+
+
+def compare_steps(
+    *,
+    candidate: Step,
+    baseline: Step,
+    golden: Step,
+    attended: torch.Tensor,
+    dtype: Dtype,
+    quantised: bool = False,
+) -> tuple[Comparison, Comparison]:
+    """Errors of the logits and of the gradients of a training step, each gradient in units of the golden one's size."""
+    logits = compare(
+        "logits",
+        candidate=candidate[0],
+        baseline=baseline[0],
+        golden=golden[0],
+        attended=attended,
+        dtype=dtype,
+        quantised=quantised,
+    )
+    ours, eager, truth = (in_units_of(golden[1], step[1]) for step in (candidate, baseline, golden))
+    kept: torch.dtype = getattr(torch, dtype.value)
+    gradients = compare(
+        "gradients",
+        candidate=ours.to(kept),
+        baseline=eager.to(kept),
+        golden=truth,
+        attended=torch.ones(truth.shape[:2], dtype=torch.bool),
+        dtype=dtype,
+        gradients=True,
+    )
+    return logits, gradients
 
 
 def compare_runs(

@@ -15,14 +15,14 @@ import transformers
 from conformance.faults.catalogue import Fault
 from conformance.measure import relations, spellings
 from conformance.measure.batches import LENGTHS, NEW_TOKENS, extended, make_batch
-from conformance.measure.compare import compare, compare_runs, quantisation_cost
+from conformance.measure.compare import compare, compare_runs, compare_steps, quantisation_cost
 from conformance.measure.evidence import Watch
 from conformance.measure.fixtures import fixture
 from conformance.measure.interruption import CellTimeout
 from conformance.measure.loading import Source, load, needs_moving, reload, torch_dtype
 from conformance.measure.references import References
 from conformance.measure.relations import judged, with_positions
-from conformance.measure.training import in_units_of, train_step, without_dropout
+from conformance.measure.training import train_step, without_dropout
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Attention, DeviceMap, Quantisation, Transformation, Workload
 from matrix.cell import Cell
@@ -245,20 +245,12 @@ class Bench:
         with self._phase(Phase.REFERENCE, progress):
             eager, eager_gradients = self._references.train_step(cell, source, batch, golden=False)
             truth, true_gradients = self._references.train_step(cell, source, batch, golden=True)
-            units = [in_units_of(true_gradients, found) for found in (gradients, eager_gradients, true_gradients)]
-            attended = judged(batch)
-            dtype = torch_dtype(cell.dtype)
-            return (
-                compare("logits", candidate=logits, baseline=eager, golden=truth, attended=attended, dtype=cell.dtype),
-                compare(
-                    "gradients",
-                    candidate=units[0].to(dtype),
-                    baseline=units[1].to(dtype),
-                    golden=units[2],
-                    attended=torch.ones(units[2].shape[:2], dtype=torch.bool),
-                    dtype=cell.dtype,
-                    gradients=True,
-                ),
+            return compare_steps(
+                candidate=(logits, gradients),
+                baseline=(eager, eager_gradients),
+                golden=(truth, true_gradients),
+                attended=judged(batch),
+                dtype=cell.dtype,
             )
 
     def _compare(

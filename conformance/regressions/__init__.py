@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matrix.regressions import Regression
 
 if TYPE_CHECKING:
-    from conformance.regressions.lab import Lab
+    from conformance.lab import Lab
 
     Probe = Callable[[Lab], None]
 
@@ -49,7 +49,7 @@ def try_again(regression: Regression, lab: "Lab") -> None:
         Violated: what was reported still happens; the message holds the values.
         Exception: the library raised something else, which counts as the failure too.
     """
-    from conformance.regressions.lab import Violated
+    from conformance.lab import Violated
 
     probe = load_probes()[regression.name]
     try:

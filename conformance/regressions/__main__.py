@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from conformance.regressions.lab import Lab
+from conformance.lab import Lab
 from matrix.architectures import load_architectures
 from matrix.stack import detect_stack
 

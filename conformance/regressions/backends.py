@@ -5,7 +5,7 @@ from typing import Any
 
 import transformers
 
-from conformance.regressions.lab import Lab, Violated
+from conformance.lab import Lab, Violated
 
 _TEXT = {
     "model_type": "llama",

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
+from conformance.lab import Lab, Violated
 from conformance.measure.batches import make_batch
-from conformance.regressions.lab import Lab, Violated
 from matrix.axes import Dtype
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
+from conformance.lab import Batch, Lab, Violated, random_tokens
 from conformance.measure.batches import make_batch
-from conformance.regressions.lab import Batch, Lab, Violated, random_tokens
 from matrix.axes import Dtype
 
 _LENGTH = 40

@@ -4,8 +4,8 @@ from typing import Any
 
 import transformers
 
+from conformance.lab import Lab
 from conformance.measure.batches import make_batch
-from conformance.regressions.lab import Lab
 from matrix.axes import Dtype, SdpaKernel
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
+from conformance.lab import Lab, Violated
 from conformance.measure import spellings
 from conformance.measure.loading import torch_dtype
 from conformance.measure.sdpa_calls import Call, Layout, Mask
 from conformance.measure.sdpa_oracle import make_inputs, problems, run
-from conformance.regressions.lab import Lab, Violated
 from matrix.axes import Dtype, SdpaKernel
 
 

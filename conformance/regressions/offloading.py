@@ -2,9 +2,9 @@
 
 import tempfile
 
+from conformance.lab import Lab
 from conformance.measure.batches import make_batch
 from conformance.measure.placement import offload_map
-from conformance.regressions.lab import Lab
 from matrix.axes import Dtype
 
 

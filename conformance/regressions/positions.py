@@ -2,7 +2,7 @@
 
 import torch
 
-from conformance.regressions.lab import Lab, Violated, random_tokens
+from conformance.lab import Lab, Violated, random_tokens
 from matrix.axes import Dtype
 
 _LENGTH = 48

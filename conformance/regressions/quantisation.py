@@ -6,11 +6,11 @@ from typing import Any
 import torch
 import transformers
 
+from conformance.lab import Lab, Violated, with_lora
 from conformance.measure import spellings
 from conformance.measure.batches import make_batch
 from conformance.measure.loading import load_reference
 from conformance.measure.quantised import dequantise_4bit
-from conformance.regressions.lab import Lab, Violated, with_lora
 from matrix.axes import Dtype, Quantisation
 from matrix.cell import parse_cell
 

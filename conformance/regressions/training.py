@@ -2,8 +2,8 @@
 
 import torch
 
+from conformance.lab import Lab, with_lora
 from conformance.measure.batches import make_batch
-from conformance.regressions.lab import Lab, with_lora
 from matrix.axes import Dtype
 
 

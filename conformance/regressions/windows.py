@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import transformers
 
-from conformance.regressions.lab import Lab, Violated
+from conformance.lab import Lab, Violated
 from matrix.axes import Dtype
 
 _WINDOW, _LENGTH, _POSITION = 4, 40, 20
