@@ -35,7 +35,7 @@ from matrix.verdict import Verdict, judge
 
 Batch = Mapping[str, torch.Tensor]
 
-_ROOT = Path(__file__).parent.parent.parent
+_ROOT = Path(__file__).parent.parent
 _ISOLATED_SECONDS = 240
 
 

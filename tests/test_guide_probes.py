@@ -52,7 +52,7 @@ def test_today_quantises_by_a_config_and_the_guide_by_flags(lab: Lab, monkeypatc
 
 def test_an_adapter_trains_and_one_with_a_wrong_scale_is_seen(lab: Lab, faulty_lab: Lab) -> None:
     adapters.lora(lab, Spelling.EITHER)
-    with pytest.raises(Violated, match="gradients of the adapter"):
+    with pytest.raises(Violated, match="gradients"):
         adapters.lora(faulty_lab, Spelling.EITHER)
 
 
