@@ -8,17 +8,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import median
 
+from matrix.observation import Ending, Phase
 from matrix.oracle import nan_last
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
 from reports.document import Point, Record, Report, RowRecord
 from reports.markdown import literal
+from reports.text import backend_of
 
-# What differs by less is noise.
+# What differs by less is noise. Three runs of the pairwise plan on one H100 with one stack had the same verdicts,
+# ratios, kernels and messages; a cell took up to 30 s or 33 times longer (what is loaded and compiled first depends on
+# how cells meet workers) and up to 123 MiB more (workspaces of cuBLAS). The median over the cells of a backend was
+# within 1.25, that of flex_attention, which compiles, within 1.6.
 _RATIO_FACTOR, _RATIO_STEP = 1.25, 0.1
-_TIME_FACTOR, _TIME_STEP = 2.0, 0.5  # seconds, of a cell that shares its machine with others
-_MEMORY_FACTOR, _MEMORY_STEP = 1.25, 16.0  # MiB
+_TIME_FACTOR, _TIME_STEP = 3.0, 30.0  # seconds, of a cell that shares its machine with others
+_MEMORY_FACTOR, _MEMORY_STEP = 1.25, 128.0  # MiB
+_PACE_FACTOR, _PACE_OF_FEWEST = 1.75, 20  # cells
 _POINT_FACTOR = 1.25  # of a time that was measured alone on its device
+_POINT_STEP = 16.0  # MiB
 _FIGURE_FACTOR, _FIGURE_STEP = 1.25, 0.01
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
@@ -43,11 +50,22 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How long the same cells of one backend took: the median of after over before, without loading."""
+
+    backend: str
+    cells: int
+    ratio: float
+    beyond_noise: bool
+
+
+@dataclass(frozen=True)
 class Diff:
     """All that differs between two runs."""
 
     versions: tuple[tuple[str, str, str], ...]  # library or device, before, after
     differences: tuple[Difference, ...]  # the worst kind first
+    paces: tuple[Pace, ...] = ()  # of the backends with enough cells that ran in both
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,8 @@ def compare(before: Report, after: Report) -> Diff:
         *_differences({r.key: r for r in before.rows}, {r.key: r for r in after.rows}),
     ]
     order = list(Kind)
-    return Diff(_versions(before, after), tuple(sorted(found, key=lambda one: order.index(one.kind))))
+    differences = tuple(sorted(found, key=lambda one: order.index(one.kind)))
+    return Diff(_versions(before, after), differences, tuple(_paces(before, after)))
 
 
 def groups(diff: Diff) -> list[Group]:
@@ -95,6 +114,8 @@ def text_lines(diff: Diff) -> Iterator[str]:
     yield from (f"{name}: {old} -> {new}" for name, old, new in diff.versions)
     counts = [f"{sum(one.kind is kind for one in diff.differences):,} {kind}" for kind in Kind]
     yield ", ".join(counts)
+    if diff.paces:
+        yield f"time of the same cells, after / before: {', '.join(map(pace_words, diff.paces))}"
     for one in diff.differences:
         yield f"{one.kind.upper()} {one.name}"
         yield from (f"    {line}" for line in one.found)
@@ -104,12 +125,40 @@ def markdown_lines(diff: Diff) -> Iterator[str]:
     """For a pull request."""
     yield from ("## What changed", "")
     yield from (f"- {literal(f'{name}: {old} -> {new}')}" for name, old, new in diff.versions)
+    if diff.paces:
+        yield f"- time of the same cells, after / before: {literal(', '.join(map(pace_words, diff.paces)))}"
     if not diff.differences:
         yield from ("", "No cell and no row differs.")
         return
     yield from ("", "| | cell or row | what differs |", "|---|---|---|")
     for one in diff.differences:
         yield f"| {one.kind} | {literal(one.name)} | {'<br>'.join(map(literal, one.found))} |"
+
+
+def pace_words(pace: Pace) -> str:
+    """A pace in a few words."""
+    return f"{pace.backend} {pace.ratio:.2f}{' (beyond noise)' if pace.beyond_noise else ''}"
+
+
+def _paces(before: Report, after: Report) -> Iterator[Pace]:
+    ran = {record.cell: _ran(record) for record in before.records}
+    ratios: dict[str, list[float]] = {}
+    for record in after.records:
+        was, now = ran.get(record.cell, 0.0), _ran(record)
+        if was > 0 and now > 0:
+            ratios.setdefault(backend_of(record), []).append(now / was)
+    for backend, found in ratios.items():
+        if len(found) >= _PACE_OF_FEWEST:
+            ratio = median(found)
+            yield Pace(backend, len(found), ratio, not 1 / _PACE_FACTOR <= ratio <= _PACE_FACTOR)
+
+
+def _ran(record: Record) -> float:
+    """Seconds of the forward pass or generation of a cell that came to its end; else 0."""
+    if record.observation.ending is not Ending.COMPLETED:
+        return 0.0
+    seconds = record.observation.seconds
+    return sum(seconds.get(phase, 0.0) for phase in (Phase.FORWARD, Phase.GENERATE))
 
 
 def _versions(before: Report, after: Report) -> tuple[tuple[str, str, str], ...]:
@@ -212,7 +261,7 @@ def _drifts_of_point(old: Point, new: Point) -> Iterator[str]:
         was, now = median(old.seconds), median(new.seconds)
         if _beyond(was, now, _POINT_FACTOR, 0.0):
             yield f"{was:.4g} -> {now:.4g} s"
-    if _beyond(old.peak_mib or 0.0, new.peak_mib or 0.0, _MEMORY_FACTOR, _MEMORY_STEP):
+    if _beyond(old.peak_mib or 0.0, new.peak_mib or 0.0, _MEMORY_FACTOR, _POINT_STEP):
         yield f"{old.peak_mib or 0:,.0f} -> {new.peak_mib or 0:,.0f} MiB"
 
 

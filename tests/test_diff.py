@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
+from matrix.observation import Ending
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.__main__ import app
-from reports.diff import Kind, compare, groups, markdown_lines, text_lines, transitions
+from reports.diff import Kind, compare, groups, markdown_lines, pace_words, text_lines, transitions
 from reports.document import Bound, Point, Record, Report, RowRecord, Waived, make_report
 from reports.html import render_diff
 from reports.write import write_json
@@ -92,7 +93,8 @@ def test_drift_within_a_verdict_is_told_from_noise(before: Record, after: Record
 
 def test_time_memory_and_words_drift_too() -> None:
     seen = completed(parse_cell(ONE), seconds={"load": 0.2, "forward": 0.1}, peak_memory_mib=100.0, failure=REFUSAL)
-    slower = replace(seen, seconds={"load": 0.2, "forward": 3.0}, peak_memory_mib=200.0)
+    slower = replace(seen, seconds={"load": 0.2, "forward": 43.0}, peak_memory_mib=300.0)
+    noisy = replace(seen, seconds={"load": 0.2, "forward": 9.9}, peak_memory_mib=220.0)
     other = replace(seen, failure=replace(REFUSAL, message="in other words"))
     renumbered = replace(seen, failure=replace(REFUSAL, message=REFUSAL.message + " 4"))
 
@@ -100,10 +102,46 @@ def test_time_memory_and_words_drift_too() -> None:
         pair = [report(record_of(ONE, Verdict.REFUSED, observation=some)) for some in (one, two)]  # type: ignore[arg-type]
         return [line for difference in compare(*pair).differences for line in difference.found]
 
-    assert found(seen, slower) == ["time: 0.30 -> 3.20 s", "memory: 100 -> 200 MiB"]
+    assert found(seen, slower) == ["time: 0.30 -> 43.20 s", "memory: 100 -> 300 MiB"]
+    assert found(seen, noisy) == []
     assert "in other words" in found(seen, other)[0]
     numbered = replace(seen, failure=replace(REFUSAL, message=REFUSAL.message + " 3"))
     assert found(numbered, renumbered) == []
+
+
+def paced(seconds: float, *, count: int = 20, **changes: Any) -> Report:
+    cells = list(map(parse_cell, _sdpa_cells()))[:count]
+    return report(
+        *(
+            record_of(cell.id, observation=completed(cell, seconds={"load": 9.0, "forward": seconds}, **changes))
+            for cell in cells
+        )
+    )
+
+
+def _sdpa_cells() -> list[str]:
+    workloads = ("prefill", "causality", "batch_permutation", "padding_invariance", "stepwise")
+    return [
+        f"{name}-float16-sdpa-{load}" for name in ("llama", "opt", "gpt2", "mistral", "falcon") for load in workloads
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        (paced(0.1), paced(0.11), ["sdpa 1.10"]),
+        (paced(0.1), paced(0.3), ["sdpa 3.00 (beyond noise)"]),
+        (paced(0.1), paced(0.02), ["sdpa 0.20 (beyond noise)"]),
+        (paced(0.1, count=19), paced(0.3), []),
+        (paced(0.1), paced(0.3, ending=Ending.RAISED), []),
+    ],
+)
+def test_the_time_of_many_cells_tells_what_that_of_one_cannot(before: Report, after: Report, words: list[str]) -> None:
+    found = compare(before, after)
+    assert [pace_words(pace) for pace in found.paces] == words
+    told = [line for line in text_lines(found) if line.startswith("time of the same cells")]
+    assert told == ([f"time of the same cells, after / before: {words[0]}"] if words else [])
+    assert ("Time of the same cells" in render_diff(found, before, after)) is bool(words)
 
 
 def claim(*points: Point, **changes: Any) -> RowRecord:

@@ -34,6 +34,7 @@ def better_transformer_gpt2_gradients(lab: Lab) -> None:
         golden=truth,
         attended=torch.ones(truth.shape[:2], dtype=torch.bool),
         dtype=Dtype.FLOAT32,
+        gradients=True,
     )
 
 

@@ -22,6 +22,7 @@ def flash_checkpointing_with_cache(lab: Lab) -> None:
         golden=truth,
         attended=torch.ones(truth.shape[:2], dtype=torch.bool),
         dtype=dtype,
+        gradients=True,
     )
 
 
