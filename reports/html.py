@@ -179,6 +179,7 @@ def render_index(
         "site.html.j2",
         found=found,
         devices=devices,
+        numbers={run.name: number for number, run in enumerate(found.runs, start=1)},
         numbered=[run for run in found.runs if any(run.name in pair for pair in compared)],
         cells=sum(record.verdict.executed for run in found.runs for record in run.report.records),
         rows=sum(len(run.report.rows) for run in found.runs),

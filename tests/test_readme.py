@@ -10,6 +10,8 @@ from matrix.stack import Device
 from reports.calibration import Calibration
 from reports.document import Report
 from reports.power import RULES, Power, PowerSummary, published_power
+from reports.reading import read_report
+from reports.support import all_series, history_words
 from tests.builders import ARCHITECTURES, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -107,3 +109,14 @@ def test_the_answers_to_the_guides_claims_are_those_that_were_measured() -> None
 def _rows() -> list[str]:
     table = README[README.index("| this suite |") :]
     return table.split("\n\n")[0].splitlines()
+
+
+def test_the_interval_that_it_quotes_is_in_the_published_site() -> None:
+    quoted = re.search(r"“`(\w+)` with `(\w+)`: (since [^”]+)”", " ".join(README.split()))
+    assert quoted is not None
+    backend, architecture, words = quoted.groups()
+    names = [f"nvidia-h100-torch2.11.0-transformers{version}.json" for version in ("4.48.3", "5.17.0")]
+    (series,) = all_series(read_report(ROOT / "reports" / "published" / name) for name in names)
+    (table,) = (table for table in series.tables if table.title == "backend")
+    histories = table.rows[architecture][backend].histories
+    assert history_words(histories[0][0]) == words
