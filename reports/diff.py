@@ -186,7 +186,7 @@ def _differences(
         elif new is None and old is not None:
             yield Difference(Kind.DELETED, name, (word_of(old),))
         elif old is not None and new is not None:
-            if word_of(old) != word_of(new):
+            if word_of(old) != word_of(new) or old.fails is not new.fails:
                 kind = Kind.WORSE if new.fails and not old.fails else Kind.CHANGED
                 yield Difference(kind, name, (f"{word_of(old)} -> {word_of(new)}", *_why(old, new)))
             elif drifts := tuple(_drifts(old, new)):
@@ -208,6 +208,8 @@ def _is_right(one: Record | RowRecord) -> bool:
 def word_of(one: Record | RowRecord) -> str:
     """The verdict of a cell or the outcome of a row, and whether it is a known fault."""
     word = one.verdict.value if isinstance(one, Record) else one.word
+    if isinstance(one, Record) and one.demanded:
+        return f"required but {word}"
     return f"{word}, known" if one.waived is not None else word
 
 
@@ -219,9 +221,10 @@ def _drifts(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
 
 
 def _drifts_of_cell(old: Record, new: Record) -> Iterator[str]:
-    was, now = (max((bound.ratio for bound in one.bounds), key=nan_last, default=0.0) for one in (old, new))
-    if _beyond(was, now, _RATIO_FACTOR, _RATIO_STEP):
-        yield f"worst ratio of error to bound: {was:.2f} -> {now:.2f}"
+    if old.bounds and new.bounds:
+        was, now = (max((bound.ratio for bound in one.bounds), key=nan_last) for one in (old, new))
+        if _beyond(was, now, _RATIO_FACTOR, _RATIO_STEP):
+            yield f"worst ratio of error to bound: {was:.2f} -> {now:.2f}"
     if old.kernels != new.kernels:
         yield f"kernels: {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
     failures = [one.observation.failure for one in (old, new)]
@@ -231,9 +234,10 @@ def _drifts_of_cell(old: Record, new: Record) -> Iterator[str]:
     was, now = (sum(one.observation.seconds.values()) for one in (old, new))
     if _beyond(was, now, _TIME_FACTOR, _TIME_STEP):
         yield f"time: {was:.2f} -> {now:.2f} s"
-    was, now = (one.observation.peak_memory_mib or 0.0 for one in (old, new))
-    if _beyond(was, now, _MEMORY_FACTOR, _MEMORY_STEP):
-        yield f"memory: {was:,.0f} -> {now:,.0f} MiB"
+    yield from (
+        f"memory: {change}"
+        for change in _memory(old.observation.peak_memory_mib, new.observation.peak_memory_mib, _MEMORY_STEP)
+    )
 
 
 def _drifts_of_row(old: RowRecord, new: RowRecord) -> Iterator[str]:
@@ -261,8 +265,13 @@ def _drifts_of_point(old: Point, new: Point) -> Iterator[str]:
         was, now = median(old.seconds), median(new.seconds)
         if _beyond(was, now, _POINT_FACTOR, 0.0):
             yield f"{was:.4g} -> {now:.4g} s"
-    if _beyond(old.peak_mib or 0.0, new.peak_mib or 0.0, _MEMORY_FACTOR, _POINT_STEP):
-        yield f"{old.peak_mib or 0:,.0f} -> {new.peak_mib or 0:,.0f} MiB"
+    yield from _memory(old.peak_mib, new.peak_mib, _POINT_STEP)
+
+
+def _memory(old: float | None, new: float | None, step: float) -> Iterator[str]:
+    # A CPU has no counter of it.
+    if old is not None and new is not None and _beyond(old, new, _MEMORY_FACTOR, step):
+        yield f"{old:,.0f} -> {new:,.0f} MiB"
 
 
 def _measured(point: Point) -> tuple[object, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, FailFast, Field, model_validator
 
 from matrix import oracle
 from matrix.axes import AXES, Transformation
@@ -24,6 +24,7 @@ from reports.power import PowerSummary
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
 SCHEMA_VERSION = "1.2"
+_LONGEST_COMPLAINT = 300  # characters
 
 
 class Run(Part):
@@ -31,7 +32,7 @@ class Run(Part):
 
     kind: Literal["run"] = "run"
     schema_version: str = SCHEMA_VERSION
-    started: datetime
+    started: AwareDatetime
     profile: str
     narrowed: str = Field(default="", description="what narrowed the profile, or empty")
     command: list[str] = Field(default_factory=list, description="the arguments given to pytest")
@@ -46,8 +47,8 @@ class Run(Part):
     k_mean: float = oracle.UNQUANTISED.k_mean
     k_max_quantised: float = oracle.QUANTISED.k_max
     k_mean_quantised: float = oracle.QUANTISED.k_mean
-    planned: list[str] = Field(description="cell ids in plan order")
-    planned_rows: list[str] = Field(default_factory=list, description="family:name of each row")
+    planned: Annotated[list[str], FailFast()] = Field(description="cell ids in plan order")
+    planned_rows: Annotated[list[str], FailFast()] = Field(default_factory=list, description="family:name of each row")
     guide: list[GuideEntry] = Field(default_factory=list, description="the guide, if the run was one of its profile")
 
 
@@ -66,7 +67,7 @@ class End(Part):
     """The last line of records.jsonl: what else was found when all cells had ended."""
 
     kind: Literal["end"] = "end"
-    finished: datetime
+    finished: AwareDatetime
     problems: list[str] = Field(default_factory=list)
 
 
@@ -175,7 +176,7 @@ class Report(Part):
 
     schema_version: str = SCHEMA_VERSION
     run: Run
-    finished: datetime
+    finished: AwareDatetime
     counts: dict[str, int] = Field(description="how many cells have each verdict")
     waived: int = Field(description="how many of them a waiver excuses")
     records: list[Record]
@@ -251,11 +252,12 @@ def make_report(
         try:
             ordered.append(last.pop(cell) if cell in last else missing_record(cell))
         except UsageError as error:
-            unreadable.append(f"planned: {error}")
+            unreadable.append(f"planned: {str(error)[:_LONGEST_COMPLAINT]}")
     ordered += last.values()
     families = {family.value for family in Family}
     known = [key for key in run.planned_rows if key.partition(":")[0] in families]
-    unreadable += [f"planned: {key!r} is no row of this release" for key in run.planned_rows if key not in known]
+    strange = (key for key in run.planned_rows if key not in known)
+    unreadable += [f"planned: {key[:_LONGEST_COMPLAINT]!r} is no row of this release" for key in strange]
     return Report(
         run=run,
         finished=end.finished if end else datetime.now(UTC),

@@ -198,4 +198,4 @@ def _reproducer(record: Record) -> str:
 
 def _place(number: str) -> tuple[int, int]:
     digits = number[1:]
-    return 1 if number.startswith("C") else 0, int(digits) if digits.isdigit() else 0
+    return 1 if number.startswith("C") else 0, int(digits) if digits.isdecimal() and len(digits) < 9 else 0

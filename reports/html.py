@@ -24,7 +24,7 @@ from reports.document import Report
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
-from reports.support import Series, State, device_of, history_words
+from reports.support import Series, State, device_of
 from reports.text import FAMILY_NAMES, headline_parts, reproducing_command, row_command, row_headlines
 from reports.views import (
     MEANINGS,
@@ -165,7 +165,7 @@ def render_diff(diff: Diff, before: Report, after: Report, *, pages: tuple[str, 
 
 def render_support(series: Iterable[Series]) -> str:
     """The page that tells support as version intervals."""
-    return _render("support.html.j2", home="index.html", series=list(series), looks=_LOOKS, history_words=history_words)
+    return _render("support.html.j2", home="index.html", series=list(series), looks=_LOOKS)
 
 
 def render_index(
@@ -207,8 +207,8 @@ def _failing(report: Report) -> int:
 
 
 def _word_order(word: str) -> tuple[int, bool]:
-    verdict, _, known = word.partition(", ")
-    return [one.value for one in Verdict].index(verdict), bool(known)
+    verdict, _, known = word.removeprefix("required but ").partition(", ")
+    return [one.value for one in Verdict].index(verdict), verdict != word or bool(known)
 
 
 def _render(template: str, *, script: str = "", home: str = "", **given: Any) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from matrix.axes import Dtype
 from matrix.errors import UsageError
@@ -58,8 +57,8 @@ class Trial(Part):
 class Power(Part):
     """All trials of one machine."""
 
-    started: datetime
-    finished: datetime
+    started: AwareDatetime
+    finished: AwareDatetime
     stack: Stack
     faults: dict[str, str] = Field(description="name -> the real bug that it stands for")
     trials: list[Trial]
@@ -84,7 +83,7 @@ class PowerSummary(Part):
     """What a report prints."""
 
     stack: Stack
-    finished: datetime
+    finished: AwareDatetime
     architectures: list[str]
     faults: list[FaultPower]
     total: dict[Dtype, Tally]

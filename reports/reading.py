@@ -1,7 +1,7 @@
 """Reports from a file, which may come from elsewhere: read within limits, bad parts named and the rest kept."""
 
 import json
-from collections.abc import Iterable
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -9,16 +9,41 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from matrix.errors import UsageError
 from reports.document import SCHEMA_VERSION, End, Record, Report, RowRecord, Run, make_report
-from reports.part import Part
+from reports.part import LONGEST_TEXT, Part
 from reports.power import PowerSummary, published_power
 
-# The full plan of 26,400 cells takes 80 MB.
+# The full plan of 26,400 cells takes 80 MB, a cell at most some hundred values.
 LARGEST = 256 * 2**20  # bytes
+MOST_RECORDS = 100_000
+MOST_VALUES = 20_000  # of one record or row
+_COMPLAINTS = 1_000
+_LONGEST_COMPLAINT = 1_000  # characters
 
 _LINE: TypeAdapter[Record | RowRecord | End] = TypeAdapter(
     Annotated[Record | RowRecord | End, Field(discriminator="kind")]
 )
+_VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){1,3}", re.ASCII)
 P = TypeVar("P", bound=Part)
+
+
+class Complaints:
+    """What could not be read: text that any file can hold, and the rest counted where there is too much of it."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._more = 0
+
+    def add(self, line: str) -> None:
+        """Note one."""
+        if len(self._lines) < _COMPLAINTS:
+            self._lines.append(shortened(line))
+        else:
+            self._more += 1
+
+    @property
+    def lines(self) -> list[str]:
+        """All of them."""
+        return [*self._lines, *([f"... and {self._more:,} more"] if self._more else [])]
 
 
 class NoReport(UsageError):
@@ -64,24 +89,20 @@ def _from_document(content: bytes, path: Path) -> Report:
         end = _Ended.model_validate({name: value for name, value in document.items() if name != "kind"})
     except ValidationError as error:
         raise UsageError(f"{path}: not a report: {first_problem(error)}") from None
-    unreadable: list[str] = []
-    records = _each(Record, document.get("records"), "records", unreadable)
-    rows = _each(RowRecord, document.get("rows", []), "rows", unreadable)
-    power = _each(PowerSummary, [p for p in [document.get("power")] if p is not None], "power", unreadable)
-    report = make_report(
-        run,
-        records,
-        rows=rows,
-        power=power[0] if power else None,
-        end=end,
-        unreadable=[*end.unreadable, *unreadable],
-    )
+    complaints = Complaints()
+    for line in end.unreadable:
+        complaints.add(line)
+    known = len(complaints.lines)
+    records = _each(Record, document.get("records"), "records", path, complaints)
+    rows = _each(RowRecord, document.get("rows", []), "rows", path, complaints)
+    given = document.get("power")
+    power = _each(PowerSummary, [] if given is None else [given], "power", path, complaints)
+    report = make_report(run, records, rows=rows, power=power[0] if power else None, end=end)
     # What a file says of itself and what it holds are two things; the second is shown.
     for name, counted in (("counts", report.counts), ("waived", report.waived)):
-        if document.get(name) != counted and not unreadable:
-            report.unreadable.append(f"{name}: the file says {str(document.get(name))[:200]}, its records {counted}")
-    report.schema_version = str(document["schema_version"])
-    return report
+        if document.get(name) != counted and len(complaints.lines) == known:
+            complaints.add(f"{name}: the file says {document.get(name)}, its records {counted}")
+    return _with_complaints(report, complaints, str(document["schema_version"]))
 
 
 def _from_lines(content: bytes, path: Path) -> Report:
@@ -100,15 +121,18 @@ def _from_lines(content: bytes, path: Path) -> Report:
         raise UsageError(f"{path}: line 1 is not a run: {_said(error)}") from None
     records: list[Record] = []
     rows: list[RowRecord] = []
-    unreadable: list[str] = []
+    complaints = Complaints()
     end: End | None = None
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
+        if number > MOST_RECORDS:
+            raise _too_many(path)
         try:
-            part = _LINE.validate_json(line)
-        except ValidationError as error:
-            unreadable.append(f"{path.name}: line {number}: {first_problem(error)}")
+            long = len(line) > LONGEST_TEXT
+            part = _LINE.validate_python(_moderate(json.loads(line))) if long else _LINE.validate_json(line)
+        except (ValueError, RecursionError) as error:
+            complaints.add(f"{path.name}: line {number}: {_said(error)}")
             continue
         if isinstance(part, End):
             end = part
@@ -116,27 +140,55 @@ def _from_lines(content: bytes, path: Path) -> Report:
             rows.append(part)
         else:
             records.append(part)
-    return make_report(run, records, rows=rows, power=published_power(run.stack.device), end=end, unreadable=unreadable)
+    report = make_report(run, records, rows=rows, power=published_power(run.stack.device), end=end)
+    return _with_complaints(report, complaints, run.schema_version)
 
 
-def _each(kind: type[P], values: Any, name: str, unreadable: list[str]) -> list[P]:
+def _with_complaints(report: Report, complaints: Complaints, version: str) -> Report:
+    for line in report.unreadable:  # what was planned and is no cell of this release
+        complaints.add(line)
+    return report.model_copy(update={"unreadable": complaints.lines, "schema_version": version})
+
+
+def _each(kind: type[P], values: Any, name: str, path: Path, complaints: Complaints) -> list[P]:
     """Those of the values that are of this kind."""
-    if not isinstance(values, Iterable) or isinstance(values, (str, dict)):
-        unreadable.append(f"{name}: a list was expected")
+    if not isinstance(values, list):
+        complaints.add(f"{name}: a list was expected")
         return []
+    if len(values) > MOST_RECORDS:
+        raise _too_many(path)
     found: list[P] = []
     for place, value in enumerate(values):
         try:
-            found.append(kind.model_validate(value))
-        except ValidationError as error:
-            unreadable.append(f"{name}: {place}: {first_problem(error)}")
+            found.append(kind.model_validate(_moderate(value)))
+        except ValueError as error:
+            complaints.add(f"{name}: {place}: {first_problem(error)}")
     return found
+
+
+def _moderate(value: Any) -> Any:
+    """The value, if it has no more parts than a record may have.
+
+    Raises:
+        ValueError: it has more.
+    """
+    left = [value]
+    for _ in range(MOST_VALUES):
+        if not left:
+            return value
+        part = left.pop()
+        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    raise ValueError(f"more than {MOST_VALUES:,} values in one record")
+
+
+def _too_many(path: Path) -> UsageError:
+    return UsageError(f"{path}: more than {MOST_RECORDS:,} records, the most that is read of one report")
 
 
 def _check_version(version: object, path: Path) -> None:
     # A newer minor version is read, what it adds left aside; another major version means something else.
     ours = SCHEMA_VERSION.split(".")[0]
-    if not isinstance(version, str) or version.split(".")[0] != ours:
+    if not isinstance(version, str) or not _VERSION.fullmatch(version) or version.split(".")[0] != ours:
         raise UsageError(
             f"{path}: schema version {str(version)[:40]!r}; this suite reads {ours}.x: "
             "a report of another major version needs the release of the suite that wrote it"
@@ -151,6 +203,12 @@ def first_problem(error: Exception) -> str:
         place = ".".join(str(part)[:80] for part in (rest if kind in ("record", "row", "end") else first["loc"]))
         return f"{place}: {first['msg']}" if place else str(first["msg"])
     return str(error)
+
+
+def shortened(text: str) -> str:
+    """A text that a page, a terminal and a file can hold."""
+    line = text.encode("utf-8", "backslashreplace").decode()
+    return line if len(line) <= _LONGEST_COMPLAINT else f"{line[:_LONGEST_COMPLAINT]} ..."
 
 
 def _said(error: Exception) -> str:

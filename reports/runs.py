@@ -10,7 +10,7 @@ from matrix.errors import UsageError
 from matrix.stack import Device
 from reports.diff import Diff, Kind
 from reports.document import Report
-from reports.reading import NoReport, read_report
+from reports.reading import NoReport, read_report, shortened
 from reports.support import device_of, version_order
 
 
@@ -64,10 +64,12 @@ def collect(folder: Path, site: Path) -> Collection:
     """
     if not folder.is_dir():
         raise UsageError(f"{folder}: no such folder; name one that holds matrix.json files")
+    if site.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise UsageError(f"--output {site}: holds the reports themselves; name another folder")
     found = Collection()
     seen: set[bytes] = set()
     for path in sorted(folder.rglob("*.json")):
-        if site.resolve() in path.resolve().parents or not path.is_file():
+        if not path.is_file() or site.resolve() in path.resolve().parents:
             continue
         try:
             report = read_report(path)
@@ -75,7 +77,7 @@ def collect(folder: Path, site: Path) -> Collection:
             found.passed_over.append(path)
             continue
         except UsageError as error:
-            found.unreadable.append(str(error).replace(f"{folder}/", "", 1))
+            found.unreadable.append(shortened(str(error).replace(f"{folder}/", "", 1)))
             continue
         digest = hashlib.sha256(path.read_bytes()).digest()
         if digest not in seen:  # a copy, or a link to the latest run
@@ -91,8 +93,8 @@ def _name_of(path: Path, folder: Path, taken: Sequence[Published]) -> str:
     relative = path.relative_to(folder)
     named = relative.parent if path.name == "matrix.json" and relative.parent.parts else relative.with_suffix("")
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(named.parts)).strip("-.") or "run"
-    names = {run.name for run in taken}
-    return next(name for name in _numbered(plain[:100]) if name not in names)
+    names = {run.name.lower() for run in taken}  # some file systems do not tell A from a
+    return next(name for name in _numbered(plain[:100]) if name.lower() not in names)
 
 
 def _numbered(name: str) -> Iterator[str]:

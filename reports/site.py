@@ -25,14 +25,16 @@ def publish(found: Collection, site: Path) -> list[Path]:
     try:
         return list(_pages(found, site))
     except OSError as error:
-        raise UsageError(f"{site}: cannot be written to: {error.strerror}") from None
+        raise UsageError(f"{site}: cannot be written to: {error.strerror or error}") from None
 
 
 def _pages(found: Collection, site: Path) -> Iterator[Path]:
     for folder in (site, site / "runs", site / "diff"):
         folder.mkdir(parents=True, exist_ok=True)
     for run in found.runs:
-        shutil.copyfile(run.source, site / "runs" / f"{run.name}.json")
+        copy = site / "runs" / f"{run.name}.json"
+        copy.unlink(missing_ok=True)  # never through a link, to where it leads
+        shutil.copyfile(run.source, copy)
         text = render_html(run.report, document=f"{run.name}.json", home="../index.html")
         yield _written(site / "runs" / f"{run.name}.html", text)
     compared: dict[tuple[str, str], Comparison] = {}
@@ -61,5 +63,6 @@ def _have_something_in_common(one: Report, other: Report) -> bool:
 
 
 def _written(path: Path, text: str) -> Path:
+    path.unlink(missing_ok=True)
     path.write_text(text, encoding="utf-8")
     return path

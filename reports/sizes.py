@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from matrix.axes import Dtype, Quantisation
 from reports.document import Record
 
+_LARGEST = 2**60  # bytes; what claims to be larger is no measurement
+
 
 @dataclass(frozen=True)
 class Size:
@@ -30,7 +32,7 @@ def sizes(records: Iterable[Record]) -> list[Sizes]:
     measured: dict[str, dict[str, dict[str, int]]] = {}
     for record in records:
         weight_bytes = record.observation.evidence.weight_bytes
-        if weight_bytes > 0:
+        if 0 < weight_bytes < _LARGEST:
             axes = record.axes
             formats = measured.setdefault(axes["architecture"], {}).setdefault(axes["dtype"], {})
             # Offloaded weights may be counted in part; the whole is the most that was seen.

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from matrix.axes import Quantisation
 from matrix.verdict import Verdict
@@ -44,21 +44,36 @@ class Span:
     first: str  # the oldest of them that was measured
     last: str
 
+    @property
+    def words(self) -> str:
+        """The state, and its releases."""
+        return f"{self.state} in {self.first}{'' if self.first == self.last else f' to {self.last}'}"
+
 
 @dataclass(frozen=True)
-class Support:
-    """How many cells of one combination have which history, the most frequent first."""
+class History:
+    """What some cells of one combination came to, release by release."""
 
-    histories: tuple[tuple[tuple[Span, ...], int], ...]  # each from old to new
+    spans: tuple[Span, ...]  # from old to new
+    newest: str  # the newest release of the series
+    cells: int
+    everywhere: int  # of them, how many were measured in every release
 
+    @property
+    def words(self) -> str:
+        """As compatibility tables put it: a change lies somewhere before the release that it was seen in."""
+        *before, latest = self.spans
+        if latest.last == self.newest:
+            words = [f"{'' if latest.state is State.SUPPORTED else f'{latest.state} '}since ≤ {latest.first}"]
+        else:
+            words = [f"{latest.words}, not measured since"]
+        return "; ".join(words + [span.words for span in reversed(before)])
 
-def history_words(spans: Sequence[Span]) -> str:
-    """A history as compatibility tables put it: a change lies somewhere before the release that it was seen in."""
-    *before, latest = spans
-    words = [f"{'' if latest.state is State.SUPPORTED else f'{latest.state} '}since ≤ {latest.first}"]
-    for span in reversed(before):
-        words.append(f"{span.state} in {span.first}{'' if span.first == span.last else f' to {span.last}'}")
-    return "; ".join(words)
+    @property
+    def count_words(self) -> str:
+        """How many cells, and in how many releases."""
+        cells = f"{self.cells:,} {'cell' if self.cells == 1 else 'cells'}"
+        return cells if self.everywhere == self.cells else f"{cells}, {self.everywhere:,} in every release"
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: Mapping[str, Mapping[str, Support]]
+    rows: Mapping[str, Mapping[str, tuple[History, ...]]]  # the most frequent first
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ def version_order(version: str) -> tuple[bool, Version, str]:
     """From old to new; what is no version comes first."""
     try:
         return True, Version(version), version
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number without end
         return False, Version("0"), version
 
 
@@ -125,17 +140,18 @@ def support_data(series: Iterable[Series]) -> list[dict[str, Any]]:
             table.title: column,
             "histories": [
                 {
-                    "cells": count,
-                    "spans": [{"state": span.state.value, "first": span.first, "last": span.last} for span in spans],
-                    "words": history_words(spans),
+                    "cells": history.cells,
+                    "in_every_release": history.everywhere,
+                    "spans": [{"state": s.state.value, "first": s.first, "last": s.last} for s in history.spans],
+                    "words": history.words,
                 }
-                for spans, count in support.histories
+                for history in histories
             ],
         }
         for one in series
         for table in one.tables
         for architecture, row in table.rows.items()
-        for column, support in row.items()
+        for column, histories in row.items()
     ]
 
 
@@ -171,28 +187,27 @@ def _table(title: str, records: Sequence[Record], found: Mapping[str, States], v
         column = backend_of(record) if title == "backend" else record.axes[title]
         subjects.setdefault(record.axes["architecture"], {}).setdefault(column, []).append(found[record.cell])
     rows = {
-        name: {column: Support(tuple(_histories(states, versions))) for column, states in row.items()}
+        name: {column: tuple(_histories(states, versions)) for column, states in row.items()}
         for name, row in sorted(subjects.items())
     }
     return Table(title, tuple(axis_values(records)[title]), rows)
 
 
-def _histories(cells: Iterable[States], versions: Sequence[str]) -> Iterator[tuple[tuple[Span, ...], int]]:
-    """The histories of some cells, with how many have each.
+def _histories(cells: Iterable[States], versions: Sequence[str]) -> Iterator[History]:
+    """The histories of some cells.
 
-    A cell that was not measured in each release counts with those that came to the same where it was.
+    A cell that was not measured in each release counts with those that came to the same in all of them; where
+    anything changed it stands alone, for what it came to in the other releases nobody knows.
     """
     counts = Counter(cells)
-    whole: Counter[States] = Counter()
-    for states in sorted(counts, key=lambda states: (states.count(None), -counts[states])):
-        agreeing = (other for other, _ in whole.most_common() if _agree(states, other))
-        whole[next(agreeing, states)] += counts[states]
-    for states, count in whole.most_common():
-        yield tuple(_spans(states, versions)), count
-
-
-def _agree(partial: States, other: States) -> bool:
-    return all(state is None or state is there for state, there in zip(partial, other, strict=True))
+    gathered: Counter[States] = Counter()
+    for states, count in counts.items():
+        constant = tuple(next(filter(None, states)) for _ in states)
+        unchanged = len(set(filter(None, states))) == 1 and constant in counts
+        gathered[constant if unchanged else states] += count
+    for states, count in gathered.most_common():
+        everywhere = 0 if None in states else counts[states]
+        yield History(tuple(_spans(states, versions)), versions[-1], count, everywhere)
 
 
 def _spans(states: States, versions: Sequence[str]) -> Iterator[Span]:

@@ -144,6 +144,28 @@ def test_the_time_of_many_cells_tells_what_that_of_one_cannot(before: Report, af
     assert ("Time of the same cells" in render_diff(found, before, after)) is bool(words)
 
 
+def test_what_is_required_and_missing_now_is_worse() -> None:
+    away = record_of(ONE, Verdict.UNAVAILABLE, "not here: flash-attn")
+    required = away.model_copy(update={"demanded": ["flash-attn"]})
+    (found,) = compare(report(away), report(required)).differences
+    assert (found.kind, found.found) == (
+        Kind.WORSE,
+        ("unavailable -> required but unavailable", "not here: flash-attn"),
+    )
+    assert "required but unavailable" in render_diff(
+        compare(report(away), report(required)), report(away), report(required)
+    )
+
+
+def test_what_one_side_did_not_measure_has_not_drifted() -> None:
+    cell = parse_cell(ONE)
+    there = record_of(ONE, observation=completed(cell, peak_memory_mib=900.0), bounds=bounded(0.9).bounds)
+    here = record_of(ONE, observation=completed(cell, peak_memory_mib=None), bounds=[])
+    assert compare(report(there), report(here)).differences == ()
+    some, none = claim(point(peak_mib=900)), claim(point(peak_mib=None))
+    assert compare(report(rows=(some,)), report(rows=(none,))).differences == ()
+
+
 def claim(*points: Point, **changes: Any) -> RowRecord:
     given = {"name": "C1", "outcome": RowOutcome.HOLDS, "points": list(points), **changes}
     return RowRecord(family=Family.CLAIM, **given)

@@ -13,9 +13,10 @@ from matrix.errors import UsageError
 from matrix.verdict import Verdict
 from reports import reading
 from reports.document import SCHEMA_VERSION, Report
-from reports.html import render_html
+from reports.html import render_html, render_stacks, render_support
 from reports.part import LONGEST_TEXT
 from reports.reading import read_report
+from reports.support import all_series
 from tests.builders import PROPERTY, ROOT
 from tests.test_html import everything
 
@@ -140,6 +141,77 @@ def test_counts_that_the_records_do_not_bear_out_are_named_and_taken_anew(
     report = read(tmp_path, changed(name, to=value))
     assert (report.counts, report.waived) == (WHOLE["counts"], WHOLE["waived"])
     assert report.unreadable[-1].startswith(f"{name}: the file says {value}, its records ")
+
+
+LONG = 10**6
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("schema_version",), "1.\ud800", "schema version"),
+        (("schema_version",), "1." + "9" * LONG, "schema version"),
+        (("schema_version",), "1.²", "schema version"),
+        (("records",), [0] * 100_001, "more than 100,000 records"),
+        (("rows",), [{}] * 100_001, "more than 100,000 records"),
+        (("run", "planned"), [0] * LONG, "planned"),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else str(value)[:30],
+)
+def test_what_is_beyond_measure_is_refused_in_one_short_line(
+    tmp_path: Path, place: tuple[str, ...], value: object, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words) as refused:
+        read(tmp_path, changed(*place, to=value))
+    assert len(str(refused.value)) < 1000
+    str(refused.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("counts",), "\ud800" * 5000),
+        (("records", 0, "demanded"), [0] * LONG),
+        (("records", 0, "bounds"), [{"name": "x", "value": 1, "allowed": 1, "ratio": 1}] * 20_000),
+        (("records",), [0] * 50_000),
+        (("run", "planned"), ["<b>" * 30_000] * 20),
+        (("run", "planned_rows"), ["<b>" * 30_000] * 20),
+        (("unreadable",), ["x" * 90_000] * 2000),
+        (("run", "guide"), [{"number": "G²", "name": "a"}, {"number": "G" + "9" * 5000, "name": "b"}]),
+        (("run", "stack", "versions", "transformers"), "9" * 5000),
+        (("records", 3, "observation", "evidence", "weight_bytes"), 10**400),
+    ],
+    ids=lambda value: ".".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_what_is_beyond_measure_in_a_part_neither_stops_nor_swells_the_page(
+    tmp_path: Path, place: tuple[str | int, ...], value: object
+) -> None:
+    report = read(tmp_path, changed(*place, to=value))
+    assert len(report.unreadable) <= 1001
+    page = render_html(report)
+    assert len(page.encode()) < 4 * 2**20
+    render_stacks([report]).encode()
+    render_support(all_series([report])).encode()
+
+
+def test_a_line_beyond_measure_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    run = json.dumps(WHOLE["run"])
+    record = json.dumps(WHOLE["records"][0] | {"demanded": [0] * LONG})
+    path.write_text(f"{run}\n{record}\n{json.dumps(WHOLE['records'][1])}\n" + "0\n" * 3000, encoding="utf-8")
+    report = read_report(path)
+    assert "line 2: more than 20,000 values in one record" in report.unreadable[0]
+    assert report.unreadable[-1] == "... and 2,001 more"
+    assert report.records[1].verdict is not Verdict.MISSING
+    path.write_text(run + "\n0" * 100_001, encoding="utf-8")
+    with pytest.raises(UsageError, match="more than 100,000 records"):
+        read_report(path)
+
+
+def test_a_time_without_its_zone_is_refused(tmp_path: Path) -> None:
+    for place in (("finished",), ("run", "started")):
+        with pytest.raises(UsageError, match=rf"{place[-1]}: .*timezone"):
+            read(tmp_path, changed(*place, to="2026-11-22T10:00:00"))
 
 
 @pytest.mark.parametrize("value", [None, 3, "abc", {"a": 1}])

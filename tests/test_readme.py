@@ -11,7 +11,7 @@ from reports.calibration import Calibration
 from reports.document import Report
 from reports.power import RULES, Power, PowerSummary, published_power
 from reports.reading import read_report
-from reports.support import all_series, history_words
+from reports.support import all_series
 from tests.builders import ARCHITECTURES, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -118,5 +118,4 @@ def test_the_interval_that_it_quotes_is_in_the_published_site() -> None:
     names = [f"nvidia-h100-torch2.11.0-transformers{version}.json" for version in ("4.48.3", "5.17.0")]
     (series,) = all_series(read_report(ROOT / "reports" / "published" / name) for name in names)
     (table,) = (table for table in series.tables if table.title == "backend")
-    histories = table.rows[architecture][backend].histories
-    assert history_words(histories[0][0]) == words
+    assert table.rows[architecture][backend][0].words == words

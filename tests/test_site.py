@@ -159,6 +159,29 @@ def test_what_is_no_report_is_passed_over_and_what_is_broken_is_named(folder: Pa
     assert "Passed over, for it is no report: 2 files" in index
 
 
+def test_links_that_lead_nowhere_or_elsewhere_do_no_harm(folder: Path, tmp_path: Path) -> None:
+    (folder / "loop.json").symlink_to("loop.json")
+    (folder / "gone.json").symlink_to("nowhere.json")
+    os.close(os.open(os.fsencode(folder) + b"/\xff.json", os.O_CREAT))
+    site, treasure = tmp_path / "site", tmp_path / "treasure"
+    treasure.write_text("mine")
+    (site / "runs").mkdir(parents=True)
+    (site / "runs" / "h100.json").symlink_to(treasure)
+    (site / "runs" / "old-cpu.json").symlink_to(folder / "old cpu.json")
+    (site / "index.html").symlink_to(treasure)
+    for _ in range(2):
+        found = collect(folder, site)
+        assert [len(found.runs), len(found.unreadable)] == [3, 1]
+        publish(found, site)
+    assert treasure.read_text() == "mine"
+
+
+@pytest.mark.parametrize("site", ["", ".."])
+def test_a_site_is_not_written_over_its_reports(folder: Path, site: str) -> None:
+    with pytest.raises(UsageError, match="holds the reports themselves; name another folder"):
+        collect(folder, folder / site)
+
+
 @pytest.mark.parametrize("name", ["../../escape", "a/../../b", "...", "é ü", "-o", "x" * 150, "a b/matrix"])
 def test_the_name_of_a_run_never_leads_out_of_the_site(tmp_path: Path, name: str) -> None:
     runs = tmp_path / "in" / "deep"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import Report, make_report
-from reports.support import Series, Span, State, all_series, history_words, support_data, version_order
+from reports.support import Series, all_series, support_data, version_order
 from tests.builders import PROPERTY, cuda_stack, ended, make_run, make_stack, record_of
 
 FLASH = "falcon-bfloat16-flash_attention_2-prefill"
@@ -29,7 +29,7 @@ def run(version: str, stack: Any = cuda_stack, **cells: Verdict) -> Report:
 def told(*reports: Report, column: str = "flash_attention_2") -> dict[str, int]:
     (series,) = all_series(reports)
     found = [table.rows["falcon"][column] for table in series.tables if column in table.rows.get("falcon", {})]
-    return {history_words(spans): count for spans, count in found[0].histories}
+    return {history.words: history.cells for history in found[0]}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,8 @@ def told(*reports: Report, column: str = "flash_attention_2") -> dict[str, int]:
         ("refused", "refused", "supported", "since ≤ 5.17.0; refused in 4.48.3 to 4.57.6"),
         ("supported", "inaccurate", "supported", "since ≤ 5.17.0; wrong in 4.57.6; supported in 4.48.3"),
         ("supported", "supported", "substituted", "wrong since ≤ 5.17.0; supported in 4.48.3 to 4.57.6"),
-        ("crashed", "error", "missing", "wrong since ≤ 4.48.3"),
+        ("crashed", "error", "missing", "wrong in 4.48.3 to 4.57.6, not measured since"),
+        ("supported", "refused", "missing", "refused in 4.57.6, not measured since; supported in 4.48.3"),
         ("refused", "missing", "refused", "refused since ≤ 4.48.3"),
     ],
 )
@@ -58,12 +59,20 @@ def test_cells_of_one_combination_are_counted_by_their_history() -> None:
     assert told(*runs) == {"since ≤ 4.48.3": 1, "since ≤ 5.17.0; wrong in 4.48.3": 1}
 
 
-def test_a_cell_that_one_release_lacks_counts_with_those_that_agree_with_it() -> None:
-    right, wrong = Verdict.SUPPORTED, Verdict.ERROR
+def test_a_cell_that_one_release_lacks_counts_with_those_in_which_nothing_changed() -> None:
+    right = Verdict.SUPPORTED
     assert told(run(OLD, flash=right), run(NEW, flash=right, left=right)) == {"since ≤ 4.48.3": 2}
-    assert told(run(OLD, flash=wrong), run(NEW, flash=right, left=wrong)) == {
+    (series,) = all_series([run(OLD, flash=right), run(NEW, flash=right, left=right)])
+    (history,) = series.tables[0].rows["falcon"]["flash_attention_2"]
+    assert history.count_words == "2 cells, 1 in every release"
+
+
+@pytest.mark.parametrize("other", [Verdict.SUPPORTED, Verdict.ERROR])
+def test_of_a_cell_that_one_release_lacks_no_change_is_told(other: Verdict) -> None:
+    words = {Verdict.SUPPORTED: "since ≤ 5.17.0", Verdict.ERROR: "wrong since ≤ 5.17.0"}[other]
+    assert told(run(OLD, flash=Verdict.ERROR), run(NEW, flash=Verdict.SUPPORTED, left=other)) == {
         "since ≤ 5.17.0; wrong in 4.48.3": 1,
-        "wrong since ≤ 5.17.0": 1,
+        words: 1,
     }
 
 
@@ -107,6 +116,7 @@ def test_programs_get_the_same() -> None:
     assert entry["histories"] == [
         {
             "cells": 1,
+            "in_every_release": 1,
             "spans": [
                 {"state": "refused", "first": OLD, "last": OLD},
                 {"state": "supported", "first": NEW, "last": NEW},
@@ -117,8 +127,16 @@ def test_programs_get_the_same() -> None:
 
 
 def test_releases_stand_from_old_to_new_whatever_they_are_called() -> None:
-    names = ["5.0.0.dev0", "4.9", "nightly", "4.10.1", "5.0.0", "2.11.0+cu130"]
-    assert sorted(names, key=version_order) == ["nightly", "2.11.0+cu130", "4.9", "4.10.1", "5.0.0.dev0", "5.0.0"]
+    names = ["5.0.0.dev0", "4.9", "nightly", "4.10.1", "5.0.0", "2.11.0+cu130", "9" * 5000]
+    assert sorted(names, key=version_order) == [
+        "9" * 5000,
+        "nightly",
+        "2.11.0+cu130",
+        "4.9",
+        "4.10.1",
+        "5.0.0.dev0",
+        "5.0.0",
+    ]
 
 
 @PROPERTY
@@ -129,8 +147,9 @@ def test_spans_alternate_and_cover_what_was_measured(verdicts: list[Verdict]) ->
     series = all_series(runs)
     assert bool(series) is bool(measured)
     for one in series:
-        ((spans, count),) = one.tables[0].rows["falcon"]["flash_attention_2"].histories
-        assert count == 1
+        (history,) = one.tables[0].rows["falcon"]["flash_attention_2"]
+        assert history.cells == 1
+        spans = history.spans
         assert all(span.state is not other.state for span, other in pairwise(spans))
         assert (spans[0].first, spans[-1].last) == (measured[0], measured[-1])
-    assert history_words([Span(State.SUPPORTED, "1", "2")]) == "since ≤ 1"
+        assert ("not measured since" in history.words) is (measured[-1] != one.versions[-1])
