@@ -140,7 +140,7 @@ def publish_site(
     pages = publish(found, output)
     for problem in found.unreadable:
         say(f"unreadable: {problem}", err=True)
-    say(f"{len(found.runs)} runs, {len(pages)} pages")
+    say(f"{len(found.runs)} {'run' if len(found.runs) == 1 else 'runs'}, {len(pages)} pages")
     say(str(output / "index.html"))
 
 

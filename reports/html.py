@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from matrix.axes import AXES, Quantisation
+from matrix.axes import Quantisation
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports import benchmarks, charts, power
@@ -87,7 +87,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         axes=axes,
         pivots=_PIVOTS,
         # One that has a single value leaves nothing to choose.
-        choices={axis: values for axis, values in axes.items() if len(values) > 1 and axis in ("architecture", *AXES)},
+        choices={axis: values for axis, values in axes.items() if len(values) > 1},
         claims=declared_and_measured(report.records),
         faults=known_faults(report.records, report.rows),
         reported=reported,

@@ -1,6 +1,7 @@
 """A run in a few lines of Markdown, for the summary of a CI job or a comment on a pull request."""
 
 import html
+import re
 from collections.abc import Iterator
 
 from reports.document import Report
@@ -12,6 +13,10 @@ _LONGEST = 300
 _ACTIVE = {ord(character): f"&#{ord(character)};" for character in "|`[]()*_~@#!\\:"}
 
 
+# What GitHub makes a link of without any mark.
+_LINKED = re.compile(r"\b(www|GH)([.-])", re.IGNORECASE)
+
+
 def summary_markdown(report: Report) -> str:
     """Headline, failures with the commands that repeat them, other problems, and verdicts by backend."""
     return "\n".join(_lines(report)) + "\n"
@@ -19,10 +24,11 @@ def summary_markdown(report: Report) -> str:
 
 def literal(text: str) -> str:
     """A text of one line in which nothing is markup."""
-    line = " ".join(text.split())
+    line = "".join(c for c in " ".join(text.split()) if c.isprintable())
     shortened = line if len(line) <= _LONGEST else line[: _LONGEST - 4] + " ..."
     # Entities first: what they are made of must not be taken for markup again.
-    return html.escape(shortened, quote=False).replace("&", "\0").translate(_ACTIVE).replace("\0", "&")
+    literal = html.escape(shortened, quote=False).replace("&", "\0").translate(_ACTIVE).replace("\0", "&")
+    return _LINKED.sub(lambda found: f"{found[1]}&#{ord(found[2])};", literal)
 
 
 def _lines(report: Report) -> Iterator[str]:

@@ -30,5 +30,6 @@ def write_summary(report: Report, folder: Path) -> None:
 def write_html(report: Report, folder: Path, stem: str = "index") -> Path:
     """Write the page into the folder, and say where."""
     page = folder / f"{stem}.html"
-    page.write_text(render_html(report), encoding="utf-8")
+    document = "matrix.json" if stem == "index" else f"{stem}.json"
+    page.write_text(render_html(report, document=document), encoding="utf-8")
     return page

@@ -48,7 +48,18 @@ def test_a_long_list_is_cut_and_counted() -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["<img src=x>", "[a](javascript:alert(1))", "@everyone", "`code`", "a | b", "# head", "https://a.b", "&lt;"],
+    [
+        "<img src=x>",
+        "[a](javascript:alert(1))",
+        "@everyone",
+        "`code`",
+        "a | b",
+        "# head",
+        "https://a.b",
+        "&lt;",
+        "www.a.b",
+        "GH-1",
+    ],
 )
 def test_nothing_in_a_text_is_markup(hostile: str) -> None:
     import html
@@ -57,6 +68,11 @@ def test_nothing_in_a_text_is_markup(hostile: str) -> None:
     assert not set(found.replace("&#", "")) & set("<>|`[]@#!")
     assert html.unescape(found) == hostile
     assert "://" not in found
+    assert not {"www.", "GH-"} & {found[:4], found[:3]}
+
+
+def test_nothing_in_a_text_steers_the_terminal_that_shows_it() -> None:
+    assert literal("\x1b[2Ja\u202eb\x00") == "&#91;2Jab"
 
 
 def test_a_job_gets_the_summary_and_one_that_cannot_has_its_report(

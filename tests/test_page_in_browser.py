@@ -134,7 +134,7 @@ def test_an_axis_that_is_taken_changes_places(opened: Open, page_file: Path) -> 
     assert [page.input_value(f"[name={side}]") for side in ("rows", "columns")] == ["backend", "architecture"]
 
 
-@pytest.mark.parametrize("axis", [axis for axis in AXIS_NAMES if axis != "backend"])
+@pytest.mark.parametrize("axis", AXIS_NAMES)
 def test_each_axis_filters(opened: Open, page_file: Path, report: Report, axis: str) -> None:
     counts = Counter(value(record, axis) for record in report.records)
     page = opened(page_file)
@@ -223,7 +223,11 @@ def test_the_way_back_leads_through_the_views(opened: Open, page_file: Path, rep
     [
         {"cell": "llama-float8-eager-prefill"},
         {"rows": "mood", "columns": "", "rows2": "rows"},
-        {"verdict": "<b>", "q": "%"},
+        {"verdict": "<b>", "order": "%", "row": "nowhere"},
+        {"rows": "toString", "columns": "__proto__", "rows2": "constructor"},
+        {"rows": "dtype", "rows2": "dtype", "columns": "dtype"},
+        {"verdict": "__proto__"},
+        {"verdict": "toString"},
     ],
     ids=str,
 )
@@ -231,7 +235,9 @@ def test_an_address_that_makes_no_sense_still_leads_to_the_page(
     opened: Open, page_file: Path, given: dict[str, str]
 ) -> None:
     page = opened(page_file, f"#{urlencode(given)}")
-    assert page.locator("#pivot thead th").count() > 0
+    assert [page.input_value(f"[name={side}]") for side in ("rows", "columns")] == ["architecture", "backend"]
+    assert page.locator("#pivot thead th").count() > 1
+    assert page.input_value("[name=verdict]") == ""
     assert page.locator("#detail").is_hidden()
     assert ("not in this report: llama-float8" in page.locator("#matches").inner_text()) is ("cell" in given)
 
@@ -362,6 +368,43 @@ def test_the_keyboard_is_enough(opened: Open, page_file: Path) -> None:
     assert focused("textContent") == link
 
 
+def test_escape_clears_the_words_before_it_closes_the_panel(opened: Open, page_file: Path, report: Report) -> None:
+    page = opened(page_file, f"#{urlencode({'cell': report.records[0].cell})}")
+    page.fill("[name=q]", "cudnn")
+    assert matches(page) < len(report.records)
+    page.focus("[name=q]")
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.querySelector('#matches').textContent.startsWith(total)")
+    assert page.locator("#detail").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#detail").is_hidden()
+    assert page.evaluate("location.hash") == ""
+
+
+def test_a_link_to_a_section_leaves_the_view_in_the_address(opened: Open, page_file: Path) -> None:
+    page = opened(page_file, "#rows=dtype&verdict=refused")
+    page.get_by_role("link", name="Cells", exact=True).click()
+    assert page.evaluate("location.hash") == "#rows=dtype&verdict=refused"
+    assert page.evaluate("document.activeElement.id") == "cells"
+    assert page.locator("#cells").evaluate("head => head.getBoundingClientRect().top < innerHeight")
+
+
+def test_what_has_the_focus_is_not_behind_the_controls(opened: Open, page_file: Path) -> None:
+    page = opened(page_file, viewport={"width": 1400, "height": 900})
+    page.locator("#pivot tbody tr:last-child a").last.focus()
+    for _ in range(60):
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate("document.activeElement.closest('#pivot') === null"):
+            break
+        hidden = page.evaluate(
+            """() => {
+              const bar = document.querySelector("#filters").getBoundingClientRect();
+              return document.activeElement.getBoundingClientRect().bottom <= bar.bottom && bar.top <= 0;
+            }"""
+        )
+        assert not hidden
+
+
 def test_what_has_the_focus_can_be_seen(opened: Open, page_file: Path) -> None:
     page = opened(page_file)
     for _ in range(40):
@@ -383,6 +426,14 @@ def test_printed_there_is_no_control_and_nothing_is_folded(opened: Open, tmp_pat
     assert page.locator("#filters").is_hidden()
     assert page.locator("nav").first.is_hidden()
     assert page.get_by_text(re.compile(r"python -m matrix reproduce")).first.is_visible()
+    assert page.locator("#worst").inner_text().startswith("worst ratio")
+
+
+def test_a_list_that_is_cut_says_so_on_paper(opened: Open, page_file: Path) -> None:
+    page = opened(page_file)
+    assert page.locator(".printed").is_hidden()
+    page.emulate_media(media="print")
+    assert page.locator("#selection").inner_text().endswith("of which the first 20 are printed")
 
 
 @pytest.mark.parametrize("width", [320, 390, 768])

@@ -41,18 +41,18 @@ function textOf(index) {
   return searched[index];
 }
 
-const VERDICTS = {
-  "": () => true,
-  failing: (index) => numberOf(index, "fails") > 0,
-  known: (index) => numberOf(index, "waived") > 0,
-};
+const VERDICTS = new Map([
+  ["", () => true],
+  ["failing", (index) => numberOf(index, "fails") > 0],
+  ["known", (index) => numberOf(index, "waived") > 0],
+]);
 
 // The cells that a view lets through, by their place in the report.
 function matching(view) {
   const terms = view.q.toLowerCase().split(/\s+/).filter(Boolean);
   const wanted = Object.keys(data.axes).filter((axis) => view[axis])
     .map((axis) => [fieldOf.get(axis), data.values.indexOf(view[axis])]);
-  const judged = VERDICTS[view.verdict] || ((index) => valueOf(index, "verdict") === view.verdict);
+  const judged = VERDICTS.get(view.verdict) || ((index) => valueOf(index, "verdict") === view.verdict);
   const found = [];
   for (let index = 0; index < total; index++) {
     const row = data.rows[index];

@@ -47,7 +47,8 @@ function verdictPart(cell) {
 
 function boundPart(cell) {
   if (!cell.bounds) return [];
-  const highest = Math.max(...cell.bounds.map((bound) => (typeof bound.ratio === "number" ? bound.ratio : 0)));
+  const ratios = cell.bounds.map((bound) => (typeof bound.ratio === "number" ? bound.ratio : 0));
+  const highest = ratios.reduce((one, other) => Math.max(one, other));
   const logarithmic = highest > 2;
   const decades = Math.ceil(Math.log10(highest)) + 1;
   const position = (ratio) => {

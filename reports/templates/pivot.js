@@ -2,9 +2,17 @@
 const DEFAULT = { rows: "architecture", rows2: "", columns: "backend", columns2: "" };
 const BETWEEN = " · ";
 
+const SIDES = Object.keys(DEFAULT);
+
 function axesOf(view, side) {
-  const chosen = [view[side], view[`${side}2`]].filter((axis) => axis in data.axes);
-  return chosen.length ? [...new Set(chosen)] : [DEFAULT[side]];
+  return [view[side], view[`${side}2`]].filter(Boolean);
+}
+
+// An address may hold anything: an axis that there is not, or one that is taken, gives way to the usual one.
+function withKnownAxes(view) {
+  const wanted = SIDES.map((side) => view[side]).filter(Boolean);
+  const known = wanted.every((axis) => Object.hasOwn(data.axes, axis)) && new Set(wanted).size === wanted.length;
+  return known && view.rows && view.columns ? view : { ...view, ...DEFAULT };
 }
 
 // For each cell its place in the order of an axis: asked for at every stroke of a key, so counted once.

@@ -2,7 +2,7 @@
 const PAGE = 20;
 const MORE = 200;
 const AXES = Object.keys(data.axes);
-const KEYS = [...Object.keys(DEFAULT), "row", "column", ...AXES, "verdict", "q", "order", "cell"];
+const KEYS = [...SIDES, "row", "column", ...AXES, "verdict", "q", "order", "cell"];
 const form = find("filters");
 const order = make("button", { type: "button", title: "Order by the worst ratio of error to bound" });
 let view = readFragment();
@@ -11,7 +11,9 @@ let opener = null;
 
 function readFragment() {
   const given = new URLSearchParams(location.hash.slice(1));
-  return Object.fromEntries(KEYS.map((key) => [key, given.get(key) ?? DEFAULT[key] ?? ""]));
+  const asked = Object.fromEntries(KEYS.map((key) => [key, given.get(key) ?? DEFAULT[key] ?? ""]));
+  if (!verdicts.has(asked.verdict) && !VERDICTS.has(asked.verdict)) asked.verdict = "";
+  return withKnownAxes(asked);
 }
 
 function fragmentOf(changes) {
@@ -75,6 +77,7 @@ function drawList(listed, matched) {
   const clear = make("button", { type: "button", onclick: () => change({ row: "", column: "" }) }, "All rows and columns");
   find("selection").replaceChildren(
     `${whole(listed.length)} ${listed.length === 1 ? "cell" : "cells"}${chosen.length ? " of " + chosen.join(" × ") : ""}`,
+    make("span", { class: "printed" }, listed.length > shown ? `, of which the first ${shown} are printed` : ""),
     ...(chosen.length ? [clear] : []));
   offerMore(listed);
   find("worst").setAttribute("aria-sort", view.order ? "descending" : "none");
@@ -139,9 +142,8 @@ function close() {
 
 // An axis that is taken already changes places with the one that is chosen for it.
 function pivoted(changed, value) {
-  const sides = Object.keys(DEFAULT);
-  const before = Object.fromEntries(sides.map((side) => [side, view[side]]));
-  const taken = value && sides.find((side) => side !== changed && before[side] === value);
+  const before = Object.fromEntries(SIDES.map((side) => [side, view[side]]));
+  const taken = value && SIDES.find((side) => side !== changed && before[side] === value);
   return { ...before, [changed]: value, ...(taken ? { [taken]: before[changed] } : {}), row: "", column: "" };
 }
 
@@ -174,6 +176,16 @@ function listen() {
       select(entry);
       return;
     }
+    const section = event.target.closest("a[href^='#']:not([href*='='])");
+    if (section && location.hash.includes("=")) {
+      // The address holds the view, and a link to a section must not take it away.
+      event.preventDefault();
+      const head = document.querySelector(section.hash);
+      head.scrollIntoView();
+      head.tabIndex = -1;
+      head.focus({ preventScroll: true });
+      return;
+    }
     const link = event.target.closest("a.cell") || event.target.closest("#rows tr")?.querySelector("a.cell");
     const id = link && new URLSearchParams(link.hash.slice(1)).get("cell");
     if (!id || String(getSelection())) return;
@@ -181,7 +193,9 @@ function listen() {
     open(id, link);
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !detail.hidden) close();
+    // A field that holds words is cleared first.
+    const clears = event.target.type === "search" && event.target.value;
+    if (event.key === "Escape" && !detail.hidden && !clears) close();
   });
   // Pushed and typed fragments alike; one without "=" is a link to a section.
   addEventListener("popstate", () => {
