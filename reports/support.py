@@ -73,7 +73,7 @@ class History:
     def count_words(self) -> str:
         """How many cells, and in how many releases."""
         cells = f"{self.cells:,} {'cell' if self.cells == 1 else 'cells'}"
-        return cells if self.everywhere == self.cells else f"{cells}, {self.everywhere:,} in every release"
+        return cells if self.everywhere == self.cells else f"{cells}, {self.everywhere or 'none'} in every release"
 
 
 @dataclass(frozen=True)
