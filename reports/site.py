@@ -49,8 +49,8 @@ def _pages(found: Collection, site: Path) -> Iterator[Path]:
             )
     series = all_series(run.report for run in found.runs)
     yield _written(site / "support.html", render_support(series))
-    (site / "support.json").write_text(json.dumps(support_data(series), indent=1) + "\n", encoding="utf-8")
-    (site / "matrix.schema.json").write_text(json.dumps(json_schema(), indent=1) + "\n", encoding="utf-8")
+    _written(site / "support.json", json.dumps(support_data(series), indent=1) + "\n")
+    _written(site / "matrix.schema.json", json.dumps(json_schema(), indent=1) + "\n")
     has_guide = any(run.report.run.guide for run in found.runs)
     if has_guide:
         yield _written(site / "guide.html", render_stacks((run.report for run in found.runs), home="index.html"))

@@ -156,7 +156,7 @@ def test_what_is_no_report_is_passed_over_and_what_is_broken_is_named(folder: Pa
     index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "&lt;img src=x&gt;.json" in index
     assert "schema version &#39;2.0&#39;; this suite reads 1.x" in index
-    assert "Passed over, for it is no report: 2 files" in index
+    assert "Passed over, for it is no report: calibration.json, list.json." in index
 
 
 def test_links_that_lead_nowhere_or_elsewhere_do_no_harm(folder: Path, tmp_path: Path) -> None:
