@@ -9,12 +9,12 @@ from enum import StrEnum
 from statistics import median
 
 from matrix.observation import Ending, Phase
-from matrix.oracle import nan_last
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
 from reports.document import Point, Record, Report, RowRecord
 from reports.markdown import literal
 from reports.text import backend_of
+from reports.views import worst_ratio
 
 # What differs by less is noise. Three runs of the pairwise plan on one H100 with one stack had the same verdicts,
 # ratios, kernels and messages; a cell took up to 30 s or 33 times longer (what is loaded and compiled first depends on
@@ -67,6 +67,11 @@ class Diff:
     differences: tuple[Difference, ...]  # the worst kind first
     paces: tuple[Pace, ...] = ()  # of the backends with enough cells that ran in both
 
+    @property
+    def counts(self) -> Counter[Kind]:
+        """How many cells and rows differ in which way."""
+        return Counter(one.kind for one in self.differences)
+
 
 @dataclass(frozen=True)
 class Group:
@@ -112,8 +117,8 @@ def transitions(before: Report, after: Report) -> Counter[tuple[str, str]]:
 def text_lines(diff: Diff) -> Iterator[str]:
     """For a terminal: versions, counts, then each difference."""
     yield from (f"{name}: {old} -> {new}" for name, old, new in diff.versions)
-    counts = [f"{sum(one.kind is kind for one in diff.differences):,} {kind}" for kind in Kind]
-    yield ", ".join(counts)
+    counts = diff.counts
+    yield ", ".join(f"{counts[kind]:,} {kind}" for kind in Kind)
     if diff.paces:
         yield f"time of the same cells, after / before: {', '.join(map(pace_words, diff.paces))}"
     for one in diff.differences:
@@ -207,10 +212,7 @@ def _is_right(one: Record | RowRecord) -> bool:
 
 def word_of(one: Record | RowRecord) -> str:
     """The verdict of a cell or the outcome of a row, and whether it is a known fault."""
-    word = one.verdict.value if isinstance(one, Record) else one.word
-    if isinstance(one, Record) and one.demanded:
-        return f"required but {word}"
-    return f"{word}, known" if one.waived is not None else word
+    return f"{one.word}, known" if one.waived is not None else one.word
 
 
 def _drifts(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
@@ -221,10 +223,9 @@ def _drifts(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
 
 
 def _drifts_of_cell(old: Record, new: Record) -> Iterator[str]:
-    if old.bounds and new.bounds:
-        was, now = (max((bound.ratio for bound in one.bounds), key=nan_last) for one in (old, new))
-        if _beyond(was, now, _RATIO_FACTOR, _RATIO_STEP):
-            yield f"worst ratio of error to bound: {was:.2f} -> {now:.2f}"
+    worst, now_worst = worst_ratio(old), worst_ratio(new)
+    if worst is not None and now_worst is not None and _beyond(worst, now_worst, _RATIO_FACTOR, _RATIO_STEP):
+        yield f"worst ratio of error to bound: {worst:.2f} -> {now_worst:.2f}"
     if old.kernels != new.kernels:
         yield f"kernels: {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
     failures = [one.observation.failure for one in (old, new)]

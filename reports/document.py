@@ -21,10 +21,10 @@ from matrix.verdict import Judgement, Verdict
 from matrix.waiver import Waiver
 from reports.part import Part
 from reports.power import PowerSummary
+from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
 SCHEMA_VERSION = "1.2"
-_LONGEST_COMPLAINT = 300  # characters
 
 
 class Run(Part):
@@ -166,6 +166,11 @@ class Record(Part):
         return self
 
     @property
+    def word(self) -> str:
+        """Its verdict, and whether more was required."""
+        return f"required but {self.verdict.value}" if self.demanded else self.verdict.value
+
+    @property
     def fails(self) -> bool:
         """Whether this record alone makes the run fail."""
         return bool(self.demanded) or (not self.verdict.is_documented and self.waived is None)
@@ -252,12 +257,12 @@ def make_report(
         try:
             ordered.append(last.pop(cell) if cell in last else missing_record(cell))
         except UsageError as error:
-            unreadable.append(f"planned: {str(error)[:_LONGEST_COMPLAINT]}")
+            unreadable.append(complaint(f"planned: {error}"))
     ordered += last.values()
     families = {family.value for family in Family}
     known = [key for key in run.planned_rows if key.partition(":")[0] in families]
     strange = (key for key in run.planned_rows if key not in known)
-    unreadable += [f"planned: {key[:_LONGEST_COMPLAINT]!r} is no row of this release" for key in strange]
+    unreadable += [complaint(f"planned: {key!r} is no row of this release") for key in strange]
     return Report(
         run=run,
         finished=end.finished if end else datetime.now(UTC),
@@ -269,6 +274,11 @@ def make_report(
         problems=end.problems if end else [],
         unreadable=unreadable,
     )
+
+
+def complaint(text: str) -> str:
+    """What is wrong with a part of a report, as short as a page can bear; it may quote what is there."""
+    return printable(text, {}, longest=1000)
 
 
 def _in_plan_order(planned: list[str], rows: list[RowRecord]) -> list[RowRecord]:

@@ -9,7 +9,7 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import GuideEntry, Record, Report, RowRecord
-from reports.text import reproducing_command, row_command
+from reports.text import device_of, reproducing_command, row_command
 
 # What makes two runs runs of one stack, and the order in which it is told.
 _TOLD = ("transformers", "torch", "optimum", "flash-attn", "bitsandbytes", "accelerate", "peft")
@@ -84,7 +84,7 @@ class StackRuns:
     @property
     def device(self) -> str:
         """The GPU, or CPU."""
-        return self.stack.gpus[0].name if self.stack.gpus else self.stack.device.value.upper()
+        return device_of(self.stack)
 
     @property
     def versions(self) -> list[tuple[str, str]]:

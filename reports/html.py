@@ -5,8 +5,10 @@ import hashlib
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import timedelta
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,8 +26,8 @@ from reports.document import Report
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
-from reports.support import Series, State, device_of
-from reports.text import FAMILY_NAMES, headline_parts, reproducing_command, row_command, row_headlines
+from reports.support import Series, State
+from reports.text import FAMILY_NAMES, device_of, headline_parts, reproducing_command, row_command, row_headlines
 from reports.views import (
     MEANINGS,
     SYMBOLS,
@@ -155,11 +157,10 @@ def render_diff(diff: Diff, before: Report, after: Report, *, pages: tuple[str, 
         ],
         pages=pages,
         by_kind=by_kind,
-        counts={kind: sum(len(group.differences) for group in gathered) for kind, gathered in by_kind.items()},
         kinds=_KINDS,
         listed=LISTED_OF_A_GROUP,
         moved=moved,
-        words=sorted({word for pair in moved for word in pair}, key=_word_order),
+        words=list(_words({word for pair in moved for word in pair})),
     )
 
 
@@ -199,19 +200,38 @@ def title_of(report: Report) -> str:
     """What ran where, in short."""
     stack = report.run.stack
     versions = [f"{name} {stack.versions[name]}" for name in _LIBRARIES[:2] if name in stack.versions]
-    return ", ".join([device_of(report), *versions, report.run.profile])
+    return ", ".join([device_of(stack), *versions, report.run.profile])
 
 
 def _failing(report: Report) -> int:
     return len(report.failures) + len(report.failing_rows) + len(report.problems) + len(report.unreadable)
 
 
-def _word_order(word: str) -> tuple[int, bool]:
-    verdict, _, known = word.removeprefix("required but ").partition(", ")
-    return [one.value for one in Verdict].index(verdict), verdict != word or bool(known)
+def _words(found: Container[str]) -> Iterator[str]:
+    """These words of cells in the order of the verdicts."""
+    for verdict, required, known in product(Verdict, ("", "required but "), ("", ", known")):
+        if (word := f"{required}{verdict}{known}") in found:
+            yield word
 
 
 def _render(template: str, *, script: str = "", home: str = "", **given: Any) -> str:
+    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            # Not escaped: the suite's own files.
+            script=Markup(script),
+            style=Markup(style),
+            policy=content_policy(script, style),
+            home=home,
+            **given,
+        )
+    )
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -228,15 +248,7 @@ def _render(template: str, *, script: str = "", home: str = "", **given: Any) ->
         "family_names": FAMILY_NAMES,
         "row_command": row_command,
     }
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(
-        # Not escaped: the suite's own files.
-        script=Markup(script),
-        style=Markup(style),
-        policy=content_policy(script, style),
-        home=home,
-        **given,
-    )
+    return environment
 
 
 def content_policy(script: str, style: str) -> str:

@@ -22,12 +22,12 @@ def private_places(fixture_cache: Path) -> dict[str, str]:
     return {place: name for place, name in places.items() if len(place) > 1}
 
 
-def printable(text: str, places: Mapping[str, str]) -> str:
+def printable(text: str, places: Mapping[str, str], longest: int = _LONGEST) -> str:
     """The text with private folders replaced, odd characters as escapes, and its middle left out if it is long."""
     for place in sorted(places, key=len, reverse=True):
         text = text.replace(place, places[place])
     text = text.encode("utf-8", "backslashreplace").decode()
-    if len(text) > _LONGEST:
-        half = _LONGEST // 2
+    if len(text) > longest:
+        half = longest // 2
         text = f"{text[:half]} [... {len(text) - 2 * half} characters ...] {text[-half:]}"
     return text

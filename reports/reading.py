@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from matrix.errors import UsageError
-from reports.document import SCHEMA_VERSION, End, Record, Report, RowRecord, Run, make_report
+from reports.document import SCHEMA_VERSION, End, Record, Report, RowRecord, Run, complaint, make_report
 from reports.part import LONGEST_TEXT, Part
 from reports.power import PowerSummary, published_power
 
@@ -17,7 +17,6 @@ LARGEST = 256 * 2**20  # bytes
 MOST_RECORDS = 100_000
 MOST_VALUES = 20_000  # of one record or row
 _COMPLAINTS = 1_000
-_LONGEST_COMPLAINT = 1_000  # characters
 
 _LINE: TypeAdapter[Record | RowRecord | End] = TypeAdapter(
     Annotated[Record | RowRecord | End, Field(discriminator="kind")]
@@ -36,7 +35,7 @@ class Complaints:
     def add(self, line: str) -> None:
         """Note one."""
         if len(self._lines) < _COMPLAINTS:
-            self._lines.append(shortened(line))
+            self._lines.append(complaint(line))
         else:
             self._more += 1
 
@@ -203,12 +202,6 @@ def first_problem(error: Exception) -> str:
         place = ".".join(str(part)[:80] for part in (rest if kind in ("record", "row", "end") else first["loc"]))
         return f"{place}: {first['msg']}" if place else str(first["msg"])
     return str(error)
-
-
-def shortened(text: str) -> str:
-    """A text that a page, a terminal and a file can hold."""
-    line = text.encode("utf-8", "backslashreplace").decode()
-    return line if len(line) <= _LONGEST_COMPLAINT else f"{line[:_LONGEST_COMPLAINT]} ..."
 
 
 def _said(error: Exception) -> str:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from matrix.errors import UsageError
 from matrix.stack import Device
-from reports.diff import Diff, Kind
-from reports.document import Report
-from reports.reading import NoReport, read_report, shortened
-from reports.support import device_of, version_order
+from reports.diff import Diff
+from reports.document import Report, complaint
+from reports.reading import NoReport, read_report
+from reports.support import version_order
+from reports.text import device_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Published:
     def device(self) -> str:
         """The GPU, how many if several, or CPU."""
         gpus = len(self.report.run.stack.gpus)
-        return f"{gpus} × {device_of(self.report)}" if gpus > 1 else device_of(self.report)
+        return f"{gpus} × {device_of(self.report.run.stack)}" if gpus > 1 else device_of(self.report.run.stack)
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,6 @@ class Comparison:
     def name(self) -> str:
         """Of its page."""
         return f"{self.before.name}--{self.after.name}"
-
-    def count(self, kind: str) -> int:
-        """How many cells and rows differ in this way."""
-        return sum(one.kind is Kind(kind) for one in self.diff.differences)
 
 
 @dataclass
@@ -77,7 +74,7 @@ def collect(folder: Path, site: Path) -> Collection:
             found.passed_over.append(path)
             continue
         except UsageError as error:
-            found.unreadable.append(shortened(str(error).replace(f"{folder}/", "", 1)))
+            found.unreadable.append(complaint(str(error).replace(f"{folder}/", "", 1)))
             continue
         digest = hashlib.sha256(path.read_bytes()).digest()
         if digest not in seen:  # a copy, or a link to the latest run
@@ -108,4 +105,4 @@ def _numbered(name: str) -> Iterator[str]:
 def _order(run: Published) -> tuple[object, ...]:
     stack = run.report.run.stack
     releases = (version_order(stack.versions.get(name, "")) for name in ("transformers", "torch"))
-    return stack.device is not Device.CUDA, len(stack.gpus), device_of(run.report), *releases, run.report.run.started
+    return stack.device is not Device.CUDA, len(stack.gpus), device_of(stack), *releases, run.report.run.started

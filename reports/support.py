@@ -13,7 +13,7 @@ from packaging.version import Version
 from matrix.axes import Quantisation
 from matrix.verdict import Verdict
 from reports.document import Record, Report
-from reports.text import backend_of
+from reports.text import backend_of, device_of
 from reports.views import axis_values
 
 # Released to go with another library, so that they may move when it does.
@@ -104,20 +104,16 @@ def all_series(reports: Iterable[Report]) -> list[Series]:
         groups: dict[tuple[object, ...], list[Report]] = {}
         for report in reports:
             if library in report.run.stack.versions:
-                groups.setdefault((device_of(report), *_fixed(report, library)), []).append(report)
+                groups.setdefault((device_of(report.run.stack), *_fixed(report, library)), []).append(report)
         for runs in groups.values():
             versions = sorted({run.run.stack.versions[library] for run in runs}, key=version_order)
             if len(versions) > 1 or library == "transformers":
                 tables = tuple(_tables(runs, library, versions))
                 if any(table.rows for table in tables):
-                    found.append(Series(device_of(runs[0]), library, _fixed(runs[0], library), tuple(versions), tables))
+                    found.append(
+                        Series(device_of(runs[0].run.stack), library, _fixed(runs[0], library), tuple(versions), tables)
+                    )
     return found
-
-
-def device_of(report: Report) -> str:
-    """The GPU that a run was made on, or CPU."""
-    stack = report.run.stack
-    return stack.gpus[0].name if stack.gpus else stack.device.value.upper()
 
 
 def version_order(version: str) -> tuple[bool, Version, str]:

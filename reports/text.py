@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from matrix.axes import Attention, SdpaKernel, Transformation
 from matrix.rows import Family, RowOutcome
+from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import Record, Report, RowRecord
 
@@ -65,8 +66,7 @@ def _of_cells(report: Report) -> str:
         parts.append(f"{report.waived:,} known upstream faults")
     failing: dict[str, int] = {}
     for record in report.failures:
-        word = "required but unavailable" if record.demanded else record.verdict.value
-        failing[word] = failing.get(word, 0) + 1
+        failing[record.word] = failing.get(record.word, 0) + 1
     parts += [f"{count:,} {word}" for word, count in sorted(failing.items())]
     return ", ".join(parts)
 
@@ -139,6 +139,11 @@ def verdicts_by_backend(report: Report) -> dict[str, Counter[Verdict]]:
     for record in report.records:
         found.setdefault(backend_of(record), Counter())[record.verdict] += 1
     return found
+
+
+def device_of(stack: Stack) -> str:
+    """The GPU that a run was made on, or CPU."""
+    return stack.gpus[0].name if stack.gpus else stack.device.value.upper()
 
 
 def backend_of(record: Record) -> str:

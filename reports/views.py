@@ -246,7 +246,7 @@ def failure_groups(failures: list[Record]) -> list[FailureGroup]:
     """Failures gathered by verdict, reason and expectation, the gravest first, then the most frequent."""
 
     def same(record: Record) -> tuple[str, str, Expectation]:
-        return _failure_word(record), _NUMBER.sub("#", record.reason), record.expectation
+        return record.word, _NUMBER.sub("#", record.reason), record.expectation
 
     def gravity(group: FailureGroup) -> tuple[int, int]:
         verdict = group.first.verdict
@@ -357,10 +357,6 @@ def _claim(family: str, flags: tuple[str, ...], records: list[Record]) -> Claim:
     else:
         measured = "not supported"
     return Claim(family, flag, declared.get(flag), measured, mix(ran))
-
-
-def _failure_word(record: Record) -> str:
-    return f"required but {record.verdict.value}" if record.demanded else record.verdict.value
 
 
 def _few(names: Iterable[str], plural: str) -> str:

@@ -36,10 +36,15 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(chromium: Any) -> Iterator[Open]:
-    """Opens files as a reader does; at the end nothing may have been said, asked for or run beside them."""
+def complaints() -> list[str]:
+    """What pages said, asked for or ran beside what they are for."""
+    return []
+
+
+@pytest.fixture
+def opened(chromium: Any, complaints: list[str]) -> Iterator[Open]:
+    """Opens files as a reader does; at the end there may be no complaints."""
     contexts: list[Any] = []
-    complaints: list[str] = []
 
     def open_file(path: Path, fragment: str = "", **options: Any) -> Any:
         context = chromium.new_context(**{"viewport": {"width": 1400, "height": 1000}, **options})

@@ -480,6 +480,17 @@ def test_axe_can_find_something(opened: Open, tmp_path: Path) -> None:
     assert {line.partition(":")[0] for line in serious(opened(path))} >= {"label", "color-contrast", "html-has-lang"}
 
 
+def test_a_page_that_runs_what_it_should_not_is_noticed(opened: Open, complaints: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "bad.html"
+    image = "<img src='http://127.0.0.1:9/x' onerror='window.ran = 2'>"
+    path.write_text(f"<!doctype html><script>console.log('said'); alert('hello'); throw 1</script>{image}")
+    page = opened(path)
+    page.wait_for_function("window.ran")
+    for kind in ("console: said", "error: ", "dialog: hello", "http://127.0.0.1:9/x"):
+        assert any(line.startswith(kind) for line in complaints)
+    complaints.clear()
+
+
 # What would set `ran` if any of it were taken for more than text.
 SCRIPTS = (
     "</script><script>window.ran = 1</script>",

@@ -21,11 +21,15 @@ function fragmentOf(changes) {
   return "#" + new URLSearchParams(KEYS.filter((key) => wanted[key] !== (DEFAULT[key] ?? "")).map((key) => [key, wanted[key]]));
 }
 
-function change(changes, { step = false } = {}) {
+function turn(changes, { step }) {
   const fragment = fragmentOf(changes);
-  view = { ...view, ...changes };
-  shown = PAGE;
   history[step ? "pushState" : "replaceState"](null, "", fragment === "#" ? location.pathname + location.search : fragment);
+  view = { ...view, ...changes };
+}
+
+function change(changes, { step = false } = {}) {
+  turn(changes, { step });
+  shown = PAGE;
   render();
 }
 
@@ -124,17 +128,14 @@ function drawCell() {
 function open(id, from) {
   // From one cell to a related one: the first of them is where to go back to.
   if (!detail.contains(from)) opener = from;
-  history.pushState(null, "", fragmentOf({ cell: id }));
-  view = { ...view, cell: id };
+  turn({ cell: id }, { step: true });
   drawCell();
   find("detail-title")?.focus({ preventScroll: true });
 }
 
 function close() {
   const id = view.cell;
-  view = { ...view, cell: "" };
-  const fragment = fragmentOf({});
-  history.replaceState(null, "", fragment === "#" ? location.pathname + location.search : fragment);
+  turn({ cell: "" }, { step: false });
   drawCell();
   const back = opener?.isConnected ? opener : [...find("rows").rows].find((row) => row.dataset.cell === id)?.querySelector("a");
   back?.focus({ preventScroll: true });
