@@ -66,10 +66,12 @@ def loop(cells: list[Cell], fixture_cache: Path, device: Device) -> None:
     """What a script without the harness would do."""
     import torch
 
-    from conformance.measure.batches import NEW_TOKENS, extended, make_batch
-    from conformance.measure.fixtures import fixture
-    from conformance.measure.loading import Source, load, load_reference
-    from conformance.measure.spellings import pinned, quieten
+    from conformance.models.batches import extended, make_batch
+    from conformance.models.fixtures import fixture
+    from conformance.models.loading import Source, load, load_reference
+    from conformance.rooms import doing
+    from conformance.spellings import pinned, quieten
+    from conformance.workloads.generate import NEW_TOKENS
 
     quieten()
     architectures = load_architectures()
@@ -81,9 +83,9 @@ def loop(cells: list[Cell], fixture_cache: Path, device: Device) -> None:
         decoder_tokens = 40 if encoder_decoder and cell.workload == "prefill" else 0
         batch = make_batch(cell.workload.value, cell.padding.value, 256, 0, decoder_tokens)
         batch = {name: tensor.to(where) for name, tensor in batch.items()}
-        golden = load_reference(cell, source, where, golden=True)
-        baseline = load_reference(cell, source, where, golden=False)
-        candidate = load(cell, source)
+        golden = load_reference(cell, source, doing(cell), where, golden=True)
+        baseline = load_reference(cell, source, doing(cell), where, golden=False)
+        candidate = load(cell, source, doing(cell))
         candidate = candidate.to(where) if cell.device_map == "none" else candidate
         with torch.no_grad(), pinned(cell.sdpa_kernel):
             if cell.workload == "generate":

@@ -1,9 +1,24 @@
 """The rules by which others decide whether two runs agree, applied to the logits that the suite's own oracle judges."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 
-from conformance.measure.run import Logits
 from matrix.axes import Dtype
+
+
+@dataclass(frozen=True)
+class Logits:
+    """What a prefill or generation is judged by, each of shape (batch, positions, vocabulary)."""
+
+    candidate: torch.Tensor
+    baseline: torch.Tensor
+    golden: torch.Tensor
+    attended: torch.Tensor  # bool, (batch, positions)
+    chosen: torch.Tensor | None  # generation: the tokens chosen, (batch, positions)
+    forced: Mapping[str, torch.Tensor]  # the batch that golden and baseline were given
+
 
 # transformers, tests/test_modeling_common.py, test_eager_matches_sdpa_inference: (atol, rtol) by dtype.
 _TRANSFORMERS = {

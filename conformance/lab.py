@@ -1,7 +1,6 @@
 """What probes are made of: fixtures, loads, forward passes, and the oracle that holds them against eager attention."""
 
 import contextlib
-import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,22 +12,25 @@ from weakref import WeakKeyDictionary
 import torch
 import transformers
 
+from conformance import spellings
+from conformance.bench import Bench
+from conformance.decoding import banned_tokens, forced_by, regret
+from conformance.evidence.said import said
+from conformance.evidence.structure import evidence_of
+from conformance.evidence.watch import Watch
 from conformance.faults.catalogue import Fault
-from conformance.measure import spellings
-from conformance.measure.batches import extended, make_batch
-from conformance.measure.compare import compare
-from conformance.measure.evidence import Watch
-from conformance.measure.fixtures import fixture
-from conformance.measure.loading import Source, golden_dtype, torch_dtype
-from conformance.measure.precision import TrueFloat64, without_tf32
-from conformance.measure.run import Bench, banned_tokens
-from conformance.regressions.fixtures import ARCHITECTURES
+from conformance.judging.comparison import compare
+from conformance.judging.precision import TrueFloat64, without_tf32
+from conformance.models.batches import make_batch
+from conformance.models.fixtures import fixture
+from conformance.models.loading import Source, golden_dtype, torch_dtype
+from conformance.models.probes import ARCHITECTURES
 from matrix import oracle
 from matrix.architectures import Architecture
 from matrix.axes import Dtype, SdpaKernel
 from matrix.cell import parse_cell
-from matrix.evidence import kernels_seen
 from matrix.expectation import SUPPORTED
+from matrix.kernels import kernels_seen
 from matrix.observation import Ending, Evidence, Failure
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict, judge
@@ -141,10 +143,10 @@ class Lab:
             Violated: another implementation answered than the one that it was loaded with.
         """
         watch = Watch()
-        with torch.no_grad(), watch.said(), self.seeded(model), watch.calls(model):
+        with torch.no_grad(), said(), self.seeded(model), watch.calls(model):
             logits: torch.Tensor = model(**self._moved(batch), **arguments).logits
         asked = self._asked.get(model, "eager").removeprefix("paged|")
-        seen = kernels_seen(watch.add_to(Evidence(), {}))
+        seen = kernels_seen(evidence_of(watch))
         if asked != "eager" and ("eager" in seen or asked not in ("sdpa", *seen)):
             raise Violated(f"{asked} was asked for and {', '.join(seen)} ran")
         return logits
@@ -210,8 +212,8 @@ class Lab:
                 **arguments,
             )
         candidate = torch.stack(output.logits, dim=1)
-        takes_position_ids = "position_ids" in inspect.signature(model.forward).parameters
-        forced = extended(self._moved(batch), output.sequences, takes_position_ids)
+        forced = forced_by(output.sequences, self._moved(batch), model)
+        chosen, banned = output.sequences[:, -tokens:].flatten(), banned_tokens(model)
         references = [
             self.reference_logits(self.reference(name, dtype, golden=golden), forced)[:, -tokens:]
             for golden in (False, True)
@@ -223,8 +225,8 @@ class Lab:
             golden=references[1],
             attended=torch.ones(candidate.shape[:2], dtype=torch.bool),
             dtype=dtype,
-            chosen=output.sequences[:, -tokens:],
-            banned=banned_tokens(model),
+            generated=True,
+            consequences={"regret": lambda truth: regret(truth, chosen, banned)},
         )
 
     def gradients(self, model: Any) -> torch.Tensor:
@@ -270,7 +272,7 @@ class Lab:
             Raised: something else was raised there.
         """
         place = f"{attempt.__module__}:{attempt.__name__}"
-        command = [sys.executable, "-m", "conformance.regressions", place, str(self._cache), self.flash_attention]
+        command = [sys.executable, "-m", "conformance.isolated", place, str(self._cache), self.flash_attention]
         try:
             answer = subprocess.run(
                 command, cwd=_ROOT, capture_output=True, text=True, timeout=_ISOLATED_SECONDS, check=False

@@ -19,26 +19,30 @@ from typing import Annotated
 import torch
 import typer
 
-from conformance.common_rules import assert_close_passes, transformers_passes
+from conformance.bench import Bench
+from conformance.common_rules import Logits, assert_close_passes, transformers_passes
 from conformance.faults import FAULTS, Fault, find
 from conformance.faults.attention import wrong_scale
 from conformance.faults.catalogue import sdpa_answered_by
-from conformance.measure.fixtures import fixture
-from conformance.measure.loading import Source, golden_dtype, load
-from conformance.measure.precision import TrueFloat64
-from conformance.measure.run import Bench, Logits
+from conformance.judging.found import OneRun
+from conformance.judging.precision import TrueFloat64
+from conformance.judging.references import References
+from conformance.models.fixtures import fixture
+from conformance.models.loading import Source, golden_dtype, load
 from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.plugin.workers import auto_workers
+from conformance.rooms import doing
 from matrix import oracle
 from matrix.architectures import Architecture, Kind, load_architectures
-from matrix.axes import Attention, Dtype, Quantisation, Workload
-from matrix.cell import Cell
+from matrix.axes import Attention, Dtype
+from matrix.cell import SILENT, Cell
 from matrix.command_line import run
 from matrix.errors import UsageError
 from matrix.expectation import SUPPORTED
 from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers, waiver_for
+from matrix.workloads import WORKLOADS
 from reports.power import Power, Rules, Trial, power_lines, summarise
 
 # Faults need an architecture with softcapped scores, which the matrix itself does not try.
@@ -103,7 +107,7 @@ class _Laboratory:
             device=share.stack.device,
             architectures={architecture.name: architecture},
             fixture_cache=share.fixture_cache,
-            on_logits=self._keep,
+            on_found=self._keep,
         )
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache)))
         self._logits: Logits | None = None
@@ -159,8 +163,15 @@ class _Laboratory:
         judgement = judge(cell, self._architecture, observation, SUPPORTED, self._stack.device)
         return judgement, max(ratios, default=None)
 
-    def _keep(self, logits: Logits) -> None:
-        self._logits = logits
+    def _keep(self, found: OneRun, references: References) -> None:
+        self._logits = Logits(
+            candidate=found.logits,
+            baseline=found.pick(references(found.forced, golden=False)),
+            golden=found.pick(references(found.forced, golden=True)),
+            attended=found.attended,
+            chosen=found.chosen,
+            forced=found.forced,
+        )
 
     def _text_differs(self, cell: Cell, fault: Fault | None) -> bool:
         """Whether the greedy text is another than eager's; an encoder's is its best token at each position."""
@@ -168,7 +179,7 @@ class _Laboratory:
             logits = self._logits
             ours, eager = logits.candidate.argmax(-1), logits.baseline.argmax(-1)
             return bool((ours != eager)[logits.attended.to(ours.device)].any())
-        generating = replace(cell, workload=Workload.GENERATE)
+        generating = replace(cell, workload=WORKLOADS["generate"])
         eager = replace(generating, attention=Attention(self._architecture.reference_attention))
         if eager not in self._eager_texts:
             self._eager_texts[eager] = self._text(eager, None)
@@ -181,11 +192,11 @@ class _Laboratory:
 
     def _signal_to_noise(self, cell: Cell, fault: Fault) -> float | None:
         """How far the fault moves the logits in higher precision, over how far eager is off in the cell's dtype."""
-        if cell.workload is not Workload.PREFILL or cell.quantisation is not Quantisation.NONE:
+        if cell.workload != "prefill" or cell.quantisation != SILENT["quantisation"]:
             return None
         logits = self._logits
         attended = logits.attended.to(logits.golden.device)
-        model = load(cell, self._source).to(logits.golden.device).to(golden_dtype(cell.dtype))
+        model = load(cell, self._source, doing(cell)).to(logits.golden.device).to(golden_dtype(cell.dtype))
         fault.loaded(model, cell)
         precise = TrueFloat64() if cell.dtype is Dtype.FLOAT32 else contextlib.nullcontext()
         with torch.no_grad(), fault.running(model), precise:

@@ -1,6 +1,6 @@
 """`scaled_dot_product_attention` itself: properties that each kernel must have for every call that it accepts.
 
-Hypothesis makes the calls and shrinks one that fails to a minimal example. `conformance.measure.sdpa_oracle` rebuilds
+Hypothesis makes the calls and shrinks one that fails to a minimal example. `conformance.sdpa.oracle` rebuilds
 its tensors: `make_inputs(Call(...))`. By default the examples are few and always the same; for hours of new ones
 use `--hypothesis-profile=long`.
 """
@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from conformance.measure.sdpa_calls import Call, Mask, calls, empty_calls
+from conformance.sdpa.calls import Call, Mask, calls, empty_calls
 from matrix.axes import SdpaKernel
 
 EVERY_KERNEL = pytest.mark.parametrize("kernel", SdpaKernel)
@@ -35,7 +35,7 @@ def test_backward_is_right(kernel: SdpaKernel, call: Call) -> None:
 @given(call=calls(spreads=(1.0, 100.0, 1000.0), shifts=(-120.0, 120.0, -1000.0), masked_rows=True))
 def test_results_are_finite_where_the_truth_is(kernel: SdpaKernel, call: Call) -> None:
     """Output and gradients are finite where float64's fit into the dtype, however large the scores."""
-    from conformance.measure.sdpa_oracle import make_inputs, not_finite, run
+    from conformance.sdpa.oracle import make_inputs, not_finite, run
 
     skip_unless_here(kernel)
     inputs = make_inputs(call)
@@ -111,7 +111,7 @@ def test_a_mask_of_one_dimension_broadcasts(kernel: SdpaKernel, call: Call) -> N
 @given(call=calls(masking=("mask",)).map(lambda call: replace(call, is_causal=True)))
 def test_a_mask_beside_is_causal_is_an_error(kernel: SdpaKernel, call: Call) -> None:
     """As documented: "An error is thrown if both attn_mask and is_causal are set"."""
-    from conformance.measure.sdpa_oracle import make_inputs, run
+    from conformance.sdpa.oracle import make_inputs, run
 
     skip_unless_here(kernel)
     try:
@@ -125,7 +125,7 @@ def test_a_mask_beside_is_causal_is_an_error(kernel: SdpaKernel, call: Call) -> 
 @given(call=calls())
 def test_inputs_are_left_alone(kernel: SdpaKernel, call: Call) -> None:
     """Neither forward nor backward writes into query, key, value, mask or the gradient it is given."""
-    from conformance.measure.sdpa_oracle import changed, make_inputs, run
+    from conformance.sdpa.oracle import changed, make_inputs, run
 
     skip_unless_here(kernel)
     inputs = make_inputs(call)
@@ -137,7 +137,7 @@ def test_inputs_are_left_alone(kernel: SdpaKernel, call: Call) -> None:
 @given(call=calls())
 def test_can_use_agrees_with_what_happens(kernel: SdpaKernel, call: Call) -> None:
     """Where `torch.backends.cuda.can_use_*` says yes the kernel gives a right answer, where it says no it refuses."""
-    from conformance.measure.sdpa_oracle import DEVICE, can_use, make_inputs, run
+    from conformance.sdpa.oracle import DEVICE, can_use, make_inputs, run
 
     if DEVICE == "cpu":
         pytest.skip("torch.backends.cuda has no say on a CPU")
@@ -154,7 +154,7 @@ def test_can_use_agrees_with_what_happens(kernel: SdpaKernel, call: Call) -> Non
 @given(call=calls())
 def test_a_kernel_that_is_not_here_refuses(kernel: SdpaKernel, call: Call) -> None:
     """A kernel that this device does not have raises the documented error, or the answer is right all the same."""
-    from conformance.measure.sdpa_oracle import is_here, make_inputs, problems, run
+    from conformance.sdpa.oracle import is_here, make_inputs, problems, run
 
     if is_here(kernel):
         pytest.skip(f"{kernel} is here")
@@ -166,7 +166,7 @@ def test_a_kernel_that_is_not_here_refuses(kernel: SdpaKernel, call: Call) -> No
 def assert_right(kernel: SdpaKernel, call: Call, *, gradients: bool = False) -> None:
     """The kernel's results hold the bounds; a pinned kernel may refuse the call instead."""
     __tracebackhide__ = True
-    from conformance.measure.sdpa_oracle import make_inputs, problems, run
+    from conformance.sdpa.oracle import make_inputs, problems, run
 
     skip_unless_here(kernel)
     inputs = make_inputs(call)
@@ -186,7 +186,7 @@ def assert_none(found: list[str]) -> None:
 
 def skip_unless_here(kernel: SdpaKernel) -> None:
     """Skip the test where even the plainest call is refused."""
-    from conformance.measure.sdpa_oracle import DEVICE, is_here
+    from conformance.sdpa.oracle import DEVICE, is_here
 
     if not is_here(kernel):
         pytest.skip(f"no {kernel} kernel on this {DEVICE}")

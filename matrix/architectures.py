@@ -1,5 +1,6 @@
 """The architectures that are tried: one TOML file each, in `matrix/architectures/` or a folder of the user's."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,10 +8,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from matrix.cell import ARCHITECTURE_NAME
 from matrix.errors import UsageError
 
 FOLDER = Path(__file__).parent / "architectures"
+ARCHITECTURE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Kind(StrEnum):

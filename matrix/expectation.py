@@ -3,14 +3,13 @@
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from matrix.axes import Workload
 from matrix.cell import Cell
 from matrix.errors import UsageError
 from matrix.observation import Failure, Phase
@@ -20,12 +19,9 @@ from matrix.stack import DISTRIBUTIONS, REQUIREMENTS, Device, Stack
 FOLDER = Path(__file__).parent / "expectations"
 _RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "missing", "source"}
 _WHEN_KEYS = {"device", "capability", "gpus", "present", "absent"}
-_RUN = {**dict.fromkeys(Workload, Phase.FORWARD), Workload.GENERATE: Phase.GENERATE}
-# What a rule may call a phase; `run` is the generation, or the forward pass that all other workloads begin with.
-_PHASES: dict[str, Mapping[Workload, Phase]] = {
-    "run": _RUN,
-    **{phase.value: dict.fromkeys(Workload, phase) for phase in Phase},
-}
+# What a rule may call a phase; `run` is the first that a workload goes through, the generation or the forward pass.
+_RUN = "run"
+_PHASES = (_RUN, *Phase)
 
 
 class Outcome(StrEnum):
@@ -116,7 +112,8 @@ class Rule:
 
     selection: Selection
     condition: Condition
-    expectations: Mapping[Workload, Expectation]  # they differ where phase is "run": forward or generate
+    expectation: Expectation
+    when_run: Mapping[Phase, Expectation]  # by the phase that `run` means, where the rule says so
     place: str  # file and number, for messages
 
 
@@ -124,10 +121,17 @@ SUPPORTED = Expectation(Outcome.SUPPORTED, source="default: no rule speaks of th
 
 
 def expect(cell: Cell, stack: Stack, rules: Collection[Rule]) -> Expectation:
-    """The expectation of the first rule that speaks of this cell on this stack; `supported` where none does."""
+    """What the first rule says that speaks of this cell on this stack.
+
+    Where none does it should work, if what its rooms need is installed.
+    """
     for rule in rules:
         if cell in rule.selection and rule.condition.holds(stack):
-            return rule.expectations[cell.workload]
+            return rule.when_run.get(cell.workload.phases[0], rule.expectation)
+    for room in cell.rooms:
+        missing = tuple(name for name in room.needs if stack.lacks(name))
+        if missing:
+            return Expectation(Outcome.UNAVAILABLE, source=f"{room} needs {', '.join(missing)}", missing=missing)
     return SUPPORTED
 
 
@@ -265,15 +269,14 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str]) -> 
         re.compile(table.get("message", ""))
     except re.error as error:
         raise UsageError(f"{place}: message is not a regular expression: {error}") from None
-    expectations = {
-        workload: Expectation(
-            outcome,
-            source=table["source"],
-            phase=_PHASES[table["phase"]][workload] if "phase" in table else None,
-            type=table.get("type"),
-            message=table.get("message"),
-            missing=missing,
-        )
-        for workload in Workload
-    }
-    return Rule(selection, read_condition(table.get("when", {}), place), expectations, place)
+    runs = table.get("phase") == _RUN
+    expectation = Expectation(
+        outcome,
+        source=table["source"],
+        phase=Phase(table["phase"]) if "phase" in table and not runs else None,
+        type=table.get("type"),
+        message=table.get("message"),
+        missing=missing,
+    )
+    when_run = {phase: replace(expectation, phase=phase) for phase in Phase} if runs else {}
+    return Rule(selection, read_condition(table.get("when", {}), place), expectation, when_run, place)

@@ -164,7 +164,7 @@ def at_rest(selection: Selection) -> Selection:
     """The selection with every axis that it does not name left at its silent value."""
     named = dict(selection.allowed)
     for axis, value in SILENT.items():
-        named.setdefault(axis, frozenset({value.value}))
+        named.setdefault(axis, frozenset({value}))
     return replace(selection, allowed=named)
 
 

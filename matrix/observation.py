@@ -11,7 +11,7 @@ class Phase(StrEnum):
     REQUIRE = "require"  # looking for what the cell needs
     LOAD = "load"  # from_pretrained
     PLACE = "place"  # moving the model to the device
-    TRANSFORM = "transform"  # to_bettertransformer
+    TRANSFORM = "transform"  # what is done to the loaded model
     FORWARD = "forward"  # the forward pass, or those of a relation, or forward and backward
     GENERATE = "generate"  # model.generate
     SAVE = "save"  # save_pretrained
@@ -58,10 +58,12 @@ class Comparison:
     baseline_mean: float
     floor_max: float  # 2 * max|(G_d + 0.3 - 0.3) - G_d|, G_d = golden in the cell's dtype
     floor_mean: float  # mean|G_d - G|: what it costs to write the truth down in that dtype
-    regret_max: float | None = None  # generation: max over steps of max_v G[v] - G[chosen token]
+    regret_max: float | None = None  # of reports up to schema 1.2: the regret, before there were other consequences
     quantised: bool = False  # whether the weights are
     gradients: bool = False  # of the loss, instead of logits
     runs: int = 1  # how many runs of the candidate are in the error: 2 where one is held against another
+    # What was made of the logits, by name -> how far it is off: `regret` is max over steps of max_v G[v] - G[chosen].
+    consequences: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Evidence:
     sdpa_calls: int = 0  # calls of torch.nn.functional.scaled_dot_product_attention
     flex_calls: int = 0  # calls of flex_attention
     unfused_flex_calls: int = 0  # those that ran uncompiled
-    quantised_ops: Mapping[str, int] = field(default_factory=dict)  # bitsandbytes ops by name
+    quantised_ops: Mapping[str, int] = field(default_factory=dict)  # ops of quantisers by name
     linear_classes: Mapping[str, int] = field(default_factory=dict)  # class of linear module -> how many
     unquantised_linear: tuple[str, ...] = ()  # names of plain linear modules in a quantised model
     quantised_formats: tuple[str, ...] = ()  # formats that the quantised weights carry
@@ -91,6 +93,7 @@ class Evidence:
     foreign_parameters: Mapping[str, tuple[str, ...]] = field(
         default_factory=dict
     )  # floating dtype not asked for -> names
+    caches: tuple[str, ...] = ()  # classes of the caches that came out of generations
     placement: Mapping[str, int] = field(default_factory=dict)  # device type -> how many parameters
     hf_device_map: Mapping[str, str] | None = None
     weight_bytes: int = 0

@@ -25,9 +25,9 @@ QUANTISED = Tolerance(k_max=4.0, k_mean=1.8)
 # at most 2.18 and 1.45, both in float32 through SDPA; in 16 bits 1.3 and 1.1. A softmax scale that is wrong by 2 % has
 # a mean error of 15,000 to 30,000 times the bound in float32, and of 1.06 to 1.59 times the bound in bfloat16.
 GRADIENTS = Tolerance(k_max=4.0, k_mean=2.0)
-# A token chosen greedily is at most twice the allowed logit error below the best one: the error can
-# lift the chosen logit and lower the best one.
-REGRET_FACTOR = 2.0
+# A token chosen greedily is at most twice the allowed logit error below the best one: the error can lift the chosen
+# logit and lower the best one. A log-probability is off by as much at most: its own logit, and the sum of all.
+CONSEQUENCE_FACTOR = 2.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Bound:
 
 
 def bounds(comparison: Comparison) -> tuple[Bound, ...]:
-    """The max rule, the mean rule and, for generation, the regret rule.
+    """The max rule, the mean rule and, where something was made of the logits, the rule of its consequences.
 
     max|C-G| <= k_max * max|B-G| + floor_max, the form of flash-attention's own tests (error at most twice the
     reference's), and mean|C-G| <= k_mean * max(mean|B-G|, floor_mean): floors for baselines that err by nothing.
@@ -66,8 +66,11 @@ def bounds(comparison: Comparison) -> tuple[Bound, ...]:
         Bound(f"{comparison.name} max", comparison.candidate_max, allowed_max),
         Bound(f"{comparison.name} mean", comparison.candidate_mean, allowed_mean),
     ]
+    consequences = dict(comparison.consequences)
     if comparison.regret_max is not None:
-        found.append(Bound(f"{comparison.name} regret", comparison.regret_max, REGRET_FACTOR * allowed_max))
+        consequences["regret"] = comparison.regret_max
+    for name, value in consequences.items():
+        found.append(Bound(f"{comparison.name} {name}", value, CONSEQUENCE_FACTOR * allowed_max))
     return tuple(found)
 
 

@@ -7,43 +7,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matrix.architectures import Architecture
-from matrix.axes import AXES
-from matrix.cell import Cell, parse_cell
+from matrix.cell import AXES, Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
 from matrix.guide import load_guide
+from matrix.rooms import Room
 from matrix.rows import Family
 from matrix.selection import Selection, parse_selection
 
 PROFILES_FILE = Path(__file__).parent / "profiles.toml"
 
-_ORDER = (
-    "dtype",
-    "quantisation",
-    "padding",
-    "workload",
-    "attention",
-    "sdpa_kernel",
-    "transformation",
-    "device_map",
-)
-_PLACES = {(axis, value): place for axis, values in AXES.items() for place, value in enumerate(values)}
 
-# What `cover` keeps the interactions of; no transformation, which the plans that are covered do without. An SDPA
-# kernel is part of the backend, and the three axes that people choose together are covered in every combination.
-_BACKEND = ("attention", "sdpa_kernel")
-_FACTORS: tuple[tuple[str, ...], ...] = (
-    ("dtype",),
-    _BACKEND,
-    ("quantisation",),
-    ("device_map",),
-    ("padding",),
-    ("workload",),
-)
-_COVERED: tuple[tuple[tuple[str, ...], ...], ...] = (
-    *itertools.combinations(_FACTORS, 2),
-    (("dtype",), _BACKEND, ("quantisation",)),
-)
+def _profiles_of(value: object) -> Mapping[str, str] | None:
+    return value.profiles if isinstance(value, Room) else None
+
+
+_ORDER = sorted(AXES, key=lambda axis: AXES[axis].place)
+_TO_CELL = [_ORDER.index(axis) for axis in AXES]
+_PLACES = {(axis.name, value): place for axis in AXES.values() for place, value in enumerate(axis.values)}
+# Values that say themselves where they are tried.
+_ASIDE = {
+    axis.name: frozenset(name for name, value in axis.values.items() if _profiles_of(value) is not None)
+    for axis in AXES.values()
+}
+
+# What `cover` keeps the interactions of: an SDPA kernel is part of the backend, and the three choices that people make
+# together are covered in every combination.
+_FACTORS = {
+    factor: tuple(axis.name for axis in AXES.values() if axis.factor == factor)
+    for factor in dict.fromkeys(axis.factor for axis in AXES.values())
+}
+_TOGETHER = ("dtype", "backend", "quantisation")
 
 
 @dataclass(frozen=True)
@@ -60,7 +54,16 @@ class Profile:
         """Its selections, read."""
         if Family.GUIDE in self.rows:
             return [cells for recipe in load_guide().recipes for cells in recipe.selections(architectures)]
-        return [parse_selection(text, architectures) for text in self.cells]
+        named = [parse_selection(text, architectures, _ASIDE) for text in self.cells]
+        return [*named, *self._of_rooms(architectures)]
+
+    def _of_rooms(self, architectures: Collection[str]) -> Iterable[Selection]:
+        """The cells that rooms themselves want to be tried in."""
+        for axis in AXES.values():
+            for name, room in axis.values.items():
+                text = (_profiles_of(room) or {}).get(self.name)
+                if text is not None:
+                    yield parse_selection(f"{axis.name}={name} {text}", architectures, _ASIDE)
 
 
 def load_profiles() -> dict[str, Profile]:
@@ -120,22 +123,34 @@ def valid_cells(architectures: Mapping[str, Architecture], *narrowing: Selection
     def wanted(axis: str, value: str) -> bool:
         return all(selection is None or selection.could_contain(axis, value) for selection in narrowing)
 
-    values = [[value for value in AXES[axis] if wanted(axis, value)] for axis in _ORDER]
+    values = [[value for name, value in AXES[axis].values.items() if wanted(axis, name)] for axis in _ORDER]
     cells = []
     for name, architecture in architectures.items():
         if not wanted("architecture", name):
             continue
-        for dtype, quantisation, padding, workload, attention, kernel, changed, placed in itertools.product(*values):
-            cell = Cell(name, dtype, attention, kernel, quantisation, changed, placed, padding, workload)  # type: ignore[arg-type]
+        for chosen in itertools.product(*values):
+            cell = Cell(name, *(chosen[place] for place in _TO_CELL))
             if why_impossible(cell, architecture) is None:
                 cells.append(cell)
     return cells
 
 
-def interactions(cell: Cell) -> Iterable[tuple[object, ...]]:
+def interactions(cell: Cell, covered: Sequence[Sequence[str]]) -> Iterable[tuple[object, ...]]:
     """The combinations of values that a cell contributes to a covering plan."""
-    for number, factors in enumerate(_COVERED):
-        yield number, *(getattr(cell, axis) for factor in factors for axis in factor)
+    for number, axes in enumerate(covered):
+        yield number, *(getattr(cell, axis) for axis in axes)
+
+
+def covered_axes(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
+    """Which axes' combinations a cover of these cells keeps: of any two choices, and of the three made together.
+
+    An axis that is at its silent value throughout is no choice.
+    """
+    used = {axis.name for axis in AXES.values() if any(getattr(cell, axis.name) != axis.silent for cell in cells)}
+    factors = {factor: axes for factor, axes in _FACTORS.items() if used & set(axes)}
+    pairs = [one + other for one, other in itertools.combinations(factors.values(), 2)]
+    together = [factors[factor] for factor in _TOGETHER if factor in factors]
+    return [*pairs, tuple(axis for axes in together for axis in axes)]
 
 
 def cover(cells: Sequence[Cell]) -> list[Cell]:
@@ -144,7 +159,8 @@ def cover(cells: Sequence[Cell]) -> list[Cell]:
     Lazy greedy set cover: a cell's gain only ever falls, so a cell whose gain is still what it was
     when last looked at is the best one. The result keeps the order of `cells`.
     """
-    gains = [set(interactions(cell)) for cell in cells]
+    covered = covered_axes(cells)
+    gains = [set(interactions(cell, covered)) for cell in cells]
     uncovered: set[tuple[object, ...]] = set().union(*gains) if gains else set()
     by_gain: dict[int, list[int]] = {}
     for index, gain in enumerate(gains):

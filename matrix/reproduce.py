@@ -1,22 +1,27 @@
-"""A standalone script for one cell: needs only torch and transformers, fit for an upstream issue."""
+"""A standalone script for one cell: needs only torch and transformers, fit for an upstream issue.
 
+It is the suite's own code: of the modules that say of themselves that scripts carry them along, the definitions that
+the cell's course needs, and no others.
+"""
+
+import ast
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from pprint import pformat
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from jinja2.nodes import TemplateData
-
-from matrix.architectures import Architecture, Kind
-from matrix.axes import DeviceMap, Dtype, Quantisation, Transformation, Workload
+from matrix.architectures import Architecture
 from matrix.cell import Cell
-from matrix.oracle import GRADIENTS, QUANTISED, UNQUANTISED
+from matrix.rooms import said_of
 
 _ROOT = Path(__file__).parent.parent
+_OURS = ("conformance.", "matrix.")
+# Where a script begins: what it does with the names that are set below the definitions.
+_MAIN = ("conformance.standalone", "main")
 
-# Modules that need only torch and transformers are carried along as they stand, so that the script
-# runs the very code of the suite.
-_CARRIED = ("recipe", "precision", "quantised", "placement", "batches", "relations", "training")
+Definition = tuple[str, str]  # a module and a name in it
+Import = tuple[str, str]  # the same, or a module alone
 
 
 def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0) -> str:
@@ -31,75 +36,143 @@ def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str |
 def script_pieces(
     cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0
 ) -> Iterator[tuple[str, bool]]:
-    """The same script in pieces, each with whether it stands in the template as it is.
+    """The same script in pieces, each with whether it is one that many cells share.
 
     The scripts of many cells are few sequences of such pieces with short ones of their own between them.
     """
-    template, standing = _template()
-    pieces = template.generate(
-        cell=cell,
-        architecture=architecture,
-        config=dict(architecture.config),
-        checkpoint=checkpoint,
-        carried={name: _body(name) for name in _needed(cell)},
-        quantised=cell.quantisation is not Quantisation.NONE,
-        int8=cell.quantisation is Quantisation.INT8,
-        quant_type="fp4" if cell.quantisation is Quantisation.FP4 else "nf4",
-        double_quant=cell.quantisation is Quantisation.NF4_DOUBLE_QUANT,
-        golden_dtype="float64" if cell.dtype is Dtype.FLOAT32 else "float32",
-        seed=seed,
-        generates=cell.workload is Workload.GENERATE,
-        encoder_decoder=architecture.kind is Kind.ENCODER_DECODER,
-        relation=cell.workload.is_relation,
-        trains=cell.workload is Workload.TRAIN,
-        transformed=cell.transformation is not Transformation.NONE,
-        gradient_tolerance=GRADIENTS,
-        reloads=cell.workload is Workload.RELOAD,
-        static=cell.workload is Workload.STATIC_CACHE,
-        moves=cell.workload is Workload.PLACEMENT_INVARIANCE,
-        backend=cell.sdpa_kernel.sdp_backend,
-        device_map={DeviceMap.GPU0: {"": 0}, DeviceMap.AUTO: "auto"}.get(cell.device_map),
-        offloads=cell.device_map is DeviceMap.CPU_OFFLOAD,
-        runs=2 if cell.workload.is_relation else 1,
-        tolerance=UNQUANTISED if cell.quantisation is Quantisation.NONE else QUANTISED,
-    )
-    for piece in pieces:
-        yield piece, piece in standing
-
-
-@cache
-def _template() -> tuple[Template, frozenset[str]]:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is Python, and every value in it is passed through repr
-    )
-    name = "reproduce.py.jinja"
-    source = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    standing = frozenset(node.data for node in environment.parse(source).find_all(TemplateData))
-    return environment.get_template(name), standing
-
-
-def _needed(cell: Cell) -> list[str]:
-    needed = {
-        "recipe": True,
-        "precision": True,
-        "quantised": cell.quantisation is not Quantisation.NONE,
-        "placement": cell.device_map is DeviceMap.CPU_OFFLOAD,
-        "batches": True,
-        "relations": cell.workload.is_relation or cell.workload is Workload.TRAIN,
-        "training": cell.workload is Workload.TRAIN,
+    provided = {
+        name: (f"conformance.{room.package}.{room.half}", name) for room in cell.rooms for name in room.provides
     }
-    return [name for name in _CARRIED if needed[name]]
+    imports, definitions = _carried((*provided.values(), _MAIN))
+    yield '"""', True
+    yield cell.id, False
+    yield f': one cell of the inference support matrix, standalone.\n\n{_ABOUT}"""\n\n{imports}\n\n', True
+    yield f"CELL = {_namespace({'id': cell.id, **dict(cell.axis_values())})}\n", False
+    yield f"ARCHITECTURE = {_namespace(_of_architecture(architecture))}\n", False
+    yield f"CHECKPOINT = {checkpoint!r}\n", False
+    yield f"SEED = {seed}\n", False
+    for definition in definitions:
+        yield f"\n\n{definition}\n", True
+    does = [*(f"{name}={name}" for name in provided), *(f"{name}={value!r}" for name, value in said_of(cell).items())]
+    yield f"\n\nDOES = SimpleNamespace(\n    {_lines(does)}\n)\n", True
+    yield '\nif __name__ == "__main__":\n    main(CELL, ARCHITECTURE, CHECKPOINT, SEED, DOES)\n', True
+
+
+_ABOUT = """Loads the model as the cell says (a small one with random weights unless CHECKPOINT names one), does with
+it what the cell says, and holds the outcome against the same weights in plain eager attention, in higher precision and
+in the cell's own. All of it is the suite's own code; what is the cell's own stands first.
+"""
+
+
+def _of_architecture(architecture: Architecture) -> dict[str, object]:
+    names = ("model_type", "auto_class", "config", "reference_attention")
+    return {"kind": architecture.kind.value, **{name: getattr(architecture, name) for name in names}}
+
+
+def _namespace(values: dict[str, object]) -> str:
+    return f"SimpleNamespace(\n    {_lines([f'{name}={_written(value)}' for name, value in values.items()])}\n)"
+
+
+def _written(value: object) -> str:
+    plain = dict(value) if isinstance(value, dict) else value
+    return pformat(plain, width=100, compact=True).replace("\n", "\n    ")
+
+
+def _lines(parts: list[str]) -> str:
+    return ",\n    ".join(parts) + ","
+
+
+@dataclass
+class _Module:
+    """The text of a module, by what it defines at the top level, and where its other names come from."""
+
+    definitions: dict[str, str] = field(default_factory=dict)
+    needs: dict[str, set[str]] = field(default_factory=dict)  # definition -> names that it reads
+    ours: dict[str, Definition] = field(default_factory=dict)  # name -> where it is defined
+    imports: dict[str, Import] = field(default_factory=dict)  # name -> what brings it
 
 
 @cache
-def _body(name: str) -> str:
-    """A module's text without its docstring and the imports that the script has already."""
-    text = (_ROOT / "conformance" / "measure" / f"{name}.py").read_text(encoding="utf-8")
-    lines = text.split('"""', 2)[2].splitlines()
-    kept = [line for line in lines if not line.startswith(("import ", "from "))]
-    return "\n".join(kept).strip()
+def _read(module: str) -> _Module:
+    text = (_ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    found = _Module()
+    end = 0  # of the statement before: comments between the two belong to the later one
+    for node in ast.parse(text).body:
+        last = node.end_lineno or 0
+        if isinstance(node, ast.Import):
+            found.imports |= {alias.name.partition(".")[0]: (alias.name, "") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            source = node.module or ""
+            for alias in node.names:
+                if source.startswith(_OURS):
+                    found.ours[alias.name] = (source, alias.name)
+                else:
+                    found.imports[alias.name] = (source, alias.name)
+        else:
+            names = _defined_by(node)
+            read = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+            for name in names:
+                # Several statements may make one thing: X = [...], X += [...].
+                before = found.definitions.get(name)
+                written = "\n".join(lines[end:last]).strip()
+                found.definitions[name] = written if before is None else f"{before}\n{written}"
+                found.needs[name] = found.needs.get(name, set()) | read - {name}
+        end = last
+    return found
+
+
+def _defined_by(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    parts = [part for target in targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    return [part.id for part in parts if isinstance(part, ast.Name)]
+
+
+@cache
+def _carried(wanted: tuple[Definition, ...]) -> tuple[str, list[str]]:
+    """The import statements and the definitions that these need, each after those that it needs itself."""
+    imports: set[Import] = {("types", "SimpleNamespace")}
+    texts: dict[Definition, str] = {}
+    begun: set[Definition] = set()
+    owners: dict[str, str] = {}
+
+    def carry(definition: Definition) -> None:
+        if definition in begun:
+            return
+        begun.add(definition)
+        module, name = definition
+        read = _read(module)
+        if name not in read.definitions:  # imported there from elsewhere
+            carry(read.ours[name])
+            return
+        assert owners.setdefault(name, module) == module, f"{name} of {module} and of {owners[name]}"
+        for needed in sorted(read.needs[name]):
+            if needed in read.definitions:
+                carry((module, needed))
+            elif needed in read.ours:
+                carry(read.ours[needed])
+            elif needed in read.imports:
+                imports.add(read.imports[needed])
+        if read.definitions[name] not in texts.values():  # two names may be set by one statement
+            texts[definition] = read.definitions[name]
+
+    for definition in wanted:
+        carry(definition)
+    return _sorted(imports), list(texts.values())
+
+
+def _sorted(imports: set[Import]) -> str:
+    """Import statements in the usual order, what is installed after what Python brings."""
+    names: dict[str, list[str]] = {}
+    for module, name in imports:
+        names.setdefault(module, []).append(name)
+    lines: dict[bool, list[str]] = {False: [], True: []}
+    for module, listed in sorted(names.items(), key=lambda item: item[0]):
+        installed = lines[module.partition(".")[0] in ("torch", "transformers")]
+        if "" in listed:
+            installed.insert(0, f"import {module}")
+        if any(listed):
+            installed.append(f"from {module} import {', '.join(sorted(filter(None, listed)))}")
+    return "\n\n".join("\n".join(part) for part in lines.values())

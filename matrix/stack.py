@@ -11,8 +11,14 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
-# Distribution names as pip knows them. Absent ones are left out of a stack.
-DISTRIBUTIONS = (
+from matrix.caches import CACHES
+from matrix.placements import PLACEMENTS
+from matrix.quantisers import QUANTISATIONS
+from matrix.transformations import TRANSFORMATIONS
+from matrix.workloads import WORKLOADS
+
+# Distribution names as pip knows them, those that rooms need last. Absent ones are left out of a stack.
+_KNOWN = (
     "torch",
     "transformers",
     "accelerate",
@@ -27,6 +33,13 @@ DISTRIBUTIONS = (
     "safetensors",
     "triton",
 )
+_NEEDED = {
+    name: None
+    for rooms in (QUANTISATIONS, TRANSFORMATIONS, PLACEMENTS, CACHES, WORKLOADS)
+    for room in rooms.values()
+    for name in room.needs
+}
+DISTRIBUTIONS = tuple(dict.fromkeys((*_KNOWN, *_NEEDED)))
 
 # Processor features on which libraries choose other code paths.
 CPU_FLAGS = ("avx512_bf16", "amx_bf16")

@@ -11,8 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from matrix import oracle
-from matrix.axes import Quantisation
+from matrix.cell import SILENT
 from matrix.observation import Comparison
+from matrix.quantisers import QUANTISATIONS
 from matrix.verdict import Verdict
 from reports.document import Record, Report
 from reports.part import Part
@@ -37,7 +38,7 @@ class Honest(Part):
     @property
     def quantised(self) -> bool:
         """Whether its weights are."""
-        return any(f"-{value}" in self.cell for value in Quantisation if value is not Quantisation.NONE)
+        return any(f"-{value}" in self.cell for value in QUANTISATIONS if value != SILENT["quantisation"])
 
 
 class Calibration(Part):
@@ -67,7 +68,7 @@ def calibrate(reports: Iterable[Report], powers: Iterable[Power]) -> Calibration
 
 
 def _honest(record: Record, comparison: Comparison, report: Report) -> Honest:
-    comparison = replace(comparison, quantised=record.axes["quantisation"] != Quantisation.NONE)
+    comparison = replace(comparison, quantised=record.axes["quantisation"] != SILENT["quantisation"])
     usual = max(comparison.baseline_mean, comparison.floor_mean)
     return Honest(
         cell=record.cell,

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from matrix.architectures import Architecture, load_architectures
-from matrix.axes import AXES
-from matrix.cell import parse_cell
+from matrix.cell import AXES, parse_cell
 from matrix.errors import UsageError
 from matrix.reproduce import script_pieces
 from matrix.verdict import Verdict

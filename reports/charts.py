@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from matrix.axes import Dtype, Workload
+from matrix.axes import Dtype
+from matrix.cell import AXES
 from matrix.oracle import nan_last
 from reports.document import Record
 from reports.text import backend_of
@@ -121,7 +122,7 @@ def worst_by_rule(record: Record) -> dict[str, float]:
 
 def is_relation(record: Record) -> bool:
     """Whether two runs of the cell were held against each other; such bounds are twice as wide."""
-    return record.axes["workload"] in {workload.value for workload in Workload if workload.is_relation}
+    return record.axes["workload"] in AXES["workload"].families["relation"]
 
 
 def is_direct(record: Record) -> bool:

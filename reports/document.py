@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, FailFast, Field, model_validator
 
 from matrix import oracle
-from matrix.axes import AXES, Transformation
-from matrix.cell import Cell, parse_cell
+from matrix.cell import AXES, SILENT, Cell, parse_cell
 from matrix.errors import UsageError
-from matrix.evidence import kernels_seen
 from matrix.expectation import Expectation, Outcome
+from matrix.kernels import kernels_seen
 from matrix.observation import Ending, Observation
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
@@ -24,7 +23,7 @@ from reports.power import PowerSummary
 from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 
 class Run(Part):
@@ -159,7 +158,8 @@ class Record(Part):
     @model_validator(mode="after")
     def _axes_are_complete(self) -> Self:
         # An axis that came later: reports from before it did nothing of the kind.
-        self.axes.setdefault("transformation", Transformation.NONE.value)
+        for axis, silent in SILENT.items():
+            self.axes.setdefault(axis, silent)
         missing = [axis for axis in ("architecture", *AXES) if axis not in self.axes]
         if missing:
             raise ValueError(f"axes lack {', '.join(missing)}")

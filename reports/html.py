@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from matrix.axes import Quantisation
+from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports import benchmarks, charts, power
@@ -114,7 +114,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         axis=charts.axis(),
         ratio_text=charts.ratio_text,
         sizes=sizes(report.records),
-        formats=[quantisation.value for quantisation in Quantisation],
+        formats=list(QUANTISATIONS),
         size_bar=charts.size_bar,
         power=report.power,
         power_dtypes=power.power_dtypes(report.power),

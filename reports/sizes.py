@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from matrix.axes import Dtype, Quantisation
+from matrix.axes import Dtype
+from matrix.cell import SILENT
+from matrix.quantisers import QUANTISATIONS
 from reports.document import Record
 
 _LARGEST = 2**60  # bytes; what claims to be larger is no measurement
@@ -42,7 +44,7 @@ def sizes(records: Iterable[Record]) -> list[Sizes]:
         usable = [
             (len(by_dtype[dtype]), dtype.value)
             for dtype in (Dtype.FLOAT16, Dtype.BFLOAT16)
-            if Quantisation.NONE in by_dtype.get(dtype, {}) and len(by_dtype[dtype]) > 1
+            if SILENT["quantisation"] in by_dtype.get(dtype, {}) and len(by_dtype[dtype]) > 1
         ]
         if usable:
             dtype = max(usable)[1]
@@ -51,6 +53,6 @@ def sizes(records: Iterable[Record]) -> list[Sizes]:
 
 
 def _sizes(architecture: str, dtype: str, by_format: dict[str, int]) -> Sizes:
-    whole = by_format[Quantisation.NONE]
-    named = [quantisation.value for quantisation in Quantisation if quantisation in by_format]
+    whole = by_format[SILENT["quantisation"]]
+    named = [name for name in QUANTISATIONS if name in by_format]
     return Sizes(architecture, dtype, tuple(Size(n, by_format[n] / 2**20, by_format[n] / whole) for n in named))

@@ -10,7 +10,7 @@ from typing import Any
 
 from packaging.version import Version
 
-from matrix.axes import Quantisation
+from matrix.cell import SILENT
 from matrix.verdict import Verdict
 from reports.document import Record, Report
 from reports.text import backend_of, device_of
@@ -167,7 +167,7 @@ def _tables(runs: Sequence[Report], library: str, versions: Sequence[str]) -> It
     records = [record for record, _ in by_cell.values()]
     found = {cell: tuple(states.get(version) for version in versions) for cell, (_, states) in by_cell.items()}
     for title, quantised in (("backend", False), ("quantisation", True)):
-        wanted = [record for record in records if (record.axes["quantisation"] != Quantisation.NONE) is quantised]
+        wanted = [record for record in records if (record.axes["quantisation"] != SILENT["quantisation"]) is quantised]
         yield _table(title, wanted, found, versions)
 
 

@@ -4,7 +4,8 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 
-from matrix.axes import Attention, SdpaKernel, Transformation
+from matrix.axes import Attention, SdpaKernel
+from matrix.cell import SILENT
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
@@ -149,6 +150,6 @@ def device_of(stack: Stack) -> str:
 def backend_of(record: Record) -> str:
     """Attention implementation and, where pinned, kernel: the columns of the matrix."""
     attention, kernel, changed = (record.axes[axis] for axis in ("attention", "sdpa_kernel", "transformation"))
-    if changed != Transformation.NONE:
+    if changed != SILENT["transformation"]:
         attention = changed if attention == Attention.EAGER else f"{changed} on {attention}"
     return attention + ("" if kernel == SdpaKernel.UNPINNED else f" ({kernel})")

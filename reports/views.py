@@ -4,10 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar
 
-from matrix.axes import AXES, Attention, SdpaKernel, Transformation
+from matrix.cell import AXES
 from matrix.expectation import Expectation, Outcome
 from matrix.oracle import nan_last
 from matrix.rows import Family, RowOutcome
@@ -203,8 +202,9 @@ def backends(records: Iterable[Record]) -> list[str]:
     """The columns of the matrix, in the order of the axes, transformed models after all others."""
 
     def rank(record: Record) -> tuple[int, ...]:
-        named = (("transformation", Transformation), ("attention", Attention), ("sdpa_kernel", SdpaKernel))
-        return tuple(_place(record.axes[axis], values) for axis, values in named)
+        return tuple(
+            _place(record.axes[axis], AXES[axis].values) for axis in ("transformation", "attention", "sdpa_kernel")
+        )
 
     return _distinct(backend_of(record) for record in sorted(records, key=rank))
 
@@ -213,9 +213,9 @@ def axis_values(records: Iterable[Record]) -> dict[str, list[str]]:
     """What can be the rows and columns of the matrix, each with its values in the order of the axis."""
     records = list(records)
     found = {"architecture": _distinct(record.axes["architecture"] for record in records), "backend": backends(records)}
-    for axis, values in AXES.items():
+    for axis in AXES:
         taken = _distinct(record.axes[axis] for record in records)
-        found[axis] = sorted(taken, key=lambda value, values=values: _place(value, values))  # type: ignore[misc]
+        found[axis] = sorted(taken, key=lambda value, axis=axis: _place(value, AXES[axis].values))  # type: ignore[misc]
     return found
 
 
@@ -297,7 +297,7 @@ def by_property(rows: Iterable[RowRecord]) -> list[Property]:
 def kernels(rows: Iterable[RowRecord]) -> list[str]:
     """The columns of the properties, in the order of the axis."""
     found = _distinct(_property_and_kernel(row)[1] for row in rows)
-    return sorted(found, key=lambda kernel: _place(kernel, SdpaKernel))
+    return sorted(found, key=lambda kernel: _place(kernel, AXES["sdpa_kernel"].values))
 
 
 def _property_and_kernel(row: RowRecord) -> tuple[str, str]:
@@ -364,8 +364,8 @@ def _few(names: Iterable[str], plural: str) -> str:
     return ", ".join(listed) if len(listed) <= 4 else f"{len(listed)} {plural}"
 
 
-def _place(value: str, axis: type[StrEnum]) -> int:
-    names = [member.value for member in axis]
+def _place(value: str, axis: Iterable[str]) -> int:
+    names = list(axis)
     return names.index(value) if value in names else len(names)
 
 

@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from matrix.architectures import load_architectures
-from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Transformation, Workload
-from matrix.cell import Cell, parse_cell
+from matrix.axes import Attention, Dtype, SdpaKernel
+from matrix.cell import AXES, SILENT, Cell, parse_cell
 from matrix.expectation import SUPPORTED, Expectation, Outcome
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
 from matrix.stack import Device, Gpu, Stack
@@ -57,12 +57,6 @@ _SDPA_OPS: dict[SdpaKernel, dict[Device, str]] = {
     SdpaKernel.MEM_EFFICIENT: {Device.CUDA: "aten::_scaled_dot_product_efficient_attention"},
     SdpaKernel.CUDNN: {Device.CUDA: "aten::_scaled_dot_product_cudnn_attention"},
 }
-_FORMATS = {
-    Quantisation.INT8: ("Linear8bitLt", "int8"),
-    Quantisation.FP4: ("Linear4bit", "fp4"),
-    Quantisation.NF4: ("Linear4bit", "nf4"),
-    Quantisation.NF4_DOUBLE_QUANT: ("Linear4bit", "nf4 nested"),
-}
 
 
 def cells() -> st.SearchStrategy[Cell]:
@@ -71,14 +65,7 @@ def cells() -> st.SearchStrategy[Cell]:
     return st.builds(
         Cell,
         architecture=st.sampled_from(["sdpa", "nf4", "auto", "prefill"]) | made_up,
-        dtype=st.sampled_from(Dtype),
-        attention=st.sampled_from(Attention),
-        sdpa_kernel=st.sampled_from(SdpaKernel),
-        quantisation=st.sampled_from(Quantisation),
-        transformation=st.sampled_from(Transformation),
-        device_map=st.sampled_from(DeviceMap),
-        padding=st.sampled_from(Padding),
-        workload=st.sampled_from(Workload),
+        **{axis.name: st.sampled_from(list(axis.values.values())) for axis in AXES.values()},
     )
 
 
@@ -107,20 +94,19 @@ def honest_evidence(cell: Cell, device: Device) -> Evidence:
         evidence = replace(evidence, attention_ops={"flash_attn::_flash_attn_varlen_forward": 2})
     elif cell.attention is Attention.FLEX_ATTENTION:
         evidence = replace(evidence, flex_calls=2)
-    if cell.quantisation is not Quantisation.NONE:
-        name, stored = _FORMATS[cell.quantisation]
+    if cell.quantisation != SILENT["quantisation"]:
         evidence = replace(
             evidence,
-            linear_classes={name: 14, "Linear": 1},
+            linear_classes={cell.quantisation.module or "Linear": 14, "Linear": 1},
             unquantised_linear=("lm_head",),
-            quantised_formats=(stored,),
-            quantised_ops={"bitsandbytes::a_gemm": 14},
+            quantised_formats=(cell.quantisation.stored_as,),
+            quantised_ops={f"{namespace}::a_gemm": 14 for namespace in cell.quantisation.ops},
         )
     if cell.architecture == "t5" and cell.dtype is not Dtype.FLOAT32:
         evidence = replace(
             evidence, foreign_parameters={"float32": ("encoder.block.0.layer.1.DenseReluDense.wo.weight",)}
         )
-    if cell.device_map is DeviceMap.CPU_OFFLOAD:
+    if cell.device_map == "cpu_offload":
         evidence = replace(evidence, hf_device_map={"model.layers.0": "0", "model.layers.1": "cpu"})
     return evidence
 

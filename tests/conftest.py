@@ -1,4 +1,7 @@
-"""Debian's Chromium for the tests of pages. Where there is none they are skipped, but not in CI."""
+"""What many tests share: a folder for fixtures, and Debian's Chromium for the tests of pages.
+
+Where there is no Chromium they are skipped, but not in CI.
+"""
 
 import os
 import shutil
@@ -19,6 +22,12 @@ ARGUMENTS = (
 
 # Opens a file in a page of its own, with what Browser.new_context takes.
 Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for fixtures."""
+    return tmp_path_factory.mktemp("fixtures")
 
 
 @pytest.fixture(scope="session")

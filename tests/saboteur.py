@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conformance.measure.interruption import CellTimeout
+from conformance.interruption import CellTimeout
 from conformance.plugin import measuring
 from conformance.plugin.rows import row_key
 from matrix.axes import Attention

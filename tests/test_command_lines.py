@@ -16,8 +16,8 @@ from types import CodeType
 import pytest
 
 from matrix.__main__ import main as matrix_main
-from matrix.axes import Attention, DeviceMap, Dtype, Padding, Quantisation, SdpaKernel, Transformation, Workload
-from matrix.cell import Cell, parse_cell
+from matrix.axes import Attention, Dtype, Padding, SdpaKernel
+from matrix.cell import AXES, Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.plan import load_profiles
 from matrix.reproduce import reproducing_script
@@ -232,14 +232,16 @@ def combinations() -> Iterator[Cell]:
         + [(Attention.SDPA, kernel) for kernel in SdpaKernel]
     )
     paddings = itertools.cycle(Padding)
-    changes = itertools.cycle([*[Transformation.NONE] * 6, Transformation.BETTER_TRANSFORMER])
-    for workload, quantisation, device_map, dtype in itertools.product(Workload, Quantisation, DeviceMap, Dtype):
+    plain, changed = AXES["transformation"].values.values()
+    changes = itertools.cycle([*[plain] * 6, changed])
+    caches = itertools.cycle(AXES["cache"].values.values())
+    rooms = [AXES[axis].values.values() for axis in ("workload", "quantisation", "device_map")]
+    for (workload, quantisation, device_map), dtype in itertools.product(itertools.product(*rooms), Dtype):
         attention, kernel = next(backends)
         changed = next(changes)
         for _ in range(len(ARCHITECTURES) * len(Padding)):
-            cell = Cell(
-                next(names), dtype, attention, kernel, quantisation, changed, device_map, next(paddings), workload
-            )
+            backend = (dtype, attention, kernel, quantisation, changed)
+            cell = Cell(next(names), *backend, device_map, next(paddings), next(caches), workload)
             if why_impossible(cell, ARCHITECTURES[cell.architecture]) is None:
                 yield cell
                 break
@@ -270,7 +272,7 @@ def undefined_names(text: str) -> set[str]:
     """Globals that a script reads and never sets: it would end in a NameError."""
     found = arguments_of(text)
     read, written = found["LOAD_NAME"] | found["LOAD_GLOBAL"], found["STORE_NAME"] | found["STORE_GLOBAL"]
-    return read - written - set(dir(builtins)) - {"__name__"}
+    return read - written - set(dir(builtins)) - {"__name__", "__annotations__"}
 
 
 def imported_packages(text: str) -> set[str]:
@@ -283,8 +285,8 @@ def test_the_combinations_tried_hold_every_architecture_and_backend() -> None:
     assert {cell.attention for cell in COMBINATIONS} == set(Attention)
     assert {cell.sdpa_kernel for cell in COMBINATIONS} == set(SdpaKernel)
     assert {cell.padding for cell in COMBINATIONS} == set(Padding)
-    assert {cell.workload for cell in COMBINATIONS} == set(Workload)
-    assert {cell.transformation for cell in COMBINATIONS} == set(Transformation)
+    assert {cell.workload for cell in COMBINATIONS} == set(AXES["workload"].values)
+    assert {cell.transformation for cell in COMBINATIONS} == set(AXES["transformation"].values)
 
 
 @pytest.mark.parametrize("cell", COMBINATIONS, ids=str)

@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
+from conformance import spellings
 from conformance.claims.shapes import FALCON_7B, LLAMA_7B, Shape, Weights
-from conformance.measure import spellings
-from conformance.measure.evidence import Watch
+from conformance.evidence.said import said
+from conformance.evidence.structure import evidence_of
+from conformance.evidence.watch import Watch
 from matrix.axes import SdpaKernel
 from matrix.claims import EAGER, FLASH, OUT_OF_MEMORY, SDPA
-from matrix.evidence import kernels_seen
-from matrix.observation import Evidence
+from matrix.kernels import kernels_seen
 from reports.document import Point
 
 LEAST_REPETITIONS, MOST_REPETITIONS = 3, 20
@@ -194,7 +195,7 @@ class Benchmarks:
         batch = {name: tensor.to(self._device) for name, tensor in batch.items()}
         run = functools.partial(_generate if place.new_tokens else _prefill, model, batch, place.new_tokens)
         watch = Watch()
-        with torch.no_grad(), watch.said(), spellings.pinned(place.backend.kernel):
+        with torch.no_grad(), said(), spellings.pinned(place.backend.kernel):
             with watch.calls(model):  # the warm-up: to watch costs time, so it is not timed
                 run()
             self._synchronise()
@@ -207,7 +208,7 @@ class Benchmarks:
             peak = (torch.cuda.max_memory_allocated(self._device) - before) / 2**20
         rate = place.batch * place.new_tokens / statistics.median(seconds) if place.new_tokens else None
         measured = {"seconds": seconds, "peak_mib": peak, "tokens_per_second": rate}
-        return place.point.model_copy(update={**measured, "kernels": list(kernels_seen(watch.add_to(Evidence(), {})))})
+        return place.point.model_copy(update={**measured, "kernels": list(kernels_seen(evidence_of(watch)))})
 
     def _allocated(self) -> int:
         return torch.cuda.memory_allocated(self._device) if self._device.type == "cuda" else 0

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from conformance import spellings
 from conformance.claims.latency import Benchmarks, Grid
 from conformance.claims.pipelines import Compared, compare_pipeline, opt_350m
 from conformance.claims.quality import measure_quality
 from conformance.claims.sizes import measure_sizes
-from conformance.measure import spellings
-from conformance.measure.fixtures import fixture
+from conformance.models.fixtures import fixture
 from matrix import claims
 from matrix.architectures import Architecture
 from matrix.claims import Answer, Sizes, slower_or_hungrier

@@ -11,9 +11,9 @@ import tokenizers
 import torch
 import transformers
 
+from conformance import spellings
 from conformance.claims.shapes import OPT_350M
-from conformance.measure import spellings
-from matrix.axes import Quantisation
+from conformance.quantisers.bitsandbytes import load_arguments
 from reports.document import Point
 
 PROMPTS = 4
@@ -48,7 +48,7 @@ def compare_pipeline(
     Both tokenise, generate greedily and turn tokens into text.
     """
     given: dict[str, Any] = {spellings.DTYPE_ARGUMENT: torch.float16, "use_safetensors": True}
-    given["quantization_config"] = spellings.quantization_config(Quantisation.INT8, torch.float16)
+    given |= load_arguments("int8", torch.float16)
     given["device_map"] = {"": str(device)}
     with spellings.default_dtype_kept():
         model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint, **given).eval()

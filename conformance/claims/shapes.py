@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import transformers
 
-from conformance.measure import spellings
+from conformance import spellings
 
 # No limit of the shapes: it only keeps releases from warning of, or refusing, the lengths that are measured.
 _POSITIONS = 32768

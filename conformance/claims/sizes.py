@@ -7,13 +7,13 @@ from typing import Any
 import torch
 import transformers
 
+from conformance import spellings
 from conformance.claims.shapes import LLAMA_7B, Shape
-from conformance.measure import spellings
-from matrix.axes import Quantisation
+from conformance.quantisers.bitsandbytes import load_arguments
 from matrix.claims import Sizes
 
 _UNQUANTISED = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_QUANTISED = (Quantisation.INT8, Quantisation.FP4, Quantisation.NF4)
+_QUANTISED = ("int8", "fp4", "nf4")
 _VOCABULARY = 64  # of the layer that is loaded: its embeddings are left out of the count, so they may be small
 
 
@@ -33,8 +33,8 @@ def measure_sizes(device: torch.device, shape: Shape = LLAMA_7B) -> Sizes:
         for form, dtype in _UNQUANTISED.items():
             linear[form] = _linear_bytes(_loaded(folder, dtype))
         for quantisation in _QUANTISED:
-            config = spellings.quantization_config(quantisation, torch.bfloat16)
-            linear[quantisation.value] = _linear_bytes(_loaded(folder, torch.bfloat16, quantization_config=config))
+            given = load_arguments(quantisation, torch.bfloat16)
+            linear[quantisation] = _linear_bytes(_loaded(folder, torch.bfloat16, **given))
     with torch.device("meta"):
         whole = shape.model("eager", torch.bfloat16)
     layers = whole.config.num_hidden_layers

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import Attention, Dtype, Padding, Quantisation, Workload
-from matrix.cell import Cell
+from matrix.axes import Attention, Dtype, Padding
+from matrix.cell import Cell, make_cell
 from matrix.errors import UsageError
 
 Model = Any
@@ -24,18 +24,18 @@ class Fault:
     name: str
     stands_for: str  # the real bug
     suits: Callable[[Architecture], bool]  # the architectures that have what it breaks
-    workload: Workload = Workload.PREFILL  # where it shows
-    quantisation: Quantisation = Quantisation.NONE  # what it needs
+    workload: str = "prefill"  # where it shows
+    quantisation: str = "none"  # what it needs
     attention: Attention = Attention.SDPA  # the implementation in which it sits
     loaded: Callable[[Model, Cell], None] = lambda model, cell: None  # done to the model once it is loaded
     running: Callable[[Model], AbstractContextManager[None]] = lambda model: contextlib.nullcontext()
 
     def cell(self, architecture: Architecture, dtype: Dtype) -> Cell:
         """Where it is looked for: an uneven batch, padded on the left."""
-        return Cell(
+        return make_cell(
             architecture.name,
-            dtype,
-            self.attention,
+            dtype=dtype,
+            attention=self.attention,
             quantisation=self.quantisation,
             padding=Padding.LEFT,
             workload=self.workload,
@@ -104,7 +104,7 @@ def attention_fault(
     name: str,
     stands_for: str,
     suits: Callable[[Architecture], bool] = lambda architecture: True,
-    workload: Workload = Workload.PREFILL,
+    workload: str = "prefill",
 ) -> Callable[[Callable[[Attend], torch.Tensor]], Callable[[Attend], torch.Tensor]]:
     """Make a fault of a function that answers one call of attention wrongly."""
 

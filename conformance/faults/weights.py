@@ -7,7 +7,6 @@ import torch
 
 from conformance.faults.catalogue import Fault, Model, add, named
 from matrix.architectures import Architecture
-from matrix.axes import Quantisation
 from matrix.cell import Cell
 
 OUTLIER = 6.0  # llm_int8_threshold of BitsAndBytesConfig
@@ -128,21 +127,21 @@ for _name, _stands_for, _loaded in (
 ):
     add(Fault(_name, _stands_for, _every, loaded=_loaded))
 for _name, _stands_for, _quantisation, _loaded in (
-    ("blocks_swapped", "block scales stored in the wrong order", Quantisation.NF4, blocks_swapped),
-    ("wrong_code_book", "fp4 codes read as nf4", Quantisation.NF4, wrong_code_book),
-    ("offset_lost", "double quantisation without its offset", Quantisation.NF4_DOUBLE_QUANT, offset_lost),
+    ("blocks_swapped", "block scales stored in the wrong order", "nf4", blocks_swapped),
+    ("wrong_code_book", "fp4 codes read as nf4", "nf4", wrong_code_book),
+    ("offset_lost", "double quantisation without its offset", "nf4_double_quant", offset_lost),
     (
         "dequantised_twice",
         "a checkpoint's scales applied by the loader and by the kernel",
-        Quantisation.NF4,
+        "nf4",
         dequantised_twice,
     ),
-    ("left_unquantised_4bit", "bitsandbytes#1849, #1965: a module stays 16-bit", Quantisation.NF4, left_unquantised),
-    ("left_unquantised_int8", "the same in int8", Quantisation.INT8, left_unquantised),
+    ("left_unquantised_4bit", "bitsandbytes#1849, #1965: a module stays 16-bit", "nf4", left_unquantised),
+    ("left_unquantised_int8", "the same in int8", "int8", left_unquantised),
     (
         "int8_scales_rolled",
         "bitsandbytes#1391: int8 scales of other rows",
-        Quantisation.INT8,
+        "int8",
         int8_scales_rolled,
     ),
 ):
@@ -152,7 +151,7 @@ add(
         "int8_outliers_dropped",
         "LLM.int8() without the columns that it computes in 16 bits",
         named("gpt2", "llama", "mistral", "opt"),  # in the other fixtures no activation lies so far out
-        quantisation=Quantisation.INT8,
+        quantisation="int8",
         running=_outliers_dropped,
     )
 )

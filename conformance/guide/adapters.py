@@ -7,14 +7,15 @@ import torch
 import transformers
 
 from conformance.guide.spelled import load
+from conformance.judging.comparison import compare_steps
+from conformance.judging.precision import without_tf32
 from conformance.lab import Lab, Violated
-from conformance.measure.batches import make_batch
-from conformance.measure.compare import compare_steps
-from conformance.measure.loading import load_reference
-from conformance.measure.precision import without_tf32
-from conformance.measure.training import train_step, with_labels, without_dropout
+from conformance.models.batches import make_batch
+from conformance.models.loading import load_reference
+from conformance.rooms import doing
+from conformance.workloads.train import train_step, with_labels, without_dropout
 from matrix import oracle
-from matrix.axes import Attention, Dtype, Quantisation
+from matrix.axes import Attention, Dtype
 from matrix.cell import Cell
 from matrix.guide import Spelling
 
@@ -24,27 +25,27 @@ _LEARNING_RATE = 5e-3
 
 def lora(lab: Lab, spelling: Spelling) -> None:
     """A LoRA on a model in 16 bits, through SDPA."""
-    _trains(lab, spelling, "sdpa", Quantisation.NONE)
+    _trains(lab, spelling, "sdpa", "none")
 
 
 def lora_4bit(lab: Lab, spelling: Spelling) -> None:
     """A LoRA on a model in 4 bits, through SDPA."""
-    _trains(lab, spelling, "sdpa", Quantisation.FP4)
+    _trains(lab, spelling, "sdpa", "fp4")
 
 
 def lora_4bit_flash(lab: Lab, spelling: Spelling) -> None:
     """The guide's recipe: a LoRA on a model in 4 bits, through FlashAttention-2."""
-    _trains(lab, spelling, lab.flash_attention, Quantisation.FP4)
+    _trains(lab, spelling, lab.flash_attention, "fp4")
 
 
 def trained_without_adapter(lab: Lab, spelling: Spelling) -> None:
     """A purely quantised model cannot be trained."""
-    model = load(lab, "llama", spelling, dtype=Dtype.BFLOAT16, quantisation=Quantisation.FP4)
+    model = load(lab, "llama", spelling, dtype=Dtype.BFLOAT16, quantisation="fp4")
     with tempfile.TemporaryDirectory() as folder:
         transformers.Trainer(model=model, args=transformers.TrainingArguments(output_dir=folder, report_to=[]))
 
 
-def _trains(lab: Lab, spelling: Spelling, attention: str, quantisation: Quantisation) -> None:
+def _trains(lab: Lab, spelling: Spelling, attention: str, quantisation: str) -> None:
     """Loss and gradients against eager attention; then real steps, after which only the adapter is another.
 
     Raises:
@@ -97,7 +98,7 @@ def _must_have_right_gradients(lab: Lab, model: Any, batch: dict[str, torch.Tens
     logits, gradients = train_step(without_dropout(model), batch)
     found = []
     for golden in (False, True):
-        reference = load_reference(cell, lab.source(cell.architecture), lab.device, golden=golden)
+        reference = load_reference(cell, lab.source(cell.architecture), doing(cell), lab.device, golden=golden)
         reference = without_dropout(_with_adapter(reference, adapter))
         for name, parameter in reference.named_parameters():
             if "lora_" in name and not golden:
@@ -111,7 +112,7 @@ def _must_have_right_gradients(lab: Lab, model: Any, batch: dict[str, torch.Tens
         golden=(truth, true_gradients),
         attended=batch["attention_mask"].bool(),
         dtype=cell.dtype,
-        quantised=cell.quantisation is not Quantisation.NONE,
+        quantised=cell.quantisation != "none",
     )
     problems = [problem for comparison in comparisons for problem in oracle.problems(comparison)]
     if problems:

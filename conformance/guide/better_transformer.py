@@ -8,16 +8,17 @@ from typing import Any
 import torch
 import transformers
 
+from conformance import spellings
+from conformance.evidence.said import said
+from conformance.evidence.structure import evidence_of
+from conformance.evidence.watch import Watch
+from conformance.judging.precision import without_tf32
 from conformance.lab import Lab, Violated, random_tokens
-from conformance.measure import spellings
-from conformance.measure.batches import make_batch
-from conformance.measure.evidence import Watch
-from conformance.measure.loading import golden_dtype, torch_dtype
-from conformance.measure.precision import without_tf32
+from conformance.models.batches import make_batch
+from conformance.models.loading import golden_dtype, torch_dtype
 from matrix.axes import Dtype
-from matrix.evidence import ENCODER_LAYER, kernels_seen
 from matrix.guide import Spelling
-from matrix.observation import Evidence
+from matrix.kernels import ENCODER_LAYER, kernels_seen
 
 Inputs = Mapping[str, torch.Tensor]
 Make = Callable[[str, Dtype], Any]  # a model with that attention in that dtype, with the same weights each time
@@ -348,9 +349,9 @@ def _run(lab: Lab, model: Any, inputs: Inputs) -> tuple[torch.Tensor, tuple[str,
     """Logits of shape (batch, positions, classes), with one position for what is classified, and what ran."""
     watch = Watch()
     # Convolutions use TF32 unless told otherwise, in eager as well: it would drown what attention does.
-    with torch.no_grad(), without_tf32(), watch.said(), lab.seeded(model), watch.calls(model):
+    with torch.no_grad(), without_tf32(), said(), lab.seeded(model), watch.calls(model):
         logits = model(**{name: tensor.to(lab.device) for name, tensor in inputs.items()}).logits
-    return _by_position(logits), kernels_seen(watch.add_to(Evidence(), {}))
+    return _by_position(logits), kernels_seen(evidence_of(watch))
 
 
 def _by_position(logits: torch.Tensor) -> torch.Tensor:

@@ -3,10 +3,10 @@
 import torch
 import transformers
 
+from conformance import spellings
 from conformance.guide.spelled import dtype_argument, load, load_in
 from conformance.lab import Lab, random_tokens
-from conformance.measure import spellings
-from matrix.axes import Dtype, Quantisation
+from matrix.axes import Dtype
 from matrix.guide import Spelling
 
 _FLASH = "flash_attention_2"
@@ -27,12 +27,12 @@ def flash_falcon(lab: Lab, spelling: Spelling) -> None:
 
 def flash_int8_llama(lab: Lab, spelling: Spelling) -> None:
     """8-bit weights and FlashAttention-2."""
-    _generates(lab, spelling, Quantisation.INT8)
+    _generates(lab, spelling, "int8")
 
 
 def flash_4bit_llama(lab: Lab, spelling: Spelling) -> None:
     """4-bit weights and FlashAttention-2."""
-    _generates(lab, spelling, Quantisation.FP4)
+    _generates(lab, spelling, "fp4")
 
 
 def flash_on_cpu(lab: Lab, spelling: Spelling) -> None:
@@ -70,6 +70,6 @@ def flash_packed(lab: Lab, spelling: Spelling) -> None:
     )
 
 
-def _generates(lab: Lab, spelling: Spelling, quantisation: Quantisation) -> None:
+def _generates(lab: Lab, spelling: Spelling, quantisation: str) -> None:
     model = load(lab, "llama", spelling, attention=_FLASH, dtype=Dtype.FLOAT16, quantisation=quantisation)
     lab.cell(f"llama-float16-{_FLASH}-{quantisation}-left-generate", model)

@@ -8,8 +8,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from conformance.lab import Lab, Raised, Violated
 from matrix.axes import Dtype
-from matrix.evidence import kernels_seen
 from matrix.guide import Spelling
+from matrix.kernels import kernels_seen
 
 
 def flash_only_generate(lab: Lab, spelling: Spelling) -> None:

@@ -9,9 +9,9 @@ import pytest
 import torch
 import transformers
 
+from conformance import spellings
 from conformance.guide.spelled import bits_and_bytes
 from conformance.lab import Lab, Violated, random_tokens
-from conformance.measure import spellings
 from matrix.guide import Spelling
 
 # Twelve blocks wide enough that each GPU must take some: 75 MB in 4 bits, 150 MB in 8.

@@ -8,9 +8,9 @@ import transformers
 from conformance.claims.pipelines import make_prompts, make_tokenizer
 from conformance.guide.spelled import bits_and_bytes, load
 from conformance.lab import Lab, Violated
-from conformance.measure.batches import make_batch
-from conformance.measure.placement import offload_map
-from matrix.axes import Dtype, Quantisation
+from conformance.models.batches import make_batch
+from conformance.placements.cpu_offload import offload_map
+from matrix.axes import Dtype
 from matrix.guide import Spelling
 
 _NEW_TOKENS = 24
@@ -18,44 +18,44 @@ _NEW_TOKENS = 24
 
 def fp4_bloom(lab: Lab, spelling: Spelling) -> None:
     """BLOOM in 4 bits with device_map="auto", and no dtype named."""
-    _generates(lab, "bloom", spelling, Quantisation.FP4, device_map="auto")
+    _generates(lab, "bloom", spelling, "fp4", device_map="auto")
 
 
 def fp4_bloom_without_device_map(lab: Lab, spelling: Spelling) -> None:
     """The same without a device_map, which is optional."""
-    _generates(lab, "bloom", spelling, Quantisation.FP4)
+    _generates(lab, "bloom", spelling, "fp4")
 
 
 def int8_bloom(lab: Lab, spelling: Spelling) -> None:
     """BLOOM in 8 bits with device_map="auto"."""
-    _generates(lab, "bloom", spelling, Quantisation.INT8, device_map="auto")
+    _generates(lab, "bloom", spelling, "int8", device_map="auto")
 
 
 def int8_t5(lab: Lab, spelling: Spelling) -> None:
     """T5 in 8 bits: an encoder-decoder."""
-    _generates(lab, "t5", spelling, Quantisation.INT8, device_map="auto")
+    _generates(lab, "t5", spelling, "int8", device_map="auto")
 
 
 def inputs_on_cpu(lab: Lab, spelling: Spelling) -> None:
     """The model is on the GPU and its inputs are not."""
-    model = load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation=Quantisation.INT8)
+    model = load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation="int8")
     with torch.no_grad():
         model(**make_batch("prefill", "none", 256, 0))
 
 
 def cast_by_to(lab: Lab, spelling: Spelling) -> None:
     """A quantised model cannot be given another dtype."""
-    load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation=Quantisation.INT8).to(torch.bfloat16)
+    load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation="int8").to(torch.bfloat16)
 
 
 def cast_by_half(lab: Lab, spelling: Spelling) -> None:
     """Nor by its shorthand."""
-    load(lab, "opt", spelling, dtype=Dtype.BFLOAT16, quantisation=Quantisation.FP4).half()
+    load(lab, "opt", spelling, dtype=Dtype.BFLOAT16, quantisation="fp4").half()
 
 
 def moved_by_cuda(lab: Lab, spelling: Spelling) -> None:
     """An int8 model is placed as it is loaded."""
-    load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation=Quantisation.INT8).cuda()
+    load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation="int8").cuda()
 
 
 def both_flags(lab: Lab, spelling: Spelling) -> None:
@@ -98,7 +98,7 @@ def pipeline_samples_by_nucleus(lab: Lab, spelling: Spelling) -> None:
     _pipeline_agrees(lab, spelling, do_sample=True, top_p=0.9, top_k=0, temperature=1.0)
 
 
-def _generates(lab: Lab, name: str, spelling: Spelling, quantisation: Quantisation, **more: Any) -> None:
+def _generates(lab: Lab, name: str, spelling: Spelling, quantisation: str, **more: Any) -> None:
     model = load(lab, name, spelling, quantisation=quantisation, **more)
     placed = "-auto" if more.get("device_map") == "auto" else ""
     dtype = str(model.dtype).removeprefix("torch.")  # the library's own choice
@@ -116,7 +116,7 @@ def _offloaded(lab: Lab, *, asked_for: bool) -> Any:
 
 
 def _pipeline_agrees(lab: Lab, spelling: Spelling, **sampling: Any) -> None:
-    model = load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation=Quantisation.INT8)
+    model = load(lab, "opt", spelling, dtype=Dtype.FLOAT16, quantisation="int8")
     tokenizer = make_tokenizer(model.config.vocab_size)
     lengths = {"max_new_tokens": _NEW_TOKENS, "min_new_tokens": _NEW_TOKENS, "pad_token_id": 0}
     pipeline = transformers.pipeline("text-generation", model=model, tokenizer=tokenizer)

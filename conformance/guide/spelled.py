@@ -8,10 +8,10 @@ from typing import Any
 
 import transformers
 
+from conformance import spellings
 from conformance.lab import Lab
-from conformance.measure import spellings
-from conformance.measure.loading import torch_dtype
-from matrix.axes import Dtype, Quantisation
+from conformance.models.loading import torch_dtype
+from matrix.axes import Dtype
 from matrix.guide import Spelling
 
 
@@ -22,15 +22,15 @@ def load(
     *,
     attention: str = "eager",
     dtype: Dtype | None = None,
-    quantisation: Quantisation = Quantisation.NONE,
+    quantisation: str = "none",
     **more: Any,
 ) -> Any:
     """A model of the architecture, quantised by a flag or by a `quantization_config`."""
     given: dict[str, Any] = {"attn_implementation": attention, **more}
     if dtype is not None:
         given[spellings.DTYPE_ARGUMENT] = torch_dtype(dtype)
-    if quantisation is not Quantisation.NONE:
-        flags = {"load_in_8bit" if quantisation is Quantisation.INT8 else "load_in_4bit": True}
+    if quantisation != "none":
+        flags = {"load_in_8bit" if quantisation == "int8" else "load_in_4bit": True}
         given |= flags if spelling is Spelling.GUIDE else {"quantization_config": bits_and_bytes(flags, dtype)}
     return lab.load_as(name, **given)
 

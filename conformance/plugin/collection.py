@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from matrix.axes import AXES
-from matrix.cell import Cell
+from matrix.cell import AXES, Cell
 
 _EVERY_CELL = "runs_once_for_every_cell"
 
@@ -87,7 +86,7 @@ def without_garbage_collection() -> Iterator[None]:
 
 def mark_names(architectures: list[str]) -> list[str]:
     """The marks that cells carry: their axis values, as in `-m "llama and nf4"`."""
-    return [*architectures, *{value.value for values in AXES.values() for value in values}]
+    return [*architectures, *{name for axis in AXES.values() for name in axis.values}]
 
 
 def cell_id_of(nodeid: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.measure.interruption import LAST_WORDS, CellTimeout
+from conformance.interruption import LAST_WORDS, CellTimeout
 from conformance.plugin.settings import Settings
 from matrix.cell import Cell
 from matrix.expectation import expect
@@ -23,7 +23,7 @@ from reports.document import Record, make_record
 from reports.text import reproducing_command
 
 if TYPE_CHECKING:
-    from conformance.measure.run import Bench
+    from conformance.bench import Bench
 
 # After the soft limit a cell may still answer to an exception; after the grace the process ends.
 _GRACE_SECONDS = 30.0
@@ -97,8 +97,8 @@ class Measure:
 
     def _on_bench(self, cell: Cell) -> Observation:
         if self._bench is None:
+            from conformance.bench import Bench  # torch comes in here, with the first cell that runs
             from conformance.faults import find
-            from conformance.measure.run import Bench  # torch comes in here, with the first cell that runs
 
             settings = self._settings
             self._bench = Bench(

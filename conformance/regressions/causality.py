@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from conformance.lab import Batch, Lab, Violated, random_tokens
-from conformance.measure.batches import make_batch
+from conformance.models.batches import make_batch
 from matrix.axes import Dtype
 
 _LENGTH = 40

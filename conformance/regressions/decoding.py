@@ -5,7 +5,7 @@ from typing import Any
 import transformers
 
 from conformance.lab import Lab
-from conformance.measure.batches import make_batch
+from conformance.models.batches import make_batch
 from matrix.axes import Dtype, SdpaKernel
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
+from conformance import spellings
 from conformance.lab import Lab, Violated
-from conformance.measure import spellings
-from conformance.measure.loading import torch_dtype
-from conformance.measure.sdpa_calls import Call, Layout, Mask
-from conformance.measure.sdpa_oracle import make_inputs, problems, run
+from conformance.models.loading import torch_dtype
+from conformance.sdpa.calls import Call, Layout, Mask
+from conformance.sdpa.oracle import make_inputs, problems, run
 from matrix.axes import Dtype, SdpaKernel
 
 

@@ -3,8 +3,8 @@
 import tempfile
 
 from conformance.lab import Lab
-from conformance.measure.batches import make_batch
-from conformance.measure.placement import offload_map
+from conformance.models.batches import make_batch
+from conformance.placements.cpu_offload import offload_map
 from matrix.axes import Dtype
 
 

@@ -1,7 +1,7 @@
 """Padded batches: garbage or NaN in rows that carry padding. Every row is judged."""
 
 from conformance.lab import Lab
-from conformance.measure.batches import make_batch
+from conformance.models.batches import make_batch
 from matrix.axes import Dtype
 
 

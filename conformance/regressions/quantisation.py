@@ -6,18 +6,19 @@ from typing import Any
 import torch
 import transformers
 
+from conformance import spellings
 from conformance.lab import Lab, Violated, with_lora
-from conformance.measure import spellings
-from conformance.measure.batches import make_batch
-from conformance.measure.loading import load_reference
-from conformance.measure.quantised import dequantise_4bit
-from matrix.axes import Dtype, Quantisation
+from conformance.models.batches import make_batch
+from conformance.models.loading import load_reference
+from conformance.quantisers.bitsandbytes import dequantise_4bit, load_arguments
+from conformance.rooms import doing
+from matrix.axes import Dtype
 from matrix.cell import parse_cell
 
 
 def moe_experts_stay_unquantised(lab: Lab) -> None:
     """Mixture of experts in 4 bits: the weights of the experts are bytes, not 16-bit numbers."""
-    model = _quantised(lab, "mixtral", Quantisation.NF4)
+    model = _quantised(lab, "mixtral", "nf4")
     experts = {name: p for name, p in model.named_parameters() if "experts" in name}
     plain = [f"{name} {tuple(p.shape)} {p.dtype}" for name, p in experts.items() if p.is_floating_point()]
     if plain or not experts:
@@ -27,7 +28,7 @@ def moe_experts_stay_unquantised(lab: Lab) -> None:
 def int8_reloaded_is_nonsense(lab: Lab) -> None:
     """Saved in int8, loaded again: the same logits."""
     batch = make_batch("prefill", "left", 256, 0)
-    first, second = _saved_and_reloaded(lab, Quantisation.INT8)
+    first, second = _saved_and_reloaded(lab, "int8")
     _must_agree(lab.logits(first, batch), lab.logits(second, batch), batch["attention_mask"].bool())
 
 
@@ -35,7 +36,7 @@ def int8_reloaded_breaks_generation(lab: Lab) -> None:
     """Saved in int8, loaded again: the same tokens and the same logits at each step."""
     batch = {name: tensor.to(lab.device) for name, tensor in make_batch("generate", "left", 256, 0).items()}
     found = []
-    for model in _saved_and_reloaded(lab, Quantisation.INT8):
+    for model in _saved_and_reloaded(lab, "int8"):
         with lab.seeded(model):
             found.append(
                 model.generate(
@@ -63,7 +64,7 @@ def lora_merged_into_nf4_drifts(lab: Lab) -> None:
     """Merging a LoRA into 4-bit weights costs what quantising the sum costs, and no more."""
     from bitsandbytes.functional import quantize_4bit
 
-    model = with_lora(_quantised(lab, "llama", Quantisation.NF4))
+    model = with_lora(_quantised(lab, "llama", "nf4"))
     layer = next(module for name, module in model.named_modules() if name.endswith("q_proj"))
     before = layer.base_layer.weight
     wanted = dequantise_4bit(before.data, before.quant_state) + layer.get_delta_weight("default").detach().float()
@@ -82,10 +83,11 @@ def qlora_flash_float32_norms(lab: Lab) -> None:
 
     cell, batch = parse_cell("llama-bfloat16-eager-nf4-prefill"), make_batch("prefill", "left", 256, 0)
     model, trained = (
-        prepare_model_for_kbit_training(_quantised(lab, "llama", Quantisation.NF4, lab.flash_attention))
-        for _ in range(2)
+        prepare_model_for_kbit_training(_quantised(lab, "llama", "nf4", lab.flash_attention)) for _ in range(2)
     )
-    references = [load_reference(cell, lab.source("llama"), lab.device, golden=golden) for golden in (True, False)]
+    references = [
+        load_reference(cell, lab.source("llama"), doing(cell), lab.device, golden=golden) for golden in (True, False)
+    ]
     lab.judge(
         "logits",
         candidate=lab.logits(model, batch),
@@ -98,14 +100,12 @@ def qlora_flash_float32_norms(lab: Lab) -> None:
         raise Violated("gradients of the LoRA are not finite")
 
 
-def _quantised(lab: Lab, name: str, quantisation: Quantisation, attention: str = "sdpa") -> Any:
-    config = spellings.quantization_config(quantisation, torch.bfloat16)
-    return lab.load(name, attention, Dtype.BFLOAT16, quantization_config=config)
+def _quantised(lab: Lab, name: str, quantisation: str, attention: str = "sdpa") -> Any:
+    return lab.load(name, attention, Dtype.BFLOAT16, **load_arguments(quantisation, torch.bfloat16))
 
 
-def _saved_and_reloaded(lab: Lab, quantisation: Quantisation) -> tuple[Any, Any]:
-    config = spellings.quantization_config(quantisation, torch.float16)
-    first = lab.load("llama", "sdpa", Dtype.FLOAT16, quantization_config=config)
+def _saved_and_reloaded(lab: Lab, quantisation: str) -> tuple[Any, Any]:
+    first = lab.load("llama", "sdpa", Dtype.FLOAT16, **load_arguments(quantisation, torch.float16))
     given = {spellings.DTYPE_ARGUMENT: torch.float16, "attn_implementation": "sdpa", "use_safetensors": True}
     with tempfile.TemporaryDirectory() as folder:
         first.save_pretrained(folder, safe_serialization=True)

@@ -3,7 +3,7 @@
 import torch
 
 from conformance.lab import Lab, with_lora
-from conformance.measure.batches import make_batch
+from conformance.models.batches import make_batch
 from matrix.axes import Dtype
 
 

@@ -1,0 +1,176 @@
+"""One cell in, one observation out."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from conformance import spellings
+from conformance.course import Course
+from conformance.evidence.said import said
+from conformance.evidence.structure import evidence_of, structure
+from conformance.faults.catalogue import Fault
+from conformance.interruption import CellTimeout
+from conformance.judging.references import References
+from conformance.judging.shared import Kept, SharedReferences
+from conformance.models.fixtures import fixture
+from conformance.models.loading import Source, torch_dtype
+from conformance.rooms import doing
+from matrix.architectures import Architecture
+from matrix.cell import Cell
+from matrix.observation import Ending, Evidence, Failure, Observation, Phase, QuantisationCost
+from matrix.stack import Device
+from reports.printable import printable, private_places
+
+
+class Bench:
+    """Runs cells on one device, keeping fixtures and references warm between them."""
+
+    def __init__(
+        self,
+        *,
+        device: Device,
+        architectures: Mapping[str, Architecture],
+        fixture_cache: Path,
+        checkpoints: Mapping[str, str] | None = None,
+        trust_remote_code: bool = False,
+        on_phase: Callable[[Cell, Phase], None] = lambda cell, phase: None,
+        on_found: Callable[[Any, References], None] = lambda found, references: None,
+        fault: Fault | None = None,
+        seed: int = 0,
+    ) -> None:
+        spellings.quieten()
+        self.device = torch.device("cuda:0" if device is Device.CUDA else "cpu")
+        self._architectures = architectures
+        self._fixture_cache = fixture_cache
+        self._checkpoints = checkpoints or {}
+        self._trust_remote_code = trust_remote_code
+        self._on_phase = on_phase
+        self._on_found = on_found
+        self.fault = fault  # what is seeded into each cell; may be exchanged between cells
+        self._seed = seed
+        self._places = private_places(fixture_cache)
+        self._kept = Kept()
+        self._sources: dict[str, Source] = {}
+
+    def run(self, cell: Cell, loaded: torch.nn.Module | None = None) -> Observation:
+        """Load the cell's model, run its workload, compare, and say what happened. Raises nothing of the libraries'.
+
+        `loaded` is a model of that cell which the caller has loaded in a way of its own.
+        """
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        course = _WatchedCourse(cell, self)
+        ending, failure, comparisons, cost = Ending.COMPLETED, None, (), None
+        with said() as warned:
+            try:
+                found = course.run(loaded)
+                comparisons, cost = self._compared(course, found)
+            except CellTimeout as error:
+                ending, failure = Ending.TIMEOUT, self._failure(course, error)
+            except Exception as error:  # whatever a library raises is a measurement
+                ending, failure = self._ending_of(error), self._failure(course, error)
+        peak = None
+        if self.device.type == "cuda" and ending is not Ending.DEVICE_LOST:
+            peak = torch.cuda.max_memory_allocated() / 2**20
+        return Observation(
+            ending=ending,
+            failure=failure,
+            comparisons=comparisons if ending is Ending.COMPLETED else (),
+            quantisation_cost=cost,
+            evidence=evidence_of(course.watch, course.parts, warned, self._places),
+            declared=course.declared or _declared_by_config(self._architectures[cell.architecture]),
+            seconds={phase: round(spent, 4) for phase, spent in course.seconds.items()},
+            peak_memory_mib=peak,
+        )
+
+    def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
+        comparisons = course.compare(found)
+        self._on_found(found, course.references)
+        if not course.does.quantised or not all(comparison.finite for comparison in comparisons):
+            return comparisons, None
+        with course.during(Phase.REFERENCE):
+            return comparisons, found.cost(course.references)
+
+    def source(self, name: str) -> Source:
+        """The architecture's checkpoint: the user's, or the fixture."""
+        if name not in self._sources:
+            architecture, own = self._architectures[name], self._checkpoints.get(name)
+            checkpoint = own or str(fixture(architecture, self._fixture_cache, self._seed))
+            self._sources[name] = Source(architecture, checkpoint, self._trust_remote_code, own=own is not None)
+        return self._sources[name]
+
+    def _failure(self, course: "_WatchedCourse", error: Exception) -> Failure:
+        return Failure(Phase(course.phase), type(error).__name__, printable(str(error), self._places))
+
+    def _ending_of(self, error: Exception) -> Ending:
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            return Ending.OUT_OF_MEMORY
+        if self.device.type == "cuda":
+            try:
+                torch.cuda.synchronize()
+            except Exception:  # any answer but a clean one means that the context is gone
+                return Ending.DEVICE_LOST
+        return Ending.RAISED
+
+
+class _WatchedCourse(Course):
+    """A course of which the bench keeps times and evidence, and into which it seeds its fault."""
+
+    def __init__(self, cell: Cell, bench: Bench) -> None:
+        super().__init__(cell, None, doing(cell), bench.device, bench._seed)
+        self.seconds: dict[str, float] = {}  # by phase
+        self.parts = Evidence()
+        self.declared: dict[str, bool] = {}
+        self._bench = bench
+
+    @contextlib.contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        self._bench._on_phase(self.cell, Phase(phase))
+        started = time.perf_counter()
+        with super().during(phase):
+            yield
+        spent = time.perf_counter() - started
+        self.seconds[str(phase)] = self.seconds.get(str(phase), 0.0) + spent  # a relation may load or run twice
+
+    def run(self, model: torch.nn.Module | None = None) -> Any:
+        self.source = self._bench.source(self.cell.architecture)  # may have to be built, which may fail
+        self.references = SharedReferences(self.cell, self.source, self.device, self._bench._kept)
+        return super().run(model)
+
+    def loaded(self, model: torch.nn.Module) -> None:
+        self.declared = _declared(model)
+        if self._bench.fault is not None:
+            self._bench.fault.loaded(model, self.cell)
+
+    def inspect(self, model: torch.nn.Module) -> None:
+        self.parts = structure(model, torch_dtype(self.cell.dtype))
+
+    @contextlib.contextmanager
+    def watching(self, model: torch.nn.Module) -> Iterator[None]:
+        fault = self._bench.fault
+        with contextlib.nullcontext() if fault is None else fault.running(model), super().watching(model):
+            yield
+
+
+def _declared(model: torch.nn.Module) -> dict[str, bool]:
+    return {
+        flag: bool(getattr(model, flag)) for flag in spellings.DECLARED_FLAGS if getattr(model, flag, None) is not None
+    }
+
+
+def _declared_by_config(architecture: Architecture) -> dict[str, bool]:
+    """The flags of the class that would have been loaded, for cells whose load was refused.
+
+    Empty for a model_type or auto class that this transformers does not know.
+    """
+    try:
+        config = transformers.AutoConfig.for_model(architecture.model_type)
+        found = getattr(transformers, architecture.auto_class)._model_mapping[type(config)]
+    except (AttributeError, KeyError, ValueError):
+        return {}
+    return _declared(found[0] if isinstance(found, tuple) else found)

@@ -1,0 +1,1 @@
+"""Caches, done: a file for each. What each is: `matrix/caches/`."""

@@ -1,0 +1,91 @@
+"""What becomes of a cell, step by step. Scripts carry it along; the bench keeps what it sees."""
+
+from contextlib import contextmanager
+
+import torch
+
+from conformance.evidence.watch import Watch
+from conformance.judging.references import References
+from conformance.models.batches import batch_for
+from conformance.models.loading import load, needs_moving
+from conformance.spellings import forget_compiled, pinned
+
+
+class Course:
+    """One cell, from its load to its comparisons.
+
+    Args:
+        cell: a Cell, or anything with the names of its values.
+        source: where its weights come from.
+        does: the halves of its rooms.
+        device: a torch.device.
+        seed: of the batch.
+        references: golden and baseline; made anew if not given.
+    """
+
+    def __init__(self, cell, source, does, device, seed=0, references=None):
+        self.cell, self.source, self.does, self.device, self.seed = cell, source, does, device, seed
+        self.references = references or References(cell, source, does, device)
+        self.watch = Watch(does.ops)
+        self.phase = "load"
+
+    @contextmanager
+    def during(self, phase):
+        """A step. An asynchronous fault belongs to the one that caused it."""
+        self.phase = phase
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def load(self, *, checkpoint=None, attention=None, quantised=True, mapped=True):
+        """A model on the device that differs so from the cell's."""
+        source = self.source if checkpoint is None else self.source.at(checkpoint)
+        with self.during("load"):
+            model = load(self.cell, source, self.does, attention=attention, quantised=quantised, mapped=mapped)
+        return self.placed(model, mapped)
+
+    def placed(self, model, mapped=True):
+        """The model on the device, unless a device_map has placed it."""
+        if (mapped and self.cell.device_map != "none") or not needs_moving(model, self.device):
+            return model
+        with self.during("place"):
+            return model.to(self.device)
+
+    def loaded(self, model):
+        """Look at the cell's model as it was loaded."""
+
+    def inspect(self, model):
+        """Look at what is about to run."""
+
+    @contextmanager
+    def watching(self, model):
+        """While entered, calls are counted, and SDPA may use the cell's kernel alone."""
+        with self.watch.calls(model), pinned(self.cell.sdpa_kernel):
+            yield
+
+    @contextmanager
+    def instead(self, model):
+        """From here on it is this model that the cell names: what was seen before was another's."""
+        self.inspect(model)
+        with self.watch.anew(model):
+            yield
+
+    def run(self, model=None):
+        """Load the model unless it is given, do what the workload says, and return what it found."""
+        if model is None:
+            with self.during("load"):
+                model = load(self.cell, self.source, self.does)
+        self.loaded(model)
+        model = self.does.transform(self.placed(model), self)
+        self.inspect(model)
+        batch = batch_for(self.source, model.config, self.does.inputs, self.cell.padding, self.seed)
+        batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        if self.cell.attention == "flex_attention":
+            forget_compiled()
+        with torch.no_grad(), self.watching(model):
+            return self.does.run(model, batch, self)
+
+    def compare(self, found):
+        """The comparisons of what was found with golden and baseline. Its model is gone by now, to make room."""
+        with torch.no_grad(), self.during("reference"):
+            return found.compare(self.references, self.cell.dtype, self.does.quantised)

@@ -1,0 +1,79 @@
+"""Decoding with a cache, by hand and by `generate`. Scripts carry it along."""
+
+import torch
+
+from conformance.models.batches import extended, judged, takes_positions
+
+STEPS = 8  # decoded one by one
+
+
+def steps(batch):
+    """How many tokens each call gets where the last STEPS of them come one by one."""
+    return [judged(batch).shape[1] - STEPS] + [1] * STEPS
+
+
+def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
+    """The logits of consecutive calls with one cache, each with its share of the tokens."""
+    found, begin = [], 0
+    if "decoder_input_ids" in batch:
+        mask = batch["attention_mask"]
+        encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask)
+    for part in parts:
+        end = begin + part
+        if "decoder_input_ids" in batch:
+            given = {"encoder_outputs": encoded, "attention_mask": mask}
+            given["decoder_input_ids"] = batch["decoder_input_ids"][:, begin:end]
+        else:
+            given = {"input_ids": batch["input_ids"][:, begin:end]}
+            given["attention_mask"] = adapt(batch["attention_mask"][:, :end])
+            if "position_ids" in batch:
+                given["position_ids"] = batch["position_ids"][:, begin:end]
+        output = model(**given, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        found.append(output.logits)
+        begin = end
+    return torch.cat(found, dim=1)
+
+
+def generated(model, batch, course, new_tokens, **arguments):
+    """What `generate` makes of a batch with the cell's kind of cache: its whole output, raw logits of each step too."""
+    pad = getattr(model.generation_config, "pad_token_id", None)
+    with course.during("generate"):
+        output = model.generate(
+            **batch,
+            max_new_tokens=new_tokens,
+            min_new_tokens=new_tokens,
+            do_sample=False,
+            use_cache=True,
+            pad_token_id=0 if pad is None else pad,
+            output_logits=True,
+            return_dict_in_generate=True,
+            **course.does.generation_arguments(),
+            **arguments,
+        )
+    course.watch.cache(output.past_key_values)
+    return output
+
+
+def forced_by(sequences, batch, model):
+    """The teacher-forcing batch for what `generate` made of `batch`."""
+    if model.config.is_encoder_decoder:
+        return {**batch, "decoder_input_ids": sequences[:, :-1]}
+    return extended(batch, sequences, takes_positions(model))
+
+
+def banned_tokens(model):
+    """The end-of-sequence tokens, which `min_new_tokens` keeps from being chosen."""
+    end = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return () if end is None else tuple(end) if isinstance(end, list) else (end,)
+
+
+def regret(truth, chosen, banned):
+    """How far the chosen tokens' true logits are below the best that was allowed, at most.
+
+    `truth` is of shape (steps, vocabulary), `chosen` of shape (steps,).
+    """
+    allowed = truth.clone()
+    allowed[:, list(banned)] = float("-inf")
+    picked = truth.gather(1, chosen.to(truth.device)[:, None])[:, 0]
+    return float((allowed.amax(1) - picked).max())

@@ -1,0 +1,33 @@
+"""What the libraries say while a model is loaded and runs."""
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def said() -> Iterator[dict[str, None]]:
+    """Keep Python warnings and the libraries' log warnings, each once and in order, instead of printing them."""
+    found: dict[str, None] = {}
+    handler = _Keep(found)
+    loggers = [logging.getLogger(name) for name in ("transformers", "bitsandbytes", "accelerate")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield found
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        found |= dict.fromkeys(str(warning.message) for warning in caught)
+
+
+class _Keep(logging.Handler):
+    def __init__(self, kept: dict[str, None]) -> None:
+        super().__init__(logging.WARNING)
+        self._kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._kept[record.getMessage()] = None

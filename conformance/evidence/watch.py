@@ -1,0 +1,132 @@
+"""Watching a model run: which ops and functions are called. Scripts carry it along."""
+
+import functools
+from collections import Counter
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from conformance.spellings import counting_flex_calls
+
+ENCODER_LAYER_OP = "aten::_transformer_encoder_layer_fwd"
+WATCHED_PASSES = 3
+
+
+class Watch:
+    """Counts attention and quantisation calls while it is entered, and keeps the classes of caches.
+
+    Args:
+        quantisers: namespaces of the ops that quantisers run.
+    """
+
+    def __init__(self, quantisers=()):
+        self.quantisers = tuple(f"{namespace}::" for namespace in quantisers)
+        self.ops = Ops(self)
+        self.forget()
+
+    def forget(self):
+        """Start anew."""
+        self.attention_ops, self.quantised_ops = Counter(), Counter()
+        self.sdpa_calls = self.flex_calls = self.unfused_flex_calls = 0
+        self.caches = {}
+        self.ops.counters.clear()
+
+    @contextmanager
+    def calls(self, model):
+        """Count calls of functions by name and of ops below autograd.
+
+        All ops are seen in the first WATCHED_PASSES forward passes, which is prefill and the first steps
+        of decoding; after them only those inside `scaled_dot_product_attention`, because to look at every
+        op costs as much as to run it.
+        """
+        functional = torch.nn.functional
+        attention = functional.scaled_dot_product_attention
+
+        def counted_attention(*args, **kwargs):
+            self.sdpa_calls += 1
+            with self.ops.once():
+                return attention(*args, **kwargs)
+
+        functional.scaled_dot_product_attention = counted_attention
+        try:
+            with self.passes(model), counting_flex_calls(self.count_flex, self.count_unfused):
+                yield
+        finally:
+            functional.scaled_dot_product_attention = attention
+
+    @contextmanager
+    def passes(self, model):
+        """While entered, the ops of this model's first forward passes are seen."""
+        forward, passes = model.forward, 0
+
+        @functools.wraps(forward)
+        def watched(*args, **kwargs):
+            nonlocal passes
+            passes += 1
+            with self.ops.once() if passes <= WATCHED_PASSES else nullcontext():
+                return forward(*args, **kwargs)
+
+        model.forward = watched
+        try:
+            yield
+        finally:
+            model.forward = forward
+
+    @contextmanager
+    def anew(self, model):
+        """Within `calls`: forget what was seen, and see this model's passes."""
+        self.forget()
+        with self.passes(model):
+            yield
+
+    def count_flex(self):
+        """A call of flex_attention."""
+        self.flex_calls += 1
+
+    def count_unfused(self):
+        """One that ran uncompiled."""
+        self.unfused_flex_calls += 1
+
+    def cache(self, cache):
+        """Keep the class of a cache, of one for encoder and decoder those of its parts too."""
+        parts = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
+        inner = ", ".join(type(part).__name__ for part in parts if part is not None)
+        self.caches[f"{type(cache).__name__}({inner})" if inner else type(cache).__name__] = None
+
+
+class Ops(TorchDispatchMode):
+    """Sees every op by name."""
+
+    def __init__(self, watch):
+        super().__init__()
+        self.counters = {}
+        self.watch = watch
+        self.entered = False
+
+    @contextmanager
+    def once(self):
+        """Enter the mode, unless it is entered already: ops would be counted twice."""
+        if self.entered:
+            yield
+            return
+        self.entered = True
+        try:
+            with self:
+                yield
+        finally:
+            self.entered = False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func not in self.counters:
+            name = func._schema.name
+            counter = None
+            if name.startswith(self.watch.quantisers):
+                counter = self.watch.quantised_ops
+            elif "attention" in name or name.startswith("flash_attn") or name == ENCODER_LAYER_OP:
+                counter = self.watch.attention_ops
+            self.counters[func] = None if counter is None else (counter, name)
+        seen = self.counters[func]
+        if seen is not None:
+            seen[0][seen[1]] += 1
+        return func(*args, **(kwargs or {}))

@@ -1,0 +1,89 @@
+"""What a workload found, and how it is held against golden and baseline. Scripts carry it along."""
+
+from conformance.judging.comparison import compare, compare_runs, compare_steps, quantisation_cost
+
+
+class OneRun:
+    """Logits of one run, which the truth is to be near to.
+
+    Args:
+        name: what they are, in words.
+        logits: of shape (batch, positions, vocabulary).
+        forced: the batch that the references are given.
+        attended: bool, of shape (batch, positions): where they are judged.
+        pick: which of a reference's logits are those of the same positions.
+        consequences: what was made of the logits, by name: how far it is off, given the true logits of the attended
+            positions, of shape (attended, vocabulary).
+        chosen: of a generation the tokens chosen, of shape (batch, positions).
+    """
+
+    def __init__(self, name, logits, forced, attended, *, pick=None, consequences=None, chosen=None):
+        self.name, self.logits, self.forced, self.attended = name, logits, forced, attended
+        self.pick = pick or (lambda found: found)
+        self.consequences, self.chosen = consequences or {}, chosen
+
+    def compare(self, references, dtype, quantised):
+        """The one comparison."""
+        return (
+            compare(
+                self.name,
+                candidate=self.logits,
+                baseline=self.pick(references(self.forced, golden=False)),
+                golden=self.pick(references(self.forced, golden=True)),
+                attended=self.attended,
+                dtype=dtype,
+                quantised=quantised,
+                generated=self.chosen is not None,
+                consequences=self.consequences,
+            ),
+        )
+
+    def cost(self, references):
+        """What quantisation costs: the same logits against those of the weights as they were."""
+        unquantised = self.pick(references.unquantised(self.forced))
+        return quantisation_cost(candidate=self.logits, unquantised=unquantised, attended=self.attended)
+
+
+class TwoRuns:
+    """Logits of two runs that must agree, whatever is true; the arguments are those of OneRun."""
+
+    def __init__(self, name, one, other, forced, attended):
+        self.name, self.one, self.other, self.forced, self.attended = name, one, other, forced, attended
+
+    def compare(self, references, dtype, quantised):
+        """The one comparison; golden and baseline say how large rounding is."""
+        return (
+            compare_runs(
+                self.name,
+                one=self.one,
+                other=self.other,
+                baseline=references(self.forced, golden=False),
+                golden=references(self.forced, golden=True),
+                attended=self.attended,
+                dtype=dtype,
+                quantised=quantised,
+            ),
+        )
+
+    def cost(self, references):
+        """Not measured."""
+
+
+class TrainingStep:
+    """Logits, and gradients by parameter; `again` makes the same step of a reference: (model, batch) -> both."""
+
+    def __init__(self, logits, gradients, forced, attended, again):
+        self.logits, self.gradients, self.forced, self.attended, self.again = logits, gradients, forced, attended, again
+
+    def compare(self, references, dtype, quantised):
+        """Logits, then gradients."""
+        return compare_steps(
+            candidate=(self.logits, self.gradients),
+            baseline=references.anew(self.forced, self.again, golden=False),
+            golden=references.anew(self.forced, self.again, golden=True),
+            attended=self.attended,
+            dtype=dtype,
+        )
+
+    def cost(self, references):
+        """Not measured."""

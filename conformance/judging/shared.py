@@ -1,0 +1,71 @@
+"""References made once and shared by all cells that have the same truth."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import torch
+
+from conformance.judging.references import References
+from conformance.models.loading import Source
+from conformance.rooms import doing
+from matrix.cell import Cell, make_cell
+
+_MODEL_BYTES_KEPT = 256 * 2**20
+_LOGIT_BYTES_KEPT = 256 * 2**20
+
+Batch = Mapping[str, torch.Tensor]
+
+
+class Kept:
+    """A cache of reference models and of their logits.
+
+    Small models stay loaded; one that alone exceeds the budget is loaded for each use, so that golden, baseline and
+    candidate of a real checkpoint never have to fit at once.
+    """
+
+    def __init__(self) -> None:
+        self.models: OrderedDict[tuple[object, ...], torch.nn.Module] = OrderedDict()
+        self.logits: OrderedDict[tuple[object, ...], torch.Tensor] = OrderedDict()
+
+
+class SharedReferences(References):
+    """References of a cell that look into the cache first."""
+
+    def __init__(self, cell: Cell, source: Source, device: torch.device, kept: Kept) -> None:
+        super().__init__(cell, source, doing(cell), device)
+        self._kept = kept
+
+    def __call__(self, batch: Batch, *, golden: bool) -> torch.Tensor:
+        """Logits of shape (batch, positions, vocabulary)."""
+        digest = tuple((name, tensor.shape, tensor.cpu().numpy().tobytes()) for name, tensor in sorted(batch.items()))
+        key, logits = (*self._weights(golden), digest), self._kept.logits
+        if key not in logits:
+            logits[key] = super().__call__(batch, golden=golden)
+            while len(logits) > 1 and sum(kept.nbytes for kept in logits.values()) > _LOGIT_BYTES_KEPT:
+                logits.popitem(last=False)
+        return logits[key]
+
+    def model(self, golden: bool) -> torch.nn.Module:
+        """The reference model."""
+        key, models = self._weights(golden), self._kept.models
+        if key in models:
+            models.move_to_end(key)
+            return models[key]
+        model: torch.nn.Module = super().model(golden)
+        if _bytes(model) <= _MODEL_BYTES_KEPT:
+            models[key] = model
+            while sum(map(_bytes, models.values())) > _MODEL_BYTES_KEPT:
+                models.popitem(last=False)
+        return model
+
+    def unquantised(self, batch: Batch) -> torch.Tensor:
+        """Golden logits of the weights as they were before they were quantised."""
+        plain = make_cell(self.cell.architecture, dtype=self.cell.dtype, attention="eager")
+        return SharedReferences(plain, self.source, self.device, self._kept)(batch, golden=True)
+
+    def _weights(self, golden: bool) -> tuple[object, ...]:
+        return self.source.checkpoint, self.cell.dtype, self.cell.quantisation, golden
+
+
+def _bytes(model: torch.nn.Module) -> int:
+    return sum(parameter.nbytes for parameter in model.parameters())

@@ -1,0 +1,1 @@
+"""Where models and what goes into them come from: recipe, fixtures, loading, batches."""

@@ -1,0 +1,88 @@
+"""from_pretrained for a cell, and for its golden and baseline. Scripts carry it along.
+
+`cell` is a Cell, or anything with the names of its values; `does` are the halves of its rooms (conformance/rooms.py).
+"""
+
+import torch
+import transformers
+
+from conformance.spellings import DTYPE_ARGUMENT, default_dtype_kept
+
+
+class Source:
+    """Where an architecture's weights come from: a folder or a hub id, the user's own or a fixture."""
+
+    def __init__(self, architecture, checkpoint, trust_remote_code=False, own=False):
+        self.architecture, self.checkpoint = architecture, checkpoint
+        self.trust_remote_code, self.own = trust_remote_code, own
+
+    def at(self, folder):
+        """The same architecture's weights elsewhere."""
+        return Source(self.architecture, folder, self.trust_remote_code, self.own)
+
+
+def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
+    """The candidate, as from_pretrained leaves it, or one that differs from it so."""
+    dtype = torch_dtype(cell.dtype)
+    arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": str(attention or cell.attention)}
+    if quantised:
+        arguments |= does.load_arguments(cell.quantisation, dtype)
+    device_map = does.device_map(lambda: make_empty(source)) if mapped else None
+    if device_map is not None:
+        arguments["device_map"] = device_map
+    return from_pretrained(source, **arguments)
+
+
+def load_reference(cell, source, does, device, *, golden):
+    """Golden (the cell's own weights, upcast) or baseline (the same weights in the cell's dtype).
+
+    Quantised weights are taken from the library and given their meaning in plain torch, as the quantiser's half
+    spells it out: golden holds them dequantised, baseline as plain arithmetic in the cell's dtype has them. Neither
+    runs a kernel of the quantiser's.
+    """
+    dtype = torch_dtype(cell.dtype)
+    arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": source.architecture.reference_attention}
+    model = from_pretrained(source, **arguments).to(device)
+    if golden:
+        model = model.to(golden_dtype(cell.dtype))
+
+    def load_quantised():
+        return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **arguments)
+
+    does.spell_out(model, load_quantised, device, golden)
+    return model
+
+
+def torch_dtype(dtype):
+    """The torch dtype of that name."""
+    return getattr(torch, dtype)
+
+
+def golden_dtype(dtype):
+    """One precision up: float64 for float32 cells, float32 for the rest."""
+    return torch.float64 if dtype == "float32" else torch.float32
+
+
+def needs_moving(model, device):
+    """Whether the caller still has to move a model that has no device_map: quantisers may place theirs themselves."""
+    return any(parameter.device.type != device.type for parameter in model.parameters())
+
+
+def from_pretrained(source, **arguments):
+    """The model in eval mode, from safetensors unless told otherwise."""
+    arguments.setdefault("use_safetensors", True)
+    arguments.setdefault("trust_remote_code", source.trust_remote_code)
+    with default_dtype_kept():
+        return auto_class(source).from_pretrained(source.checkpoint, **arguments).eval()
+
+
+def make_empty(source):
+    """The model without memory for its weights."""
+    config = transformers.AutoConfig.from_pretrained(source.checkpoint, trust_remote_code=source.trust_remote_code)
+    with torch.device("meta"):
+        return auto_class(source).from_config(config)
+
+
+def auto_class(source):
+    """The transformers class that loads it."""
+    return getattr(transformers, source.architecture.auto_class)

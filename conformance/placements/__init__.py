@@ -1,0 +1,1 @@
+"""Device maps, done: a file for each. What each is: `matrix/placements/`."""

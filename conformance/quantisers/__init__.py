@@ -1,0 +1,1 @@
+"""Quantisers, done: a file for each. What each is: `matrix/quantisers/`."""

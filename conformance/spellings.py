@@ -1,0 +1,149 @@
+"""Every difference between releases of the libraries, in one place. No version check stands anywhere else."""
+
+import contextlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+import transformers
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import _disable_current_modes
+
+# Of a release such as 5.24.0.dev0 the numbers.
+RELEASE = tuple(map(int, re.findall(r"\d+", transformers.__version__)[:3]))
+
+# transformers renamed the argument in 4.56 and kept the old name as an alias.
+DTYPE_ARGUMENT = "dtype" if RELEASE >= (4, 56) else "torch_dtype"
+
+# Class flags by which a model declares what it supports; 5.x merged the flash attention ones.
+DECLARED_FLAGS = (
+    "_supports_sdpa",
+    "_supports_flash_attn",
+    "_supports_flash_attn_2",
+    "_supports_flex_attn",
+    "_supports_attention_backend",
+    "_supports_static_cache",
+)
+
+
+_SDP_BACKENDS = {
+    "flash": "FLASH_ATTENTION",
+    "mem_efficient": "EFFICIENT_ATTENTION",
+    "math": "MATH",
+    "cudnn": "CUDNN_ATTENTION",
+}
+
+
+def pinned(kernel: str) -> AbstractContextManager[Any]:
+    """The context in which `scaled_dot_product_attention` may use this kernel alone; any if it is `unpinned`."""
+    if kernel not in _SDP_BACKENDS:
+        return contextlib.nullcontext()
+    backend = getattr(torch.nn.attention.SDPBackend, _SDP_BACKENDS[kernel])
+    return torch.nn.attention.sdpa_kernel([backend])
+
+
+def to_bettertransformer(model: Any) -> Any:
+    """The method that transformers had until 5.0; optimum does the work, or refuses."""
+    return model.to_bettertransformer()
+
+
+def last_logits_only(model: Any) -> dict[str, int]:
+    """What to tell a forward pass so that only the last position goes through the head; 4.50 renamed it."""
+    known = inspect.signature(model.forward).parameters
+    return {name: 1 for name in ("logits_to_keep", "num_logits_to_keep") if name in known}
+
+
+@contextlib.contextmanager
+def default_dtype_kept() -> Iterator[None]:
+    """transformers 4.48 leaves the model's dtype behind as torch's default when a load raises."""
+    usual = torch.get_default_dtype()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def make_static_cache(model: Any, rows: int, slots: int) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
+    """A `StaticCache` for that many rows and tokens, and what its caller must do to an attention mask."""
+    arguments: dict[str, Any] = {"config": model.config, "max_cache_len": slots}
+    if RELEASE < (4, 54):  # later ones find out by themselves, at the first call
+        arguments |= {"max_batch_size": rows, "device": model.device, "dtype": model.dtype}
+    cache = transformers.StaticCache(**arguments)
+    if model.config.is_encoder_decoder:
+        cache = transformers.EncoderDecoderCache(cache, transformers.DynamicCache())
+    if model.config.model_type == "bloom":  # places its ALiBi by a mask that is as long as the cache
+        return cache, lambda mask: torch.nn.functional.pad(mask, (0, slots - mask.shape[-1]))
+    return cache, lambda mask: mask
+
+
+# What the flex_attention of transformers goes through: its entry, the compiled block mask, and the
+# unfused arithmetic that torch falls back to, without a word, once it has recompiled too often.
+_FLEX_ENTRY = (
+    "transformers.integrations.flex_attention",
+    "compile_friendly_flex_attention" if RELEASE >= (4, 50) else "flex_attention",
+)
+_FLEX_MASK = ("transformers.masking_utils", "create_block_mask")
+_FLEX_UNFUSED = ("torch._higher_order_ops.flex_attention", "math_attention")
+
+
+@contextlib.contextmanager
+def counting_flex_calls(entered: Callable[[], None], unfused: Callable[[], None]) -> Iterator[None]:
+    """Call `entered` whenever transformers enters flex_attention, `unfused` whenever it ran uncompiled.
+
+    What is compiled runs without the dispatch mode that watches the rest: under a mode torch would not
+    compile, and something else than the user's code would run.
+    """
+
+    def on_unfused(*args: Any) -> None:
+        if not isinstance(args[0], FakeTensor):  # fake ones come from tracing, not from running
+            unfused()
+
+    with contextlib.ExitStack() as stack:
+        for place, wanted in ((_FLEX_ENTRY, lambda *_: entered()), (_FLEX_MASK, None), (_FLEX_UNFUSED, on_unfused)):
+            stack.enter_context(_wrapped(*place, wanted))
+        yield
+
+
+@contextlib.contextmanager
+def _wrapped(module_name: str, name: str, before: Callable[..., None] | None) -> Iterator[None]:
+    module = sys.modules.get(module_name)  # what nobody has imported, nobody calls
+    original = getattr(module, name, None)
+    if original is None:
+        yield
+        return
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if before is not None:
+            before(*args)
+        with _disable_current_modes():
+            return original(*args, **kwargs)
+
+    setattr(module, name, call)
+    try:
+        yield
+    finally:
+        setattr(module, name, original)
+
+
+def forget_compiled() -> None:
+    """Start as a fresh process would: torch stops compiling a function that was recompiled too often."""
+    torch._dynamo.reset()
+
+
+def attention_names() -> set[str]:
+    """The names that `attn_implementation` accepts here, without those for continuous batching."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    listed = getattr(ALL_ATTENTION_FUNCTIONS, "valid_keys", ALL_ATTENTION_FUNCTIONS.keys)()
+    # 4.57 spells them `sdpa_paged`, 5.x `paged|sdpa`.
+    return {name for name in listed if "paged" not in name} | {"eager"}
+
+
+def quieten() -> None:
+    """Stop progress bars; warnings are collected as evidence instead of printed."""
+    transformers.logging.disable_progress_bar()
+    transformers.logging.disable_default_handler()

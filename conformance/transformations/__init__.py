@@ -1,0 +1,1 @@
+"""Transformations, done: a file for each. What each is: `matrix/transformations/`."""

@@ -1,0 +1,1 @@
+"""Workloads, done: a file for each. What each is: `matrix/workloads/`."""

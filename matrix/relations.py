@@ -1,0 +1,42 @@
+"""What the rooms of relations share: when two runs of one model can be held against each other."""
+
+from matrix.architectures import Architecture, Kind
+from matrix.axes import Padding
+from matrix.rooms import Values
+
+FAMILY = "relation"
+JUDGED = "the logits of both runs must agree"
+
+
+def without_device_map(cell: Values, architecture: Architecture) -> str | None:
+    """Why there is no such relation: it pads on the left, where caches go wrong, or not at all, on one device."""
+    if cell.padding is Padding.RIGHT:
+        return "relations other than padding_invariance pad on the left, where caches go wrong, or not at all"
+    return _on_one_device(cell)
+
+
+def of_a_decoder(cell: Values, architecture: Architecture) -> str | None:
+    """The same, of a model that has a cache and sees one way."""
+    if architecture.kind is Kind.ENCODER:
+        return "an encoder has no cache and sees both ways"
+    return without_device_map(cell, architecture)
+
+
+def of_padding(cell: Values, architecture: Architecture) -> str | None:
+    """The same, of a relation that is about padding."""
+    if cell.padding is Padding.NONE:
+        return "without padding there is nothing to be invariant to"
+    return _on_one_device(cell)
+
+
+def of_placement(cell: Values, architecture: Architecture) -> str | None:
+    """The same, of the relation that is about the device_map."""
+    if cell.padding is Padding.RIGHT or cell.device_map == "none":
+        return (
+            "a device_map is what placement_invariance is about, over a batch that is padded on the left or not at all"
+        )
+    return None
+
+
+def _on_one_device(cell: Values) -> str | None:
+    return None if cell.device_map == "none" else "a device_map is what placement_invariance is about, and only that"

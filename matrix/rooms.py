@@ -1,0 +1,141 @@
+"""What is tried, told once and without torch: a room is a value of an axis that knows what it is.
+
+How it is done stands, with torch, in a file of the same name: `matrix/workloads/beam.py` says what beam search is to a
+plan, a rule and a page, `conformance/workloads/beam.py` does it. Nothing else knows either by name.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Self, TypeVar
+
+from matrix.architectures import Architecture
+from matrix.observation import Evidence, Phase
+
+# A Cell. It is made of rooms, so that they cannot know its class.
+Values = Any
+Impossible = Callable[[Values, Architecture], str | None]
+Substituted = Callable[[Values, Architecture, Evidence, str], Iterator[str]]  # the last is the device
+
+_LAST = 1000
+
+
+class Inputs(StrEnum):
+    """What a workload begins with; conformance/models/batches.py has the lengths."""
+
+    PREFILL = "prefill"  # long rows, and tokens for a decoder
+    GENERATE = "generate"  # prompts, to which new tokens come
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Room(str):
+    """A value of an axis. It is a string, its name, as it stands in ids, files and reports."""
+
+    package: ClassVar[str]  # of matrix/ and of conformance/, in which it and its half stand
+    provides: ClassVar[tuple[str, ...]]  # the functions of its half
+
+    name: str
+    about: str  # for people
+    place: int = _LAST  # among its like, in plans and on pages
+    family: str = ""  # another name by which selections mean it, with all of its family
+    needs: tuple[str, ...] = ()  # distributions without which it cannot be tried
+    # Where it is tried: profile -> which cells, all with this value. None for a value that every selection of a
+    # profile means which does not say otherwise; one with profiles of its own is in those alone that name it.
+    profiles: Mapping[str, str] | None = None
+    impossible: Impossible | None = None  # why a cell with this value cannot exist, or None
+    substituted: Substituted | None = None  # what the evidence shows instead of what this value names
+
+    def __new__(cls, *, name: str, **known: object) -> Self:
+        """A string that is the room's name."""
+        return super().__new__(cls, name)
+
+    @property
+    def half(self) -> str:
+        """The module in which it is done, beside its like."""
+        return self.name
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Workload(Room):
+    """What is done with the loaded model. One with two runs is a relation: they must agree, whatever is true."""
+
+    package = "workloads"
+    provides = ("run",)
+
+    phases: tuple[Phase, ...]  # that it goes through once the model is in place; the first is what rules call `run`
+    judged: str  # by what, in words
+    inputs: Inputs = Inputs.PREFILL
+    runs: int = 1  # of the candidate, that are held against each other
+    decodes: bool = False  # whether it generates with the cell's kind of cache
+
+    @property
+    def is_relation(self) -> bool:
+        """Whether two runs of the candidate are held against each other."""
+        return self.runs == 2
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Quantisation(Room):
+    """A format of weights. Several may be of one quantiser, which is their family and the name of their half."""
+
+    package = "quantisers"
+    provides = ("load_arguments", "stored_as", "spell_out")
+
+    module: str = ""  # class of the modules that hold such weights
+    stored_as: str = ""  # what the quantiser's half calls weights in this format
+    ops: tuple[str, ...] = ()  # namespaces of ops, one of which must have run
+
+    @property
+    def half(self) -> str:
+        """The quantiser's module."""
+        return self.family or self.name
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Transformation(Room):
+    """What is done to the loaded model before it runs."""
+
+    package = "transformations"
+    provides = ("transform",)
+
+    through_sdpa: bool = False  # whether eager attention goes through SDPA afterwards
+    kernels: Callable[[Values, Architecture], frozenset[str]] | None = None  # that run afterwards, where others do
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Placement(Room):
+    """A device_map: where the weights go."""
+
+    package = "placements"
+    provides = ("device_map",)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Cache(Room):
+    """Where keys and values wait while a model generates."""
+
+    package = "caches"
+    provides = ("generation_arguments",)
+
+
+def said_of(cell: Values) -> dict[str, Any]:
+    """What the halves with torch are told of a cell's rooms, beside their names."""
+    return {
+        "inputs": cell.workload.inputs.value,
+        "quantised": bool(cell.quantisation.stored_as),
+        "ops": cell.quantisation.ops,
+    }
+
+
+Kind = TypeVar("Kind", bound=Room)
+
+
+def discover(package: str, path: list[str], kind: type[Kind]) -> dict[str, Kind]:
+    """The rooms of a package by name, in their order: every module's `ROOMS`."""
+    found: list[Kind] = []
+    for module in iter_modules(path):
+        found += import_module(f"{package}.{module.name}").ROOMS
+    assert all(type(room) is kind for room in found), package
+    return {room.name: room for room in sorted(found, key=lambda room: (room.place, room.name))}

@@ -1,0 +1,65 @@
+"""Every seeded fault is caught where it can show, and the same cell without it is green."""
+
+from pathlib import Path
+
+import pytest
+
+from conformance.bench import Bench
+from conformance.faults import FAULTS
+from conformance.power import ARCHITECTURES as EXTRA_ARCHITECTURES
+from matrix.architectures import load_architectures
+from matrix.axes import Dtype
+from matrix.cell import Cell
+from matrix.expectation import SUPPORTED
+from matrix.stack import Device
+from matrix.verdict import Verdict, judge
+from tests.sessions import run_pytest
+
+ARCHITECTURES = load_architectures(EXTRA_ARCHITECTURES)
+SPREAD = ("llama", "mistral", "falcon_alibi", "t5", "gemma2")  # together they have what every fault breaks
+
+
+def cell_for(name: str, dtype: Dtype) -> Cell:
+    fault = FAULTS[name]
+    return fault.cell(next(ARCHITECTURES[name] for name in SPREAD if fault.suits(ARCHITECTURES[name])), dtype)
+
+
+def verdict(cell: Cell, cache: Path, fault: str | None) -> Verdict:
+    bench = Bench(
+        device=Device.CPU,
+        architectures=ARCHITECTURES,
+        fixture_cache=cache,
+        fault=FAULTS[fault] if fault else None,
+    )
+    return judge(cell, ARCHITECTURES[cell.architecture], bench.run(cell), SUPPORTED, Device.CPU).verdict
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fixtures")
+
+
+def test_the_catalogue_is_large_and_says_what_each_fault_stands_for() -> None:
+    assert len(FAULTS) >= 40
+    assert all(len(fault.stands_for) > 10 for fault in FAULTS.values())
+
+
+@pytest.mark.parametrize("name", sorted(FAULTS))
+def test_a_seeded_fault_is_caught(cache: Path, name: str) -> None:
+    # bfloat16 is where most noise hides a fault; 1 % of scale and bfloat16 itself drown in it, as they must.
+    drowns = name in ("scale_1_percent", "probabilities_in_bfloat16")
+    cell = cell_for(name, Dtype.FLOAT16 if drowns else Dtype.BFLOAT16)
+    assert verdict(cell, cache, name) in (Verdict.INACCURATE, Verdict.SUBSTITUTED)
+
+
+@pytest.mark.parametrize("cell", sorted({cell_for(name, Dtype.BFLOAT16) for name in FAULTS}, key=lambda cell: cell.id))
+def test_without_a_fault_the_same_cells_are_green(cache: Path, cell: Cell) -> None:
+    assert verdict(cell, cache, None) is Verdict.SUPPORTED
+
+
+def test_a_fault_can_be_seeded_into_a_run(tmp_path: Path) -> None:
+    cell = "llama-float32-sdpa-left-prefill"
+    honest = run_pytest(tmp_path / "honest", f"--cell={cell}", "-n", "0", real=True)
+    faulty = run_pytest(tmp_path / "faulty", f"--cell={cell}", "-n", "0", "--fault=scale_1_percent", real=True)
+    assert (honest.status, honest.verdicts[cell]) == (0, "supported")
+    assert (faulty.status, faulty.verdicts[cell]) == (1, "inaccurate")

@@ -1,0 +1,48 @@
+"""Short runs over real models: workers change nothing, and a reproducing script tells the same story."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sessions import ROOT, run_pytest
+
+CELLS = [
+    "gpt2-float32-sdpa-left-prefill",
+    "gpt2-float32-sdpa-cudnn-prefill",
+    "gpt2-bfloat16-sdpa-nf4-left-generate",
+    "gpt2-float16-flash_attention_2-prefill",
+    "opt-float16-sdpa-int8-left-prefill",
+]
+
+
+def test_one_process_and_two_workers_give_the_same_records(tmp_path: Path) -> None:
+    chosen = [f"--cell={cell}" for cell in CELLS]
+    alone = run_pytest(tmp_path / "alone", *chosen, "-n", "0", real=True)
+    shared = run_pytest(tmp_path / "two", *chosen, "-n", "2", real=True)
+    assert alone.status == shared.status == 0, alone.output + shared.output
+    assert alone.verdicts == shared.verdicts
+    assert set(alone.verdicts.values()) == {"supported", "refused", "unavailable"}
+    for cell in CELLS:
+        ours, theirs = alone.record(cell), shared.record(cell)
+        assert ours.kernels == theirs.kernels
+        assert [bound.name for bound in ours.bounds] == [bound.name for bound in theirs.bounds]
+
+
+@pytest.mark.parametrize("cell", [CELLS[0], CELLS[1], CELLS[4]])
+def test_a_reproducing_script_shows_the_same_outcome(tmp_path: Path, cell: str) -> None:
+    session = run_pytest(tmp_path / "out", f"--cell={cell}", "-n", "0", real=True)
+    record = session.record(cell)
+    reproduce = [sys.executable, "-m", "matrix", "reproduce", cell]
+    script = subprocess.run(reproduce, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    path = tmp_path / "reproduce.py"
+    path.write_text(script)
+    answer = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    failure = record.observation.failure
+    if failure is not None:
+        assert f"raised in phase {failure.phase}: {failure.type}: {failure.message}" in answer
+    else:
+        (comparison,) = record.observation.comparisons
+        assert f"{comparison.name} max error {comparison.candidate_max:.3g}, allowed" in answer
+        assert "within bounds" in answer

@@ -1,0 +1,181 @@
+"""The engine on real models: seeded faults are caught, honest cells are not accused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from conformance.bench import Bench
+from matrix.architectures import load_architectures
+from matrix.cell import parse_cell
+from matrix.expectation import SUPPORTED
+from matrix.observation import Observation
+from matrix.stack import Device
+from matrix.verdict import Verdict, judge
+
+ARCHITECTURES = load_architectures()
+SDPA = torch.nn.functional.scaled_dot_product_attention
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=tmp_path_factory.mktemp("fixtures"))
+
+
+def observe(bench: Bench, cell_id: str) -> Observation:
+    return bench.run(parse_cell(cell_id))
+
+
+def verdict(bench: Bench, cell_id: str) -> Verdict:
+    cell = parse_cell(cell_id)
+    return judge(cell, ARCHITECTURES[cell.architecture], bench.run(cell), SUPPORTED, Device.CPU).verdict
+
+
+@pytest.mark.parametrize(
+    "cell_id",
+    [
+        "llama-float32-sdpa-left-prefill",
+        "mistral-bfloat16-sdpa-left-generate",
+        "gpt2-float16-sdpa-right-prefill",
+        "opt-float32-sdpa-flash-left-generate",
+        "bert-bfloat16-sdpa-math-right-prefill",
+        "t5-float16-sdpa-left-generate",
+        "bloom-float32-eager-left-generate",
+        "falcon_alibi-float32-sdpa-left-generate",
+        "llama-float16-sdpa-int8-left-generate",
+        "gpt2-bfloat16-eager-nf4-left-prefill",
+        "opt-bfloat16-sdpa-nf4_double_quant-left-generate",
+        "bert-bfloat16-sdpa-fp4-prefill",
+        "llama-bfloat16-sdpa-auto-left-prefill",
+    ],
+)
+def test_honest_cells_are_supported(bench: Bench, cell_id: str) -> None:
+    assert verdict(bench, cell_id) is Verdict.SUPPORTED
+
+
+def wrong_scale(factor: float):
+    def attention(query, key, value, *args, scale=None, **kwargs):
+        scale = (query.shape[-1] ** -0.5 if scale is None else scale) * factor
+        return SDPA(query, key, value, *args, scale=scale, **kwargs)
+
+    return attention
+
+
+def no_mask(query, key, value, attn_mask=None, **kwargs):
+    return SDPA(query, key, value, **{**kwargs, "is_causal": query.shape[-2] > 1})
+
+
+def nan_in_last_row(query, key, value, *args, **kwargs):
+    found = SDPA(query, key, value, *args, **kwargs).clone()
+    found[-1, ..., -1, :] = float("nan")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "cell_id"),
+    [
+        (wrong_scale(1.001), "llama-float32-sdpa-prefill"),
+        (wrong_scale(1.01), "llama-float16-sdpa-prefill"),
+        (wrong_scale(1.02), "llama-bfloat16-sdpa-prefill"),
+        (no_mask, "llama-bfloat16-sdpa-left-prefill"),
+        (no_mask, "mistral-bfloat16-sdpa-generate"),
+        (no_mask, "t5-float16-sdpa-right-generate"),
+        (nan_in_last_row, "gpt2-float32-sdpa-left-prefill"),
+    ],
+)
+def test_seeded_attention_faults_are_inaccurate(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault, cell_id: str
+) -> None:
+    # The references of these cells are eager and do not pass through SDPA.
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fault)
+    assert verdict(bench, cell_id) is Verdict.INACCURATE
+
+
+def by_hand(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    """Right numbers from something that is not the kernel that the cell names."""
+    with torch.nn.attention.sdpa_kernel([torch.nn.attention.SDPBackend.MATH]):
+        return SDPA(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+
+
+def test_another_kernel_with_right_numbers_is_substituted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert verdict(bench, "opt-float32-sdpa-flash-prefill") is Verdict.SUPPORTED
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", by_hand)
+    assert verdict(bench, "opt-float32-sdpa-flash-prefill") is Verdict.SUBSTITUTED
+
+
+def test_a_decoding_fault_that_prefill_cannot_see_is_caught(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stale_cache(query, key, value, *args, **kwargs):
+        if query.shape[-2] == 1:
+            key = key.clone()
+            key[..., -2, :] = key[..., -3, :]
+        return SDPA(query, key, value, *args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", stale_cache)
+    assert verdict(bench, "llama-bfloat16-sdpa-prefill") is Verdict.SUPPORTED
+    assert verdict(bench, "llama-bfloat16-sdpa-generate") is Verdict.INACCURATE
+
+
+@pytest.mark.parametrize("kind", ["weights", "left out"])
+def test_quantisation_faults_are_caught(bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    from conformance import course
+
+    honest = course.load
+
+    def faulty(*args, **kwargs):
+        model = honest(*args, **kwargs)
+        layer = model.model.layers[1].mlp
+        if kind == "weights":
+            packed = layer.down_proj.weight.data
+            packed[:64], packed[64:128] = packed[64:128].clone(), packed[:64].clone()
+        else:
+            plain = torch.nn.Linear(64, 128, bias=False, dtype=torch.bfloat16)
+            layer.up_proj = plain
+        return model
+
+    monkeypatch.setattr(course, "load", faulty)
+    assert verdict(bench, "llama-bfloat16-sdpa-nf4-prefill") is Verdict.INACCURATE
+    observation = observe(bench, "llama-bfloat16-sdpa-nf4-prefill")
+    assert ("model.layers.1.mlp.up_proj" in observation.evidence.unquantised_linear) == (kind == "left out")
+
+
+def test_what_a_refused_cell_raises_is_kept_with_its_phase(bench: Bench) -> None:
+    observation = observe(bench, "gpt2-float32-sdpa-cudnn-prefill")
+    assert observation.failure is not None
+    assert (observation.failure.phase, observation.failure.type) == ("forward", "RuntimeError")
+    assert "No viable backend" in observation.failure.message
+    assert observation.declared["_supports_sdpa"] is True
+
+
+def test_declared_flags_are_known_even_if_the_load_was_refused(bench: Bench) -> None:
+    observation = observe(bench, "bloom-float32-sdpa-prefill")
+    assert observation.failure is not None
+    assert observation.failure.phase == "load"
+    assert observation.declared["_supports_sdpa"] is False
+
+
+def test_quantisation_costs_something_and_int8_less_than_4_bits(bench: Bench) -> None:
+    int8 = observe(bench, "llama-bfloat16-sdpa-int8-prefill").quantisation_cost
+    nf4 = observe(bench, "llama-bfloat16-sdpa-nf4-prefill").quantisation_cost
+    assert int8 is not None
+    assert nf4 is not None
+    assert 0 < int8.kl_mean < nf4.kl_mean
+    assert int8.top1_agreement > nf4.top1_agreement > 0.3
+
+
+def test_a_user_checkpoint_runs_the_same_cells(bench: Bench, tmp_path: Path) -> None:
+    from conformance.models.recipe import build_model
+
+    architecture = ARCHITECTURES["llama"]
+    config = {**architecture.config, "num_hidden_layers": 1, "vocab_size": 300}
+    build_model(architecture.model_type, architecture.auto_class, config).save_pretrained(tmp_path)
+    theirs = Bench(
+        device=Device.CPU,
+        architectures=ARCHITECTURES,
+        fixture_cache=tmp_path / "unused",
+        checkpoints={"llama": str(tmp_path)},
+    )
+    cell = parse_cell("llama-bfloat16-sdpa-left-generate")
+    observation = theirs.run(cell)
+    assert judge(cell, architecture, observation, SUPPORTED, Device.CPU).verdict is Verdict.SUPPORTED
+    assert observation.evidence.linear_classes == {"Linear": 8}
+    assert not (tmp_path / "unused").exists()

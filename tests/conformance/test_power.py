@@ -1,0 +1,72 @@
+"""The power command, reduced: what is caught, what drowns in noise and why, and what common rules say beside it."""
+
+import pytest
+import torch
+
+from conformance.common_rules import Logits, assert_close_passes, transformers_passes
+from conformance.power import Share, measure_share
+from matrix.axes import Dtype
+from matrix.verdict import Verdict
+from reports.power import Trial
+from tests.builders import make_stack
+
+FAULTS = ("scale_2_percent", "probabilities_in_bfloat16", "served_by_eager", "stale_cache_slot")
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trial]:
+    share = Share("gpt2", Dtype.BFLOAT16, make_stack(), tmp_path_factory.mktemp("fixtures"), FAULTS)
+    found = measure_share(share)
+    assert [trial.fault for trial in found] == ["", "", *FAULTS]
+    return {trial.fault: trial for trial in found}
+
+
+def test_an_honest_run_is_not_accused(trials: dict[str, Trial]) -> None:
+    assert trials[""].verdict is Verdict.SUPPORTED
+    assert not trials[""].caught.suite
+
+
+@pytest.mark.parametrize("fault", ["scale_2_percent", "served_by_eager", "stale_cache_slot"])
+def test_a_fault_is_caught(trials: dict[str, Trial], fault: str) -> None:
+    assert trials[fault].caught.suite
+
+
+def test_evidence_sees_what_numbers_cannot(trials: dict[str, Trial]) -> None:
+    assert trials["served_by_eager"].verdict is Verdict.SUBSTITUTED
+    assert not trials["served_by_eager"].caught.transformers
+
+
+def test_a_miss_is_measured_against_the_noise(trials: dict[str, Trial]) -> None:
+    missed = trials["probabilities_in_bfloat16"]
+    assert not missed.caught.suite
+    assert missed.signal_to_noise is not None
+    assert 0 < missed.signal_to_noise < 1
+    assert missed.below_noise
+
+
+def logits(error: float, *, rows: int = 1) -> Logits:
+    """Five rows, of which so many are off by so much where they are attended to, and wildly off where not."""
+    eager = torch.ones(5, 3, 4)
+    ours = eager.clone()
+    ours[:rows, :2] += error
+    ours[:, 2] = 99
+    attended = torch.tensor([[True, True, False]] * 5)
+    return Logits(ours, eager, eager.double(), attended, None, {})
+
+
+@pytest.mark.parametrize(
+    ("error", "rows", "transformers", "torch_testing"),
+    [
+        (0.0, 5, True, True),
+        (5e-6, 5, True, True),
+        (5e-5, 5, True, False),
+        (0.1, 1, True, False),
+        (0.1, 2, False, False),
+    ],
+)
+def test_common_rules_are_applied_as_they_stand(
+    error: float, rows: int, transformers: bool, torch_testing: bool
+) -> None:
+    found = logits(error, rows=rows)
+    assert transformers_passes(found, Dtype.FLOAT32) is transformers
+    assert assert_close_passes(found, Dtype.FLOAT32) is torch_testing

@@ -1,0 +1,42 @@
+"""What the tests of rooms share: cells that are run for real, honestly and with a fault."""
+
+from pathlib import Path
+from typing import Any
+
+from conformance.bench import Bench
+from conformance.faults.catalogue import Fault, sdpa_answered_by
+from matrix.cell import parse_cell
+from matrix.expectation import SUPPORTED
+from matrix.observation import Observation
+from matrix.stack import Device
+from matrix.verdict import Judgement, Verdict, judge
+from tests.builders import ARCHITECTURES
+
+
+def observed(cell_id: str, cache: Path, fault: Fault | None = None) -> tuple[Observation, Judgement]:
+    """What a cell does on this CPU, and what is to be said of it."""
+    cell = parse_cell(cell_id)
+    bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault)
+    observation = bench.run(cell)
+    return observation, judge(cell, ARCHITECTURES[cell.architecture], observation, SUPPORTED, Device.CPU)
+
+
+def must_hold(cell_id: str, cache: Path) -> Observation:
+    """An honest cell is supported, and goes through the phases that its workload names, and no others."""
+    observation, judgement = observed(cell_id, cache)
+    assert judgement.verdict is Verdict.SUPPORTED, judgement.reason
+    passed = {"load", "reference", *parse_cell(cell_id).workload.phases}
+    assert passed - {"place"} <= set(observation.seconds) <= passed | {"place"}
+    return observation
+
+
+def must_break(cell_id: str, fault: Fault, cache: Path, verdict: Verdict = Verdict.INACCURATE) -> str:
+    """A fault turns the cell red; the reason."""
+    judgement = observed(cell_id, cache, fault)[1]
+    assert judgement.verdict is verdict, judgement.reason
+    return judgement.reason
+
+
+def attention_fault(wrong: Any) -> Fault:
+    """The fault of a function that answers one call of attention (`Attend`) wrongly."""
+    return Fault(wrong.__name__, wrong.__doc__, bool, running=lambda model: sdpa_answered_by(wrong, model))
