@@ -1,0 +1,11 @@
+"""A static cache through `generate`. Scripts carry it along."""
+
+import transformers
+
+
+def generation_arguments():
+    """What `generate` is given; it would compile the model for a static cache by itself, which is another question."""
+    arguments = {"cache_implementation": "static"}
+    if hasattr(transformers.GenerationConfig(), "disable_compile"):
+        arguments["disable_compile"] = True
+    return arguments

@@ -1,0 +1,27 @@
+"""A cache with room for all that will come, and no more."""
+
+from collections.abc import Iterator
+
+from matrix.architectures import Architecture
+from matrix.observation import Evidence
+from matrix.rooms import Cache, Values
+
+
+def _substituted(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
+    others = [name for name in evidence.caches if "StaticCache" not in name]
+    if others or not evidence.caches:
+        yield f"the cache was {', '.join(others) or 'not seen'}, not a StaticCache"
+
+
+ROOMS = (
+    Cache(
+        name="static",
+        about='cache_implementation="static", and nothing compiled',
+        profiles={
+            "smoke": "architecture=llama,gpt2,t5 attention=eager,sdpa sdpa_kernel=unpinned workload=generate"
+            " padding=left quantisation=none device_map=none dtype=float32,bfloat16",
+            "pairwise": "workload=generate,beam quantisation=none device_map=none",
+        },
+        substituted=_substituted,
+    ),
+)
