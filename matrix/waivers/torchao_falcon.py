@@ -1,0 +1,24 @@
+"""Falcon quantised by torchao loads, and no forward pass runs.
+
+`FalconLinear.forward` is `input @ self.weight.T`, and Int8Tensor implements no permute. Seen with transformers 5.23.0
+and 5.24.0, torchao 0.18.0.
+"""
+
+import tempfile
+
+import torch
+import transformers
+from torchao.quantization import Int8WeightOnlyConfig
+
+torch.manual_seed(0)
+sizes = {"vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+with tempfile.TemporaryDirectory() as folder:
+    transformers.FalconForCausalLM(transformers.FalconConfig(**sizes)).save_pretrained(folder)
+    quantised = transformers.TorchAoConfig(Int8WeightOnlyConfig())
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantised)
+print("expected logits, got ", end="")
+try:
+    print(f"logits of shape {tuple(model(torch.arange(8)[None]).logits.shape)}")
+except NotImplementedError as error:
+    print(f"NotImplementedError: {str(error).partition(',')[0]}")
+    raise SystemExit(1) from None
