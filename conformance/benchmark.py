@@ -81,7 +81,7 @@ def loop(cells: list[Cell], fixture_cache: Path, device: Device) -> None:
         source = Source(architecture, str(fixture(architecture, fixture_cache)))
         encoder_decoder = architecture.kind == "encoder_decoder"
         decoder_tokens = 40 if encoder_decoder and cell.workload == "prefill" else 0
-        batch = make_batch(cell.workload.value, cell.padding.value, 256, 0, decoder_tokens)
+        batch = make_batch(cell.workload, cell.padding.value, 256, 0, decoder_tokens)
         batch = {name: tensor.to(where) for name, tensor in batch.items()}
         golden = load_reference(cell, source, doing(cell), where, golden=True)
         baseline = load_reference(cell, source, doing(cell), where, golden=False)

@@ -25,6 +25,7 @@ class Does:
     spell_out: Any  # quantiser: (model, load_quantised, device, golden) gives the model plain weights
     quantised: bool
     ops: tuple[str, ...]  # quantiser: namespaces
+    placed_first: bool  # quantiser: whether the device_map has a say in what the weights become
     device_map: Any  # placement: (make_empty) -> device_map
     transform: Any  # transformation: (model, course) -> model
     generation_arguments: Any  # cache: () -> what generate is given

@@ -86,6 +86,7 @@ class Quantisation(Room):
     module: str = ""  # class of the modules that hold such weights
     stored_as: str = ""  # what the quantiser's half calls weights in this format
     ops: tuple[str, ...] = ()  # namespaces of ops, one of which must have run
+    placed_first: bool = False  # whether weights are quantised where the device_map puts them, not before
 
     @property
     def half(self) -> str:
@@ -126,6 +127,7 @@ def said_of(cell: Values) -> dict[str, Any]:
         "inputs": cell.workload.inputs.value,
         "quantised": bool(cell.quantisation.stored_as),
         "ops": cell.quantisation.ops,
+        "placed_first": cell.quantisation.placed_first,
     }
 
 

@@ -64,7 +64,8 @@ class SharedReferences(References):
         return SharedReferences(plain, self.source, self.device, self._kept)(batch, golden=True)
 
     def _weights(self, golden: bool) -> tuple[object, ...]:
-        return self.source.checkpoint, self.cell.dtype, self.cell.quantisation, golden
+        placed = self.cell.device_map if self.does.placed_first else ""
+        return self.source.checkpoint, self.cell.dtype, self.cell.quantisation, placed, golden
 
 
 def _bytes(model: torch.nn.Module) -> int:

@@ -27,9 +27,8 @@ def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": str(attention or cell.attention)}
     if quantised:
         arguments |= does.load_arguments(cell.quantisation, dtype)
-    device_map = does.device_map(lambda: make_empty(source)) if mapped else None
-    if device_map is not None:
-        arguments["device_map"] = device_map
+    if mapped:
+        arguments |= map_arguments(source, does)
     return from_pretrained(source, **arguments)
 
 
@@ -47,7 +46,8 @@ def load_reference(cell, source, does, device, *, golden):
         model = model.to(golden_dtype(cell.dtype))
 
     def load_quantised():
-        return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **arguments)
+        placed = map_arguments(source, does) if does.placed_first else {}
+        return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **placed, **arguments)
 
     does.spell_out(model, load_quantised, device, golden)
     return model
@@ -61,6 +61,12 @@ def torch_dtype(dtype):
 def golden_dtype(dtype):
     """One precision up: float64 for float32 cells, float32 for the rest."""
     return torch.float64 if dtype == "float32" else torch.float32
+
+
+def map_arguments(source, does):
+    """The cell's device_map, if it has one."""
+    device_map = does.device_map(lambda: make_empty(source))
+    return {} if device_map is None else {"device_map": device_map}
 
 
 def needs_moving(model, device):

@@ -10,6 +10,7 @@ ROOMS = (
         family="torchao",
         needs=("torchao",),
         stored_as="Int8Tensor by row",
+        placed_first=True,
         profiles={
             "smoke": "architecture=llama,bert,t5,opt attention=eager,sdpa sdpa_kernel=unpinned padding=left"
             " device_map=none workload=prefill,generate",
