@@ -4,6 +4,7 @@ import itertools
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 from matrix.architectures import Architecture
@@ -23,7 +24,7 @@ def _profiles_of(value: object) -> Mapping[str, str] | None:
 
 
 _ORDER = sorted(AXES, key=lambda axis: AXES[axis].place)
-_TO_CELL = [_ORDER.index(axis) for axis in AXES]
+_in_order_of_fields = itemgetter(*(_ORDER.index(axis) for axis in AXES))
 _PLACES = {(axis.name, value): place for axis in AXES.values() for place, value in enumerate(axis.values)}
 # Values that say themselves where they are tried.
 _ASIDE = {
@@ -129,7 +130,7 @@ def valid_cells(architectures: Mapping[str, Architecture], *narrowing: Selection
         if not wanted("architecture", name):
             continue
         for chosen in itertools.product(*values):
-            cell = Cell(name, *(chosen[place] for place in _TO_CELL))
+            cell = Cell(name, *_in_order_of_fields(chosen))
             if why_impossible(cell, architecture) is None:
                 cells.append(cell)
     return cells

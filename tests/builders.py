@@ -106,6 +106,8 @@ def honest_evidence(cell: Cell, device: Device) -> Evidence:
         evidence = replace(
             evidence, foreign_parameters={"float32": ("encoder.block.0.layer.1.DenseReluDense.wo.weight",)}
         )
+    if cell.workload.decodes:
+        evidence = replace(evidence, caches=(f"{cell.cache.title()}Cache",))
     if cell.device_map == "cpu_offload":
         evidence = replace(evidence, hf_device_map={"model.layers.0": "0", "model.layers.1": "cpu"})
     return evidence

@@ -21,7 +21,11 @@ tokens = torch.randint(0, 256, (2, 20))
 for name, config in CONFIGS.items():
     auto_class = AUTO_CLASSES.get(name, transformers.AutoModelForCausalLM)
     given = {"input_ids": tokens, "decoder_input_ids": tokens} if name == "T5" else {"input_ids": tokens}
-    model, loaded = (auto_class.from_config(config(), attn_implementation=a).eval() for a in ("eager", "sdpa"))
+    try:
+        model, loaded = (auto_class.from_config(config(), attn_implementation=a).eval() for a in ("eager", "sdpa"))
+    except ValueError as error:  # no such implementation in that release
+        print(f"{name}: {error}")
+        continue
     loaded.load_state_dict(model.state_dict())
     model.set_attn_implementation("sdpa")
     with torch.no_grad():
