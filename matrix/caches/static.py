@@ -20,7 +20,8 @@ ROOMS = (
         profiles={
             "smoke": "architecture=llama,gpt2,t5 attention=eager,sdpa sdpa_kernel=unpinned workload=generate"
             " padding=left quantisation=none device_map=none dtype=float32,bfloat16",
-            "pairwise": "workload=generate,beam quantisation=none device_map=none",
+            "pairwise": "attention=eager,sdpa,flash_attention_2 sdpa_kernel=unpinned workload=generate,beam"
+            " quantisation=none device_map=none",
         },
         substituted=_substituted,
     ),

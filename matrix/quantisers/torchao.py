@@ -14,7 +14,8 @@ ROOMS = (
         profiles={
             "smoke": "architecture=llama,bert,t5,opt attention=eager,sdpa sdpa_kernel=unpinned padding=left"
             " device_map=none workload=prefill,generate",
-            "pairwise": "workload=prefill,generate device_map=none,auto",
+            "pairwise": "attention=eager,sdpa,flash_attention_2 sdpa_kernel=unpinned workload=prefill,generate"
+            " device_map=none,auto",
         },
     ),
 )

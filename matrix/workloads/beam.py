@@ -15,7 +15,7 @@ ROOMS = (
         profiles={
             "smoke": "attention=eager,sdpa sdpa_kernel=unpinned quantisation=none device_map=none padding=left"
             " dtype=float32,bfloat16",
-            "pairwise": "quantisation=none device_map=none",
+            "pairwise": "attention=eager,sdpa,flash_attention_2 quantisation=none device_map=none",
         },
         impossible=impossible_to_generate,
     ),

@@ -23,7 +23,7 @@ ROOMS = (
         runs=2,
         profiles={
             "smoke": "attention=sdpa sdpa_kernel=unpinned quantisation=none padding=left dtype=float32,bfloat16",
-            "pairwise": "quantisation=none",
+            "pairwise": "sdpa_kernel=unpinned quantisation=none",
             "relations": "quantisation=none",
         },
         impossible=_impossible,
