@@ -12,8 +12,8 @@ from matrix.oracle import nan_last
 from reports.document import Record
 from reports.text import backend_of
 
-# What a bound's name ends with, in the order of the rows.
-RULES = ("max", "mean", "regret")
+# What a bound's name ends with, in the order of the rows; those of consequences (regret, score) come after.
+_RULES = ("max", "mean")
 BINS = 20
 
 _BIN = 5  # pixels
@@ -101,8 +101,7 @@ def panels(records: Iterable[Record], backends: Sequence[str]) -> list[Panel]:
             backend,
             {
                 rule: [_series(dtype, found[backend][rule][dtype]) for dtype in _ordered(found[backend][rule])]
-                for rule in RULES
-                if rule in found[backend]
+                for rule in sorted(found[backend], key=lambda rule: (*_RULES, rule).index(rule))
             },
         )
         for backend in backends
@@ -115,8 +114,7 @@ def worst_by_rule(record: Record) -> dict[str, float]:
     found: dict[str, float] = {}
     for bound in record.bounds:
         rule = bound.name.rpartition(" ")[2]
-        if rule in RULES:
-            found[rule] = max(found.get(rule, 0.0), bound.ratio, key=nan_last)
+        found[rule] = max(found.get(rule, 0.0), bound.ratio, key=nan_last)
     return found
 
 

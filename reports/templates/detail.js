@@ -92,7 +92,9 @@ function comparisonPart(cell) {
       make("table", {},
         make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "error"), make("th", { scope: "col", class: "number" }, "max"), make("th", { scope: "col", class: "number" }, "mean"))),
         make("tbody", {}, line("this cell", "candidate"), line("eager, same dtype", "baseline"), line("rounding floor", "floor"))),
-      comparison.regret_max === undefined ? null : make("p", { class: "note" }, `Largest regret of a chosen token: ${number(comparison.regret_max)}`));
+      ...Object.entries({ regret: comparison.regret_max, ...comparison.consequences })
+        .filter(([, off]) => off !== undefined)
+        .map(([name, off]) => make("p", { class: "note" }, `${name} is off by at most ${number(off)}`)));
   }));
 }
 
@@ -111,7 +113,7 @@ function evidencePart(cell) {
     ["calls of flex_attention", seen("flex_calls")], ["attn_implementation", seen("attn_implementations")],
     ["attention classes", seen("attention_classes")], ["linear classes", seen("linear_classes")],
     ["left unquantised", seen("unquantised_linear")], ["quantised formats", seen("quantised_formats")],
-    ["quantised ops", seen("quantised_ops")], ["parameter dtypes", seen("parameter_dtypes")],
+    ["quantised ops", seen("quantised_ops")], ["caches", seen("caches")], ["parameter dtypes", seen("parameter_dtypes")],
     ["foreign parameters", seen("foreign_parameters")], ["placement", seen("placement")],
     ["hf_device_map", seen("hf_device_map")], ["weight bytes", seen("weight_bytes")],
     ["warnings", seen("warnings")], ["declared by the class", cell.declared],
