@@ -72,7 +72,9 @@ class Bench:
                 comparisons, cost = self._compared(course, found)
             except CellTimeout as error:
                 ending, failure = Ending.TIMEOUT, self._failure(course, error)
-            except Exception as error:  # whatever a library raises is a measurement
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever a library raises is a measurement: SystemExit, a Rust panic
                 ending, failure = self._ending_of(error), self._failure(course, error)
         peak = None
         if self.device.type == "cuda" and ending is not Ending.DEVICE_LOST:
@@ -96,18 +98,25 @@ class Bench:
         with course.during(Phase.REFERENCE):
             return comparisons, found.cost(course.references)
 
-    def source(self, name: str) -> Source:
-        """The architecture's checkpoint: the user's, or the fixture."""
+    def source(self, course: "_WatchedCourse") -> Source:
+        """The checkpoint of a cell's architecture: the user's, or the fixture."""
+        name = course.cell.architecture
         if name not in self._sources:
             architecture, own = self._architectures[name], self._checkpoints.get(name)
-            checkpoint = own or str(fixture(architecture, self._fixture_cache, self._seed))
-            self._sources[name] = Source(architecture, checkpoint, self._trust_remote_code, own=own is not None)
+            if own is None:
+                with course.during(Phase.BUILD):
+                    checkpoint = str(fixture(architecture, self._fixture_cache, self._seed))
+            self._sources[name] = Source(architecture, own or checkpoint, self._trust_remote_code, own=own is not None)
         return self._sources[name]
 
-    def _failure(self, course: "_WatchedCourse", error: Exception) -> Failure:
-        return Failure(Phase(course.phase), type(error).__name__, printable(str(error), self._places))
+    def _failure(self, course: "_WatchedCourse", error: BaseException) -> Failure:
+        try:
+            message = str(error)
+        except BaseException as unsaid:
+            message = f"its message cannot be read, that raises {type(unsaid).__name__}"
+        return Failure(Phase(course.phase), type(error).__name__, printable(message, self._places))
 
-    def _ending_of(self, error: Exception) -> Ending:
+    def _ending_of(self, error: BaseException) -> Ending:
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
             return Ending.OUT_OF_MEMORY
         if self.device.type == "cuda":
@@ -138,7 +147,7 @@ class _WatchedCourse(Course):
         self.seconds[str(phase)] = self.seconds.get(str(phase), 0.0) + spent  # a relation may load or run twice
 
     def run(self, model: torch.nn.Module | None = None) -> Any:
-        self.source = self._bench.source(self.cell.architecture)  # may have to be built, which may fail
+        self.source = self._bench.source(self)
         self.references = SharedReferences(self.cell, self.source, self.device, self._bench._kept)
         return super().run(model)
 

@@ -9,6 +9,7 @@ class Phase(StrEnum):
     """Where in a cell's life something happened."""
 
     REQUIRE = "require"  # looking for what the cell needs
+    BUILD = "build"  # making the fixture, never the candidate
     LOAD = "load"  # from_pretrained
     PLACE = "place"  # moving the model to the device
     TRANSFORM = "transform"  # what is done to the loaded model

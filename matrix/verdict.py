@@ -8,7 +8,7 @@ from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.evidence import substitutions
 from matrix.expectation import Expectation, Outcome
-from matrix.observation import Ending, Observation
+from matrix.observation import Ending, Observation, Phase
 from matrix.stack import Device
 
 
@@ -26,6 +26,7 @@ class Verdict(StrEnum):
     TIMEOUT = "timeout"  # no answer in time
     OUT_OF_MEMORY = "out_of_memory"
     DEVICE_LOST = "device_lost"  # the CUDA context is beyond use
+    NOT_BUILT = "not_built"  # the fixture or a reference could not be made: the suite's own failure
     FLAKY = "flaky"  # a rerun disagreed; never green
     MISSING = "missing"  # planned, no record
 
@@ -36,8 +37,8 @@ class Verdict(StrEnum):
 
     @property
     def executed(self) -> bool:
-        """Whether the cell did something on this machine."""
-        return self not in (Verdict.UNAVAILABLE, Verdict.MISSING)
+        """Whether something is known of what the cell does on this machine."""
+        return self not in (Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.MISSING)
 
 
 _VERDICT_OF_ENDING = {
@@ -46,6 +47,10 @@ _VERDICT_OF_ENDING = {
     Ending.OUT_OF_MEMORY: Verdict.OUT_OF_MEMORY,
     Ending.DEVICE_LOST: Verdict.DEVICE_LOST,
 }
+
+
+# What goes wrong in these says nothing of the cell.
+_OF_THE_SUITE = (Phase.BUILD, Phase.REFERENCE)
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def judge(
     | out of bounds, not finite  | inaccurate   | inaccurate                   | inaccurate                          |
     | raised exactly that        | -            | refused                      | unavailable                         |
     | raised anything else       | error        | error                        | error                               |
+    | fixture, reference failed  | not_built    | not_built                    | not_built                           |
     | died, hung, no memory, ... | the same     | the same                     | the same                            |
     | not run                    | unavailable  | unavailable                  | unavailable                         |
     """
@@ -80,6 +86,8 @@ def judge(
     said = f"{failure.type} in {failure.phase}: {_first_line(failure.message)}" if failure else ""
     if observation.ending in _VERDICT_OF_ENDING:
         return Judgement(_VERDICT_OF_ENDING[observation.ending], said or f"the run {observation.ending}")
+    if failure is not None and failure.phase in _OF_THE_SUITE:
+        return Judgement(Verdict.NOT_BUILT, said)
     if observation.ending is Ending.RAISED:
         if failure is None or not expectation.matches(failure):
             wanted = f"; documented was {_documented(expectation)}" if expectation.type else ""

@@ -15,6 +15,8 @@ from matrix.stack import Stack
 from matrix.verdict import Verdict
 
 FOLDER = Path(__file__).parent / "waivers"
+# A cell that wavers is never excused, of a missing one nothing is known, and what the suite cannot build is its own.
+_NEVER_WAIVED = (Verdict.MISSING, Verdict.FLAKY, Verdict.NOT_BUILT)
 _KEYS = {"cells", "rows", "when", "verdict", "reason", "url", "reproducer"}
 
 
@@ -69,8 +71,7 @@ def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Coll
         if {"cells", "verdict"} & set(table):
             raise UsageError(f"{place}: a waiver of rows has no cells and no verdict")
         return Waiver(None, tuple(rows), condition, None, table["reason"], table["url"], reproducer, place)
-    # A cell that wavers is never excused, and of a missing one nothing is known.
-    waivable = [v for v in Verdict if not v.is_documented and v not in (Verdict.MISSING, Verdict.FLAKY)]
+    waivable = [v for v in Verdict if not v.is_documented and v not in _NEVER_WAIVED]
     if table["verdict"] not in waivable:
         raise UsageError(f"{place}: verdict {table['verdict']!r}; allowed are {', '.join(waivable)}")
     try:

@@ -28,6 +28,7 @@ SYMBOLS = {
     Verdict.TIMEOUT: "…",
     Verdict.OUT_OF_MEMORY: "M",
     Verdict.DEVICE_LOST: "D",
+    Verdict.NOT_BUILT: "N",
     Verdict.FLAKY: "~",
     Verdict.MISSING: "?",
 }
@@ -45,6 +46,7 @@ MEANINGS = {
     Verdict.TIMEOUT: "no answer in time",
     Verdict.OUT_OF_MEMORY: "ran out of memory",
     Verdict.DEVICE_LOST: "left the CUDA context beyond use",
+    Verdict.NOT_BUILT: "the fixture or a reference could not be made, which says nothing of the cell",
     Verdict.FLAKY: "a rerun disagreed with the first run",
     Verdict.MISSING: "planned, but no record of it came",
 }
@@ -82,6 +84,7 @@ _GRAVEST_FIRST = (
     Verdict.OUT_OF_MEMORY,
     Verdict.SUBSTITUTED,
     Verdict.FLAKY,
+    Verdict.NOT_BUILT,
     Verdict.MISSING,
 )
 

@@ -68,7 +68,7 @@ class Measure:
             seed=self._settings.seed,
         )
         self._record.demanded = [name for name in observation.missing if name in self._settings.required]
-        self.device_lost = judgement.verdict is Verdict.DEVICE_LOST
+        self.device_lost = observation.ending is Ending.DEVICE_LOST
         return self._record
 
     def take_record(self) -> str | None:
@@ -126,7 +126,8 @@ class Measure:
     def _say_where(self, place: dict[str, Any]) -> None:
         """For whoever finds this process dead."""
         if self._breadcrumb is not None:
-            self._breadcrumb.write_text(json.dumps(place), encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk is no fault of the cell that is measured meanwhile
+                self._breadcrumb.write_text(json.dumps(place), encoding="utf-8")
 
 
 def last_words(breadcrumb: Path) -> Path:

@@ -179,3 +179,69 @@ def test_a_user_checkpoint_runs_the_same_cells(bench: Bench, tmp_path: Path) -> 
     assert judge(cell, architecture, observation, SUPPORTED, Device.CPU).verdict is Verdict.SUPPORTED
     assert observation.evidence.linear_classes == {"Linear": 8}
     assert not (tmp_path / "unused").exists()
+
+
+class Unspeakable(BaseException):
+    """As of a library in another language: no Exception, and its message cannot be read."""
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+class Skipped(BaseException):
+    """As pytest.skip raises it."""
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(3), Skipped("not here"), Unspeakable(), BaseExceptionGroup("", [Skipped()])]
+)
+@pytest.mark.parametrize("phase", ["load", "forward"])
+def test_whatever_a_library_raises_is_an_error_with_phase_and_type(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, raised: BaseException, phase: str
+) -> None:
+    import transformers
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise raised
+
+    owner, name = {
+        "load": (transformers.AutoModelForCausalLM, "from_pretrained"),
+        "forward": (torch.nn.functional, "scaled_dot_product_attention"),
+    }[phase]
+    monkeypatch.setattr(owner, name, fail)
+    observation = observe(bench, "gpt2-float32-sdpa-left-prefill")
+    assert observation.failure is not None
+    assert (observation.failure.phase, observation.failure.type) == (phase, type(raised).__name__)
+    assert verdict(bench, "gpt2-float32-sdpa-left-prefill") is Verdict.ERROR
+
+
+def test_an_interrupted_run_is_interrupted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        observe(bench, "gpt2-float32-sdpa-left-prefill")
+
+
+def test_a_reference_that_cannot_run_does_not_accuse_the_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from conformance.judging import references
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise NotImplementedError("no grouped matrix product in float64")
+
+    monkeypatch.setattr(references, "load_reference", fail)
+    monkeypatch.setattr(bench, "_kept", type(bench._kept)())
+    assert verdict(bench, "gpt2-float32-sdpa-left-prefill") is Verdict.NOT_BUILT
+    failure = observe(bench, "gpt2-float32-sdpa-left-prefill").failure
+    assert failure is not None
+    assert (failure.phase, failure.type) == ("reference", "NotImplementedError")
+
+
+def test_a_fixture_that_cannot_be_made_does_not_accuse_the_cell(tmp_path: Path) -> None:
+    (tmp_path / "fixtures").write_text("a file where the folder should be")
+    bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=tmp_path / "fixtures")
+    assert verdict(bench, "gpt2-float32-sdpa-left-prefill") is Verdict.NOT_BUILT
+    failure = observe(bench, "gpt2-float32-sdpa-left-prefill").failure
+    assert failure is not None
+    assert failure.phase == "build"

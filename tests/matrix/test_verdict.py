@@ -85,6 +85,8 @@ EARNED = [
     (INACCURATE_CASE, Verdict.INACCURATE, "logits max error 99 exceeds 2.25"),
     (UNEXPECTED_CASE, Verdict.UNEXPECTED, "ValueError in load matching 'does not support .* yet'"),
     (ERROR_CASE, Verdict.ERROR, "ValueError in load: Bloom does not support this yet"),
+    (raised(ERROR_CASE, phase=Phase.REFERENCE), Verdict.NOT_BUILT, "ValueError in reference: Bloom"),
+    (raised(ERROR_CASE, phase=Phase.BUILD), Verdict.NOT_BUILT, "ValueError in build: Bloom"),
     (CRASHED_CASE, Verdict.CRASHED, "ProcessDied in forward: the process died"),
     (observed(CRASHED_CASE, ending=Ending.TIMEOUT), Verdict.TIMEOUT, "in forward"),
     (observed(CRASHED_CASE, ending=Ending.OUT_OF_MEMORY), Verdict.OUT_OF_MEMORY, "in forward"),
@@ -169,6 +171,7 @@ TURNS = [
     ("documented, out of bounds", UNEXPECTED_CASE, compared(UNEXPECTED_CASE, **OUT_OF_BOUNDS), Verdict.INACCURATE),
     # from refused
     ("other phase", REFUSED_CASE, raised(REFUSED_CASE, phase=Phase.FORWARD), Verdict.ERROR),
+    ("a reference's", REFUSED_CASE, raised(REFUSED_CASE, phase=Phase.REFERENCE), Verdict.NOT_BUILT),
     ("other type", REFUSED_CASE, raised(REFUSED_CASE, type="TypeError"), Verdict.ERROR),
     ("subclass of the type", REFUSED_CASE, raised(REFUSED_CASE, type="UnicodeError"), Verdict.ERROR),
     ("other message", REFUSED_CASE, raised(REFUSED_CASE, message="no"), Verdict.ERROR),
@@ -245,4 +248,4 @@ def test_what_was_required_and_is_not_here_fails_whatever_else_holds(verdict: Ve
 
 @pytest.mark.parametrize("verdict", Verdict)
 def test_what_did_nothing_on_this_machine_was_not_executed(verdict: Verdict) -> None:
-    assert verdict.executed == (verdict not in (Verdict.UNAVAILABLE, Verdict.MISSING))
+    assert verdict.executed == (verdict not in (Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.MISSING))
