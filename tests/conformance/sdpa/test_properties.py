@@ -170,10 +170,10 @@ FAULTS: list[tuple[Any, Sdpa]] = [
 ]
 
 
-# A few examples of each suffice, and shrinking them is hypothesis' business.
+# Enough examples for the rarest fault, a length in a class of its own; shrinking them is the business of hypothesis.
 FAST = settings(
     PROPERTY,
-    max_examples=30,
+    max_examples=200,
     phases=[Phase.generate],
     report_multiple_bugs=False,
     suppress_health_check=list(HealthCheck),
