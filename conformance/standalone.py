@@ -8,7 +8,7 @@ import torch
 import transformers
 
 from conformance.course import Course
-from conformance.models.loading import Source
+from conformance.models.loading import Source, lacking
 from conformance.models.recipe import build_model
 from matrix.oracle import bounds, problems
 
@@ -18,6 +18,7 @@ class ToldCourse(Course):
 
     def inspect(self, model):
         """Print what the model is made of."""
+        print(f"{type(model).__name__}; parameters that the checkpoint lacks:", ", ".join(lacking(model)) or "none")
         linear = [module for module in model.modules() if "Linear" in type(module).__name__]
         print("linear modules:", sorted({type(module).__name__ for module in linear}))
         print("formats:", sorted({str(form) for module in linear if (form := self.does.stored_as(module))}) or "none")

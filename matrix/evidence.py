@@ -15,13 +15,19 @@ _QUANTISED_CLASSES = {room.module for room in QUANTISATIONS.values()}
 
 def substitutions(cell: Cell, architecture: Architecture, evidence: Evidence, device: Device) -> tuple[str, ...]:
     """Where what ran is not what the cell names; empty when all of it is."""
-    found = [*_attention(cell, evidence), *_kernel(cell, architecture, evidence)]
+    found = [*_model(architecture, evidence), *_attention(cell, evidence), *_kernel(cell, architecture, evidence)]
     found += _quantisation(cell, architecture, evidence)
     found += _dtype(cell, architecture, evidence)
     for room in cell.rooms:
         if room.substituted is not None:
             found += room.substituted(cell, architecture, evidence, device)
     return tuple(found)
+
+
+def _model(architecture: Architecture, evidence: Evidence) -> Iterator[str]:
+    if evidence.model_type not in (architecture.model_type, *architecture.aliases):
+        found = f"{evidence.model_class or 'nobody knows what'} of model_type {evidence.model_type!r}"
+        yield f"the model is {found}, not {architecture.model_type}"
 
 
 def _attention(cell: Cell, evidence: Evidence) -> Iterator[str]:

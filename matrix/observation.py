@@ -80,6 +80,10 @@ class QuantisationCost:
 class Evidence:
     """What really ran. Counts are calls during the measured run."""
 
+    model_class: str = ""
+    model_type: str = ""  # of its config
+    missing_parameters: tuple[str, ...] = ()  # that the checkpoint did not have: they were drawn at random
+    unexpected_parameters: tuple[str, ...] = ()  # that the checkpoint has and the class does not
     attn_implementations: Mapping[str, str] = field(default_factory=dict)  # submodule class -> implementation
     attention_classes: tuple[str, ...] = ()
     attention_ops: Mapping[str, int] = field(default_factory=dict)  # fused attention ops by name

@@ -71,17 +71,23 @@ def judge(
     """The truth table of the matrix.
 
     | observed / expected        | supported    | refused                      | unavailable (by a documented error) |
+    | parameters were not loaded | inaccurate   | inaccurate                   | inaccurate                          |
     | within bounds, as named    | supported    | unexpected                   | supported                           |
     | within bounds, other ran   | substituted  | unexpected                   | substituted                         |
     | out of bounds, not finite  | inaccurate   | inaccurate                   | inaccurate                          |
     | raised exactly that        | -            | refused                      | unavailable                         |
     | raised anything else       | error        | error                        | error                               |
-    | fixture, reference failed  | not_built    | not_built                    | not_built                           |
+    | fixture, reference failed, |              |                              |                                     |
+    | or is far from the truth   | not_built    | not_built                    | not_built                           |
     | died, hung, no memory, ... | the same     | the same                     | the same                            |
     | not run                    | unavailable  | unavailable                  | unavailable                         |
     """
     if observation.ending is Ending.NOT_RUN:
         return Judgement(Verdict.UNAVAILABLE, f"not here: {', '.join(observation.missing)}")
+    lacking = observation.evidence.missing_parameters
+    if lacking:  # said first: whatever came after, it came of random weights
+        what = f"the checkpoint lacks {len(lacking)} parameters of {observation.evidence.model_class}"
+        return Judgement(Verdict.INACCURATE, f"{what}, which were drawn at random: {', '.join(lacking[:5])}")
     failure = observation.failure
     said = f"{failure.type} in {failure.phase}: {_first_line(failure.message)}" if failure else ""
     if observation.ending in _VERDICT_OF_ENDING:
@@ -95,6 +101,9 @@ def judge(
         if expectation.outcome is Outcome.UNAVAILABLE:
             return Judgement(Verdict.UNAVAILABLE, f"not here: {', '.join(expectation.missing)} ({said})")
         return Judgement(Verdict.REFUSED, said)
+    unmeasured = [void for comparison in observation.comparisons if (void := oracle.no_yardstick(comparison))]
+    if unmeasured:
+        return Judgement(Verdict.NOT_BUILT, "; ".join(unmeasured))
     found = [problem for comparison in observation.comparisons for problem in oracle.problems(comparison)]
     if not observation.comparisons:
         found.append("nothing was compared")

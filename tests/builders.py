@@ -81,7 +81,9 @@ def cuda_stack(versions: Mapping[str, str] | None = None, **changes: Any) -> Sta
 
 def honest_evidence(cell: Cell, device: Device) -> Evidence:
     """What a run leaves behind in which everything was as the cell names it."""
+    architecture = ARCHITECTURES.get(cell.architecture)
     evidence = Evidence(
+        model_type=architecture.model_type if architecture else cell.architecture,
         attn_implementations={"LlamaModel": cell.attention.value, "LlamaAttention": cell.attention.value},
         linear_classes={"Linear": 15},
         placement={device.value: 21},

@@ -14,11 +14,13 @@ import pytest
 from conformance.interruption import CellTimeout
 from conformance.plugin import measuring
 from conformance.plugin.rows import row_key
+from matrix.architectures import load_architectures
 from matrix.axes import Attention
 from matrix.cell import Cell
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
 
 measuring._GRACE_SECONDS = 1.0
+ARCHITECTURES = load_architectures()
 _SABOTAGE: dict[str, str] = json.loads(os.environ.get("SABOTAGE", "{}"))
 _seen: set[str] = set()
 
@@ -53,6 +55,7 @@ def play(self: Any, cell: Cell) -> Observation:
 def _completed(cell: Cell, error: float) -> Observation:
     comparison = Comparison("logits", 4, True, True, True, error, error, 1.0, 1.0, 0.1, 0.1)
     evidence = Evidence(
+        model_type=ARCHITECTURES[cell.architecture].model_type,
         attn_implementations={"Model": cell.attention.value},
         sdpa_calls=int(cell.attention is Attention.SDPA),
         placement={"cpu": 1},

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from conformance.evidence.watch import Watch
+from conformance.models.loading import lacking
 from conformance.rooms import stored_as
 from matrix.observation import Evidence
 from reports.printable import printable
@@ -32,6 +33,10 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
             foreign.setdefault(spelled, []).append(name)
     device_map = getattr(model, "hf_device_map", None)
     return Evidence(
+        model_class=type(model).__name__,
+        model_type=getattr(model.config, "model_type", ""),
+        missing_parameters=tuple(lacking(model)),
+        unexpected_parameters=tuple(sorted(getattr(model, "load_report", {}).get("unexpected_keys", ()))),
         attn_implementations=_implementations(model),
         attention_classes=tuple(
             sorted({type(module).__name__ for module in model.modules() if "Attention" in type(module).__name__})

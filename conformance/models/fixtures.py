@@ -6,21 +6,24 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from importlib import metadata
 from pathlib import Path
 
 from conformance.models import recipe
 from matrix.architectures import Architecture
 
-# Beside the weights: by what measurements they were scaled.
+# Beside the weights: by what measurements they were scaled, and the digest of every file.
 CALIBRATION = "calibration.json"
+DIGESTS = "digests.json"
 
 
 def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     """The folder of the architecture's checkpoint, built and saved as safetensors on first use.
 
     The folder's name digests the config, the seed, the recipe and the library versions. It is built
-    aside and renamed into place, so that whoever comes second finds it whole.
+    aside and renamed into place, so that whoever comes second finds it whole. One that is damaged, or holds
+    something else, is named in a warning and built anew.
     """
     ingredients = {
         "model_type": architecture.model_type,
@@ -32,8 +35,11 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     }
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:12]
     target = cache / f"{architecture.name}-{digest}"
-    if target.is_dir():
-        return target
+    if target.exists():
+        damage = _damage(target)
+        if not damage:
+            return target
+        warnings.warn(f"the fixture {target.name} is built anew: {damage}", stacklevel=2)
     cache.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=cache, prefix=".building-"))
     try:
@@ -41,11 +47,40 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
         model.save_pretrained(building, safe_serialization=True)
         measured = json.dumps(recipe.calibration(model), indent=1)
         (building / CALIBRATION).write_text(measured + "\n", encoding="utf-8")
-        try:
-            os.rename(building, target)
-        except OSError:
-            if not target.is_dir():  # another worker was first, or the disk is at fault
-                raise
+        promised = {"fixture": target.name, "files": _digests(building)}
+        (building / DIGESTS).write_text(json.dumps(promised), encoding="utf-8")
+        _put_into_place(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target
+
+
+def _put_into_place(building: Path, target: Path) -> None:
+    if target.exists() and _damage(target):
+        aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".damaged-"))
+        os.rename(target, aside / target.name)
+        shutil.rmtree(aside, ignore_errors=True)
+    try:
+        os.rename(building, target)
+    except OSError:
+        if not target.is_dir():  # another worker was first, or the disk is at fault
+            raise
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.iterdir() if path.name != DIGESTS)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with a fixture, or empty."""
+    try:
+        document = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        owner, promised = document["fixture"], document["files"]
+        found = _digests(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"it cannot be read ({type(error).__name__})"
+    if owner != folder.name:
+        return f"it is {owner}"
+    changed = sorted(name for name in {*promised, *found} if promised.get(name) != found.get(name))
+    return f"{', '.join(changed)} is not what was saved" if changed else ""

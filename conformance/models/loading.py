@@ -42,6 +42,8 @@ def load_reference(cell, source, does, device, *, golden):
     dtype = torch_dtype(cell.dtype)
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": source.architecture.reference_attention}
     model = from_pretrained(source, **arguments).to(device)
+    if lacking(model):
+        raise RuntimeError(f"the checkpoint lacks {len(lacking(model))} parameters: {', '.join(lacking(model)[:5])}")
     if golden:
         model = model.to(golden_dtype(cell.dtype))
 
@@ -79,7 +81,15 @@ def from_pretrained(source, **arguments):
     arguments.setdefault("use_safetensors", True)
     arguments.setdefault("trust_remote_code", source.trust_remote_code)
     with default_dtype_kept():
-        return auto_class(source).from_pretrained(source.checkpoint, **arguments).eval()
+        model, report = auto_class(source).from_pretrained(source.checkpoint, output_loading_info=True, **arguments)
+    model.load_report = report
+    return model.eval()
+
+
+def lacking(model):
+    """The parameters that the checkpoint did not have, or in another shape: they were drawn at random."""
+    report = getattr(model, "load_report", {})
+    return sorted({*report.get("missing_keys", ()), *(name for name, *_ in report.get("mismatched_keys", ()))})
 
 
 def make_empty(source):

@@ -109,7 +109,8 @@ function costPart(cell) {
 function evidencePart(cell) {
   const seen = (name) => cell[`evidence.${name}`];
   const list = pairs([
-    ["kernels that ran", cell.kernels], ["attention ops", seen("attention_ops")], ["calls of SDPA", seen("sdpa_calls")],
+    ["class", seen("model_class")], ["parameters that were not loaded", seen("missing_parameters")],
+    ["unexpected parameters", seen("unexpected_parameters")], ["kernels that ran", cell.kernels], ["attention ops", seen("attention_ops")], ["calls of SDPA", seen("sdpa_calls")],
     ["calls of flex_attention", seen("flex_calls")], ["attn_implementation", seen("attn_implementations")],
     ["attention classes", seen("attention_classes")], ["linear classes", seen("linear_classes")],
     ["left unquantised", seen("unquantised_linear")], ["quantised formats", seen("quantised_formats")],

@@ -42,6 +42,13 @@ CHANGES = [
     # what is wrong, cell, device, the fields that differ from the right evidence, words
     ("no submodule speaks", SDPA, CPU, {"attn_implementations": {}}, ["no submodule"]),
     (
+        "another model",
+        SDPA,
+        CPU,
+        {"model_class": "GPT2LMHeadModel", "model_type": "gpt2"},
+        ["GPT2LMHeadModel of model_type 'gpt2', not llama"],
+    ),
+    (
         "one submodule uses eager",
         SDPA,
         CPU,
@@ -208,7 +215,7 @@ def test_a_substitution_is_found(cell_id: str, device: Device, changes: dict[str
 def test_every_difference_is_named() -> None:
     cell = parse_cell(NF4)
     complaints = found(cell, Evidence(), CPU)
-    assert len(complaints) == 6  # attn_implementation, kernel, module class, format, op, placement
+    assert len(complaints) == 7  # model_type, attn_implementation, kernel, module class, format, op, placement
 
 
 def test_a_long_list_of_names_is_cut() -> None:

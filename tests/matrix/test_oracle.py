@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.observation import Comparison
-from matrix.oracle import CONSEQUENCE_FACTOR, GRADIENTS, QUANTISED, UNQUANTISED, bounds, problems
+from matrix.oracle import (
+    CONSEQUENCE_FACTOR,
+    GRADIENTS,
+    QUANTISED,
+    UNQUANTISED,
+    YARDSTICK_LIMIT,
+    bounds,
+    no_yardstick,
+    problems,
+)
 from tests.builders import HONEST, PROPERTY
 
 ALLOWED_MAX = UNQUANTISED.k_max * HONEST.baseline_max + HONEST.floor_max
@@ -140,3 +149,12 @@ def test_the_rule_does_not_depend_on_the_scale_of_the_logits(comparison: Compari
     scaled = replace(comparison, **{name: getattr(comparison, name) * 1024 for name in names})
     assert [bound.ratio for bound in bounds(scaled)] == [bound.ratio for bound in bounds(comparison)]
     assert [bound.holds for bound in bounds(scaled)] == [bound.holds for bound in bounds(comparison)]
+
+
+@pytest.mark.parametrize(("times", "void"), [(YARDSTICK_LIMIT, False), (YARDSTICK_LIMIT + 1, True), (math.inf, True)])
+def test_a_baseline_that_is_far_from_the_truth_is_no_yardstick(times: float, void: bool) -> None:
+    """Weights that were never loaded: the candidate would be within twice its error."""
+    loose = replace(HONEST, baseline_mean=times * HONEST.floor_mean, baseline_max=1e9, candidate_mean=0.25)
+    assert problems(loose) == ()
+    assert bool(no_yardstick(loose)) is void
+    assert no_yardstick(replace(loose, quantised=True)) == no_yardstick(replace(loose, gradients=True)) == ""

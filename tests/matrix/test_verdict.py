@@ -86,6 +86,12 @@ EARNED = [
     (UNEXPECTED_CASE, Verdict.UNEXPECTED, "ValueError in load matching 'does not support .* yet'"),
     (ERROR_CASE, Verdict.ERROR, "ValueError in load: Bloom does not support this yet"),
     (raised(ERROR_CASE, phase=Phase.REFERENCE), Verdict.NOT_BUILT, "ValueError in reference: Bloom"),
+    (compared(SUPPORTED_CASE, baseline_mean=99.0), Verdict.NOT_BUILT, "eager itself is off by 99 on average"),
+    (
+        evidenced(SUPPORTED_CASE, model_class="LlamaForCausalLM", missing_parameters=("lm_head.weight",)),
+        Verdict.INACCURATE,
+        "the checkpoint lacks 1 parameters of LlamaForCausalLM, which were drawn at random: lm_head.weight",
+    ),
     (raised(ERROR_CASE, phase=Phase.BUILD), Verdict.NOT_BUILT, "ValueError in build: Bloom"),
     (CRASHED_CASE, Verdict.CRASHED, "ProcessDied in forward: the process died"),
     (observed(CRASHED_CASE, ending=Ending.TIMEOUT), Verdict.TIMEOUT, "in forward"),
