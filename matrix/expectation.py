@@ -121,17 +121,19 @@ SUPPORTED = Expectation(Outcome.SUPPORTED, source="default: no rule speaks of th
 
 
 def expect(cell: Cell, stack: Stack, rules: Collection[Rule]) -> Expectation:
-    """What the first rule says that speaks of this cell on this stack.
+    """What the first rule says that speaks of this cell on this stack; where none does it should work.
 
-    Where none does it should work, if what its rooms need is installed.
+    Where something that its rooms need is not installed it is unavailable, in the words of a rule if one has any:
+    what a library would refuse later does not come to pass.
     """
+    missing = tuple(name for room in cell.rooms for name in room.needs if stack.lacks(name))
     for rule in rules:
+        if missing and rule.expectation.outcome is not Outcome.UNAVAILABLE:
+            continue
         if cell in rule.selection and rule.condition.holds(stack):
             return rule.when_run.get(cell.workload.phases[0], rule.expectation)
-    for room in cell.rooms:
-        missing = tuple(name for name in room.needs if stack.lacks(name))
-        if missing:
-            return Expectation(Outcome.UNAVAILABLE, source=f"{room} needs {', '.join(missing)}", missing=missing)
+    if missing:
+        return Expectation(Outcome.UNAVAILABLE, source=f"needs {', '.join(missing)}", missing=missing)
     return SUPPORTED
 
 

@@ -109,7 +109,7 @@ def test_the_phase_run_is_what_the_workload_runs(tmp_path: Path, phase: str, wor
         pytest.param({"source": "5"}, ["source", "5"], id="source that is no text"),
         pytest.param({"outcome": None}, ["outcome"], id="no outcome"),
         pytest.param({"outcome": '"fine"'}, ["'fine'", "supported, refused, unavailable"], id="bad outcome"),
-        pytest.param({"phase": '"loading"'}, ["'loading'", "run, require, load"], id="bad phase"),
+        pytest.param({"phase": '"loading"'}, ["'loading'", "run, require, build, load"], id="bad phase"),
         pytest.param({"phase": None}, ["phase"], id="refused without a phase"),
         pytest.param({"type": None}, ["type"], id="refused without a type"),
         pytest.param({"message": None}, ["message"], id="refused without a message"),

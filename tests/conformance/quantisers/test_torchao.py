@@ -33,6 +33,9 @@ def test_it_is_unavailable_where_torchao_is_not_installed() -> None:
     absent = expect(cell, make_stack(), rules)
     assert (absent.outcome, absent.missing, absent.runs) == (Outcome.UNAVAILABLE, ("torchao",), False)
     assert expect(cell, make_stack({"torchao": "0.18.0"}), rules).outcome is Outcome.SUPPORTED
+    refused_later = parse_cell("bloom-float32-sdpa-torchao_int8-prefill")
+    assert expect(refused_later, make_stack(), rules).missing == ("torchao",)
+    assert expect(refused_later, make_stack({"torchao": "0.18.0"}), rules).outcome is Outcome.REFUSED
 
 
 def test_a_weight_is_what_torchao_means() -> None:
