@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, torch_dtype
 from conformance.rooms import doing
+from conformance.state import kept
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.observation import Ending, Evidence, Failure, Observation, Phase, QuantisationCost
@@ -66,7 +68,7 @@ class Bench:
             torch.cuda.reset_peak_memory_stats()
         course = _WatchedCourse(cell, self)
         ending, failure, comparisons, cost = Ending.COMPLETED, None, (), None
-        with said() as warned:
+        with kept() as leaks, said() as warned:
             try:
                 found = course.run(loaded)
                 comparisons, cost = self._compared(course, found)
@@ -84,7 +86,7 @@ class Bench:
             failure=failure,
             comparisons=comparisons if ending is Ending.COMPLETED else (),
             quantisation_cost=cost,
-            evidence=evidence_of(course.watch, course.parts, warned, self._places),
+            evidence=replace(evidence_of(course.watch, course.parts, warned, self._places), leaks=tuple(leaks)),
             declared=course.declared or _declared_by_config(self._architectures[cell.architecture]),
             seconds={phase: round(spent, 4) for phase, spent in course.seconds.items()},
             peak_memory_mib=peak,

@@ -103,6 +103,7 @@ class Evidence:
     hf_device_map: Mapping[str, str] | None = None
     weight_bytes: int = 0
     warnings: tuple[str, ...] = ()  # what the libraries said while it ran
+    leaks: tuple[str, ...] = ()  # global state that it left changed, and that was put back
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import transformers
 # rows are judged like all others, and the shortest row is shorter than a block.
 LENGTHS = {"prefill": (144, 131, 65, 9), "generate": (48, 41, 33, 7)}
 DECODER_TOKENS = 40
+FEWEST_TOKENS = 12  # different ones, in the beginnings of the texts below: fewer are no text to judge a model by
 TEXTS = (
     "The north wind and the sun were disputing which was the stronger, when a traveler came along wrapped in a warm "
     "cloak. They agreed that the one who first succeeded in making the traveler take his cloak off should win.",
@@ -53,19 +54,25 @@ def extended(batch, sequences, takes_position_ids):
 
 
 def tokenised(source, inputs, padding):
-    """Uneven texts through the checkpoint's own tokenizer, or None where it has none."""
+    """Uneven texts through the checkpoint's own tokenizer, or None where it has none that tells words apart.
+
+    Without tokenizer files transformers invents an empty one: no tokens, or all of them unknown.
+    """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             source.checkpoint, trust_remote_code=source.trust_remote_code
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    shortest = LENGTHS[inputs][-1]
+    rows = [tokenizer(text * shortest)["input_ids"][:shortest] for text in TEXTS]
+    if len({token for row in rows for token in row}) < FEWEST_TOKENS:
+        return None
+    if padding == "none":
+        tokens = torch.tensor(rows)
+        return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if padding == "none":
-        shortest = LENGTHS[inputs][-1]
-        tokens = torch.tensor([tokenizer(text * shortest)["input_ids"][:shortest] for text in TEXTS])
-        return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
     tokenizer.padding_side = padding
     encoded = tokenizer(list(TEXTS), padding=True, return_tensors="pt")
     return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}

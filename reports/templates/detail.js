@@ -117,7 +117,7 @@ function evidencePart(cell) {
     ["quantised ops", seen("quantised_ops")], ["caches", seen("caches")], ["parameter dtypes", seen("parameter_dtypes")],
     ["foreign parameters", seen("foreign_parameters")], ["placement", seen("placement")],
     ["hf_device_map", seen("hf_device_map")], ["weight bytes", seen("weight_bytes")],
-    ["warnings", seen("warnings")], ["declared by the class", cell.declared],
+    ["warnings", seen("warnings")], ["left changed, and put back", seen("leaks")], ["declared by the class", cell.declared],
   ]);
   return list.children.length ? titled("Evidence: what really ran", list) : [];
 }

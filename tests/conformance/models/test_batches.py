@@ -1,9 +1,15 @@
 """What goes into a model."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+import transformers
 
-from conformance.models.batches import LENGTHS, extended, make_batch
+from conformance.models.batches import FEWEST_TOKENS, LENGTHS, batch_for, extended, make_batch
+from conformance.models.loading import Source
+from tests.builders import ARCHITECTURES
 
 
 @pytest.mark.parametrize("workload", sorted(LENGTHS))
@@ -23,3 +29,43 @@ def test_teacher_forcing_uses_the_positions_of_generation() -> None:
     assert forced["input_ids"].shape == (4, 50)
     assert forced["position_ids"][3, -1] == 7 + 2 - 1
     assert forced["position_ids"][0].tolist() == list(range(50))
+
+
+class Tokenizer:
+    """What transformers invents for a checkpoint without tokenizer files, or an honest one."""
+
+    pad_token = "<pad>"
+
+    def __init__(self, tokens: Callable[[str], list[int]]) -> None:
+        self.tokens = tokens
+
+    def __call__(self, texts: str | list[str], **_: Any) -> dict[str, Any]:
+        if isinstance(texts, str):
+            return {"input_ids": self.tokens(texts)}
+        rows = [torch.tensor(self.tokens(text)) for text in texts]
+        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return {"input_ids": padded, "attention_mask": (padded != 0).long()}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "used"),
+    [
+        (lambda text: [], False),
+        (lambda text: [1], False),
+        (lambda text: [3] * len(text.split()), False),
+        (lambda text: [1, *(5 + len(word) % 3 for word in text.split())], False),
+        (lambda text: [5 + ord(letter) for letter in text], True),
+    ],
+    ids=["none", "one <bos>", "all unknown", "three kinds", "letters"],
+)
+@pytest.mark.parametrize("padding", ["none", "left"])
+def test_a_model_is_judged_on_text_only_where_its_tokenizer_tells_words_apart(
+    monkeypatch: pytest.MonkeyPatch, tokens: Callable[[str], list[int]], used: bool, padding: str
+) -> None:
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *_, **__: Tokenizer(tokens))
+    source = Source(ARCHITECTURES["llama"], "/models/mine", own=True)
+    config = transformers.LlamaConfig(vocab_size=256)
+    batch = batch_for(source, config, "prefill", padding, 0)
+    invented = make_batch("prefill", padding, 256, 0, seed=1)
+    assert torch.equal(batch["input_ids"], invented["input_ids"]) is not used
+    assert len(batch["input_ids"][batch["attention_mask"].bool()].unique()) >= FEWEST_TOKENS

@@ -1,0 +1,75 @@
+"""What one cell leaves behind is put back, and said of it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conformance.bench import Bench
+from conformance.faults import Fault
+from conformance.state import kept
+from matrix.cell import parse_cell
+from matrix.expectation import SUPPORTED
+from matrix.stack import Device
+from matrix.verdict import Verdict, judge
+from tests.builders import ARCHITECTURES
+
+SDPA = torch.nn.functional.scaled_dot_product_attention
+NEXT = ["gpt2-float32-sdpa-left-prefill", "gpt2-float32-sdpa-flash-left-prefill", "gpt2-bfloat16-eager-left-generate"]
+
+
+def ten_percent_more(*args: Any, **kwargs: Any) -> torch.Tensor:
+    return 1.1 * SDPA(*args, **kwargs)
+
+
+def patch_attention() -> None:
+    torch.nn.functional.scaled_dot_product_attention = ten_percent_more
+
+
+LEAKS: dict[str, Callable[[], Any]] = {
+    "default device": lambda: torch.set_default_device("meta"),
+    "default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "flash kernel of SDPA": lambda: torch.backends.cuda.enable_flash_sdp(False),
+    "math kernel of SDPA": lambda: torch.backends.cuda.enable_math_sdp(False),
+    "scaled_dot_product_attention": patch_attention,
+    "precision of float32 products": lambda: torch.set_float32_matmul_precision("medium"),
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_the_next_cells_do_not_answer_for_it(cache: Path, name: str) -> None:
+    @contextlib.contextmanager
+    def leaking(model: Any) -> Iterator[None]:
+        yield
+        LEAKS[name]()
+
+    bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache)
+    assert bench.run(parse_cell(NEXT[0])).evidence.leaks == ()
+    bench.fault = Fault("leak", "a cell that leaves something behind", bool, running=leaking)
+    left = bench.run(parse_cell(NEXT[0])).evidence.leaks
+    assert [leak.partition(":")[0] for leak in left] == [name]
+    bench.fault = None
+    for cell_id in NEXT:
+        cell = parse_cell(cell_id)
+        observation = bench.run(cell)
+        judgement = judge(cell, ARCHITECTURES["gpt2"], observation, SUPPORTED, Device.CPU)
+        assert judgement.verdict is Verdict.SUPPORTED, judgement.reason
+        assert observation.evidence.leaks == ()
+
+
+def test_what_is_raised_within_is_raised_and_state_put_back_all_the_same() -> None:
+    changed: list[str] = []
+
+    def leave() -> None:
+        nonlocal changed
+        with kept() as changed:
+            torch.set_default_dtype(torch.bfloat16)
+            raise ValueError("no such attention")
+
+    with pytest.raises(ValueError, match="no such attention"):
+        leave()
+    assert changed == ["default dtype: torch.float32 -> torch.bfloat16"]
+    assert torch.get_default_dtype() is torch.float32
