@@ -47,7 +47,12 @@ def script_pieces(
     yield '"""', True
     yield cell.id, False
     yield f': one cell of the inference support matrix, standalone.\n\n{_ABOUT}"""\n\n{imports}\n\n', True
-    yield f"CELL = {_namespace({'id': cell.id, **dict(cell.axis_values())})}\n", False
+    yield "CELL = SimpleNamespace(\n    id='", True
+    yield cell.id, False
+    yield "',\n", True
+    for axis, value in cell.axis_values():
+        yield f"    {axis}={value!r},\n", False
+    yield ")\n", True
     yield f"ARCHITECTURE = {_namespace(_of_architecture(architecture))}\n", False
     yield f"CHECKPOINT = {checkpoint!r}\n", False
     yield f"SEED = {seed}\n", False
