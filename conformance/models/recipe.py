@@ -40,6 +40,8 @@ def build_model(model_type, auto_class, config, seed=0):
     query_key = []
     with torch.no_grad():
         for name, parameter in model.named_parameters():
+            if _is_kept(name, parameter, model):
+                continue
             if parameter.ndim < 2:
                 one = 1.0 if name.endswith("weight") else 0.0
                 parameter.copy_(one + 0.1 * torch.randn_like(parameter))
@@ -58,6 +60,17 @@ def build_model(model_type, auto_class, config, seed=0):
     return model
 
 
+def _is_kept(name, parameter, model):
+    """Whether a class made it as it is for a reason: fixed tables, time steps and decays of recurrent layers.
+
+    Drawn around 0 a time step is so small that what such a layer remembers no longer shows.
+    """
+    if not parameter.requires_grad or name.endswith("dt_proj.bias"):
+        return True
+    owner, _, kind = name.rpartition(".")
+    return parameter.ndim < 2 and kind != "bias" and "norm" not in type(model.get_submodule(owner)).__name__.lower()
+
+
 def calibration(model):
     """What the scales were set by, measured again on tokens that the recipe has not seen.
 
@@ -69,8 +82,9 @@ def calibration(model):
         outputs = model(**inputs, output_hidden_states=True)
         states = [getattr(outputs, name, None) or () for name in ("hidden_states", "encoder_hidden_states")]
         states += [getattr(outputs, "decoder_hidden_states", None) or ()]
+        entropy = _entropy(model, inputs)
         return {
-            "attention_entropy": round(_entropy(model, inputs), 4),
+            "attention_entropy": None if entropy is None else round(entropy, 4),
             "logit_spread": round(outputs.logits.std().item(), 4),
             "largest_logit": round(outputs.logits.abs().max().item(), 4),
             "largest_hidden_state": round(max(state.abs().max().item() for some in states for state in some), 4),
@@ -84,6 +98,8 @@ def _inputs(config):
 
 def _sharpen_attention(model, query_key, inputs):
     """Bisect the common scale of queries and keys until the attention entropy is ATTENTION_ENTROPY."""
+    if _entropy(model, inputs) is None:
+        return
     for parameter in query_key:
         parameter.div_(parameter.std())
     low, high, scale = -8.0, 2.0, 1.0
@@ -96,6 +112,7 @@ def _sharpen_attention(model, query_key, inputs):
 
 
 def _entropy(model, inputs):
+    """The mean over heads and rows, as a share of a uniform row's; None of a model without attention."""
     outputs = model(**inputs, output_attentions=True)
     found = []
     for name in ("attentions", "encoder_attentions", "decoder_attentions", "cross_attentions"):
@@ -103,7 +120,7 @@ def _entropy(model, inputs):
             keys = (weights > 0).sum(-1)
             entropy = -(weights * weights.clamp_min(1e-30).log()).sum(-1)
             found.append((entropy / keys.clamp_min(2).log())[keys >= 8].mean().item())
-    return math.fsum(found) / len(found)
+    return math.fsum(found) / len(found) if found else None
 
 
 def _spread_logits(model, inputs):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from conformance.models import recipe
 from conformance.models.fixtures import CALIBRATION, fixture
@@ -32,3 +33,34 @@ def test_a_calibration_that_is_off_is_seen() -> None:
     measured = recipe.calibration(model)
     assert measured["attention_entropy"] > recipe.ATTENTION_ENTROPY + 0.06
     assert measured["logit_spread"] > 2 * recipe.LOGIT_SPREAD
+
+
+RECURRENT = {"vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 2}
+RECURRENT |= {"state_size": 16, "num_heads": 8, "head_dim": 16, "n_groups": 1, "chunk_size": 16}
+
+
+def test_what_a_class_initialises_for_a_reason_is_kept() -> None:
+    """Time steps and decays of recurrent layers: drawn around 0 they would hide what such a layer remembers."""
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model("mamba2", **RECURRENT)
+    torch.manual_seed(0)
+    theirs = dict(transformers.AutoModelForCausalLM.from_config(config).named_parameters())
+    ours = dict(recipe.build_model("mamba2", "AutoModelForCausalLM", RECURRENT).named_parameters())
+    same = {name.rpartition(".")[2] for name, parameter in ours.items() if torch.equal(parameter, theirs[name])}
+    assert same == {"dt_bias", "A_log", "D", "weight"}
+    changed = {name for name, parameter in ours.items() if not torch.equal(parameter, theirs[name])}
+    assert {"backbone.norm_f.weight", "backbone.layers.0.mixer.conv1d.bias"} <= changed
+
+
+def test_a_fixed_table_is_kept() -> None:
+    model = torch.nn.Module()
+    model.table = torch.nn.Parameter(torch.zeros(4, 4), requires_grad=False)
+    model.linear = torch.nn.Linear(4, 4)
+    kept = {name for name, parameter in model.named_parameters() if recipe._is_kept(name, parameter, model)}
+    assert kept == {"table"}
+
+
+def test_a_model_without_attention_has_no_entropy_to_set() -> None:
+    measured = recipe.calibration(recipe.build_model("mamba2", "AutoModelForCausalLM", RECURRENT))
+    assert measured["attention_entropy"] is None
+    assert math.isclose(measured["logit_spread"], recipe.LOGIT_SPREAD, rel_tol=0.3)
