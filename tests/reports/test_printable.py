@@ -17,6 +17,14 @@ def test_this_machine_is_not_named(tmp_path: Path) -> None:
     assert said.startswith("~/a PYTHON/lib ./b FIXTURES/c")
 
 
+def test_a_fixture_is_called_the_same_in_every_release() -> None:
+    """Else an upgrade would change every message that quotes the folder."""
+    places = {"/cache": "FIXTURES"}
+    said = {printable(f"https://hub/cache/bloom-{digest}/new", places) for digest in ("4319997b5d40", "21cd9596e7ee")}
+    assert said == {"https://hubFIXTURES/bloom/new"}
+    assert printable("/cache/t5-small-4319997b5d4/x", places) == "FIXTURES/t5-small-4319997b5d4/x"
+
+
 def test_what_utf8_cannot_hold_is_written_as_an_escape() -> None:
     assert printable("no such file: a\udc80b", {}) == "no such file: a\\udc80b"
 
