@@ -15,7 +15,7 @@ from conformance.course import Course
 from conformance.evidence.said import said
 from conformance.evidence.structure import evidence_of, structure
 from conformance.faults.catalogue import Fault
-from conformance.interruption import CellTimeout
+from conformance.interruption import CellTimeout, ProcessEnded, process_kept
 from conformance.judging.references import References
 from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
@@ -68,12 +68,14 @@ class Bench:
             torch.cuda.reset_peak_memory_stats()
         course = _WatchedCourse(cell, self)
         ending, failure, comparisons, cost = Ending.COMPLETED, None, (), None
-        with kept() as leaks, said() as warned:
+        with kept() as leaks, said() as warned, process_kept():
             try:
                 found = course.run(loaded)
                 comparisons, cost = self._compared(course, found)
             except CellTimeout as error:
                 ending, failure = Ending.TIMEOUT, self._failure(course, error)
+            except ProcessEnded as error:
+                ending, failure = Ending.CRASHED, self._failure(course, error)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # whatever a library raises is a measurement: SystemExit, a Rust panic

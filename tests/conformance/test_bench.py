@@ -1,5 +1,6 @@
 """The engine on real models: seeded faults are caught, honest cells are not accused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -245,3 +246,33 @@ def test_a_fixture_that_cannot_be_made_does_not_accuse_the_cell(tmp_path: Path) 
     failure = observe(bench, "gpt2-float32-sdpa-left-prefill").failure
     assert failure is not None
     assert failure.phase == "build"
+
+
+def test_a_cell_that_ends_the_process_ends_nothing_but_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With -n 0 the whole run would end with the status that it chose: a gate that passes by not running."""
+
+    def leave(*args: object, **kwargs: object) -> None:
+        os._exit(0)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(torch.nn.functional, "scaled_dot_product_attention", leave)
+        assert verdict(bench, "gpt2-float32-sdpa-left-prefill") is Verdict.CRASHED
+        failure = observe(bench, "gpt2-float32-sdpa-left-prefill").failure
+    assert failure is not None
+    assert (failure.phase, failure.message) == ("forward", "os._exit(0) was called")
+    assert verdict(bench, "gpt2-float32-sdpa-left-prefill") is Verdict.SUPPORTED
+
+
+def test_what_a_cell_forks_may_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses = []
+
+    def fork(*args: object, **kwargs: object) -> torch.Tensor:
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        return SDPA(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fork)
+    assert verdict(bench, "gpt2-float32-sdpa-left-prefill") is Verdict.SUPPORTED
+    assert set(statuses) == {7}
