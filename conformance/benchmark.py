@@ -76,9 +76,13 @@ def loop(cells: list[Cell], fixture_cache: Path, device: Device) -> None:
     quieten()
     architectures = load_architectures()
     where = torch.device("cuda:0" if device is Device.CUDA else "cpu")
+    # A script would know where its checkpoint lies: that a fixture is whole is looked at once.
+    sources = {
+        name: Source(architectures[name], str(fixture(architectures[name], fixture_cache)))
+        for name in dict.fromkeys(cell.architecture for cell in cells)
+    }
     for cell in cells:
-        architecture = architectures[cell.architecture]
-        source = Source(architecture, str(fixture(architecture, fixture_cache)))
+        architecture, source = architectures[cell.architecture], sources[cell.architecture]
         encoder_decoder = architecture.kind == "encoder_decoder"
         decoder_tokens = 40 if encoder_decoder and cell.workload == "prefill" else 0
         batch = make_batch(cell.workload, cell.padding.value, 256, 0, decoder_tokens)

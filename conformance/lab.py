@@ -79,6 +79,7 @@ class Lab:
         self._cache = fixture_cache
         self._architectures = {**architectures, **ARCHITECTURES}
         self._fault = fault
+        self._sources: dict[str, Source] = {}
         self._asked: WeakKeyDictionary[torch.nn.Module, str] = WeakKeyDictionary()
 
     @cached_property
@@ -119,8 +120,11 @@ class Lab:
         return observation.evidence
 
     def source(self, name: str) -> Source:
-        """An architecture and the folder of its checkpoint."""
-        return Source(self._architectures[name], str(fixture(self._architectures[name], self._cache)))
+        """An architecture and the folder of its checkpoint, which is looked at once."""
+        if name not in self._sources:
+            architecture = self._architectures[name]
+            self._sources[name] = Source(architecture, str(fixture(architecture, self._cache)))
+        return self._sources[name]
 
     def load(self, name: str, attention: str, dtype: Dtype = Dtype.FLOAT32, **arguments: Any) -> Any:
         """A candidate on the device, in eval mode. `arguments` go to from_pretrained."""

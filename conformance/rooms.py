@@ -36,7 +36,6 @@ def half(room: Room) -> ModuleType:
     return import_module(f"conformance.{room.package}.{room.half}")
 
 
-@cache
 def doing(cell: Cell) -> Does:
     """The halves of a cell's rooms."""
     provided = {name: getattr(half(room), name) for room in cell.rooms for name in room.provides}

@@ -15,8 +15,8 @@ from conformance.models.loading import load_reference
 from conformance.rooms import doing
 from conformance.workloads.train import train_step, with_labels, without_dropout
 from matrix import oracle
-from matrix.axes import Attention, Dtype
-from matrix.cell import Cell
+from matrix.axes import Dtype
+from matrix.cell import Cell, make_cell
 from matrix.guide import Spelling
 
 _STEPS = 8
@@ -61,7 +61,8 @@ def _trains(lab: Lab, spelling: Spelling, attention: str, quantisation: str) -> 
     model = _with_adapter(base())
     frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
     with lab.seeded(model):
-        _must_have_right_gradients(lab, model, batch, Cell("llama", dtype, Attention.EAGER, quantisation=quantisation))
+        cell = make_cell("llama", dtype=dtype, attention="eager", quantisation=quantisation)
+        _must_have_right_gradients(lab, model, batch, cell)
         losses = _train(model, batch)
     if not losses[-1] < 0.9 * losses[0]:
         raise Violated(f"the loss does not fall: {losses[0]:.4f}, {_STEPS} steps later {losses[-1]:.4f}")

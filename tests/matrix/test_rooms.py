@@ -1,11 +1,12 @@
 """The two halves of each room hold together, and its tests are where one looks for them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from conformance.rooms import half
+from conformance.rooms import doing, half
 from matrix.cell import AXES, parse_cell
 from matrix.plan import load_profiles, make_plan
 from matrix.rooms import Room, Workload
@@ -81,3 +82,11 @@ def test_everything_of_a_workload_is_known_before_it_runs() -> None:
     workloads = [room for room in ROOMS if isinstance(room, Workload)]
     assert all(workload.phases and workload.judged for workload in workloads)
     assert {workload.name for workload in workloads if workload.is_relation} == AXES["workload"].families["relation"]
+
+
+def test_a_value_that_is_only_spelled_like_a_room_does_nothing() -> None:
+    """It equals the room, so that whatever is remembered by cell would take it for one, after others have run."""
+    cell = parse_cell("llama-float32-eager-nf4-prefill")
+    assert doing(cell).quantised
+    with pytest.raises(AttributeError):
+        doing(replace(cell, quantisation="nf4"))  # type: ignore[arg-type]

@@ -1,9 +1,9 @@
 """Beam search: every beam's logits, and the score of what is returned."""
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -30,15 +30,9 @@ def test_what_goes_wrong_in_decoding_is_seen(cache: Path, name: str, dtype: str)
     assert "beam logits" in must_break(f"llama-{dtype}-sdpa-left-beam", FAULTS[name], cache)
 
 
-@contextlib.contextmanager
-def cache_not_reordered(model: Any) -> Iterator[None]:
+def cache_not_reordered(model: Any) -> AbstractContextManager[Any]:
     """The beams change places and their keys and values do not."""
-    usual = transformers.DynamicCache.reorder_cache
-    transformers.DynamicCache.reorder_cache = lambda self, beam_idx: None
-    try:
-        yield
-    finally:
-        transformers.DynamicCache.reorder_cache = usual
+    return mock.patch.object(transformers.DynamicCache, "reorder_cache", return_value=None)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

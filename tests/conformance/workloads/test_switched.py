@@ -1,9 +1,9 @@
 """Another attention implementation for a model that is loaded."""
 
-import contextlib
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import transformers
@@ -53,8 +53,7 @@ def test_a_class_that_says_so_and_does_not_is_substituted(cache: Path, monkeypat
     assert "kernels that ran: eager" in judgement.reason
 
 
-@contextlib.contextmanager
-def switched_to_another_scale(model: Any) -> Iterator[None]:
+def switched_to_another_scale(model: Any) -> AbstractContextManager[Any]:
     """What is switched forgets the scale that the class asks for."""
     usual = transformers.LlamaForCausalLM.set_attn_implementation
 
@@ -64,11 +63,7 @@ def switched_to_another_scale(model: Any) -> Iterator[None]:
             if hasattr(module, "scaling"):
                 module.scaling = 1.02 * module.scaling
 
-    transformers.LlamaForCausalLM.set_attn_implementation = forgetful
-    try:
-        yield
-    finally:
-        transformers.LlamaForCausalLM.set_attn_implementation = usual
+    return mock.patch.object(transformers.LlamaForCausalLM, "set_attn_implementation", forgetful)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
