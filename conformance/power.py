@@ -27,6 +27,7 @@ from conformance.faults.catalogue import sdpa_answered_by
 from conformance.judging.found import OneRun
 from conformance.judging.precision import TrueFloat64
 from conformance.judging.references import References
+from conformance.models.batches import told
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, golden_dtype, load
 from conformance.plugin.settings import FIXTURE_CACHE
@@ -200,7 +201,7 @@ class _Laboratory:
         fault.loaded(model, cell)
         precise = TrueFloat64() if cell.dtype is Dtype.FLOAT32 else contextlib.nullcontext()
         with torch.no_grad(), fault.running(model), precise:
-            faulty = model(**logits.forced).logits
+            faulty = model(**told(logits.forced, model, self._architecture)).logits
         signal = (faulty - logits.golden)[attended].double().abs().mean()
         noise = (logits.baseline - logits.golden)[attended].double().abs().mean()
         return float(signal / noise)

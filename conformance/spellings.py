@@ -19,6 +19,13 @@ RELEASE = tuple(map(int, re.findall(r"\d+", transformers.__version__)[:3]))
 # transformers renamed the argument in 4.56 and kept the old name as an alias.
 DTYPE_ARGUMENT = "dtype" if RELEASE >= (4, 56) else "torch_dtype"
 
+# Experts in plain torch: the fused product that transformers 5 takes by default has no kernel for float64.
+PLAIN_EXPERTS = (
+    {"experts_implementation": "eager"}
+    if hasattr(transformers.PreTrainedModel, "get_correct_experts_implementation")
+    else {}
+)
+
 # Class flags by which a model declares what it supports; 5.x merged the flash attention ones.
 DECLARED_FLAGS = (
     "_supports_sdpa",
@@ -78,6 +85,18 @@ def make_static_cache(model: Any, rows: int, slots: int) -> tuple[Any, Callable[
     if model.config.model_type == "bloom":  # places its ALiBi by a mask that is as long as the cache
         return cache, lambda mask: torch.nn.functional.pad(mask, (0, slots - mask.shape[-1]))
     return cache, lambda mask: mask
+
+
+def cache_argument(model: Any) -> str:
+    """What a forward pass calls the cache that it is given and gives back."""
+    return "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def first_cache(model: Any) -> Any:
+    """What a loop begins with: nothing, but for a model that makes a cache and does not give it back."""
+    if model.config.model_type == "recurrent_gemma":
+        return transformers.DynamicCache(config=model.config)
+    return None
 
 
 # What the flex_attention of transformers goes through: its entry, the compiled block mask, and the

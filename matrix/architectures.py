@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from matrix.errors import UsageError
 
+Word = TypeVar("Word", bound=StrEnum)
 FOLDER = Path(__file__).parent / "architectures"
 ARCHITECTURE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -20,6 +21,14 @@ class Kind(StrEnum):
     DECODER = "decoder"
     ENCODER = "encoder"
     ENCODER_DECODER = "encoder_decoder"
+
+
+class Positions(StrEnum):
+    """What padding does to the positions of the tokens behind it."""
+
+    KEPT = "kept"  # nothing: they are relative, or follow from the mask
+    TOLD = "told"  # they count the padding, unless the caller gives `position_ids`
+    FIXED = "fixed"  # they count the padding, and cannot be told
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Architecture:
     kept_float32: tuple[str, ...] = ()  # modules whose parameters the library keeps in float32, whatever the dtype
     reference_attention: str = "eager"  # attn_implementation of golden and baseline
     reference_reason: str = ""  # why the reference is not eager, when it is not
+    positions: Positions = Positions.KEPT
     profiles: tuple[str, ...] = ()  # those that try it; empty for all
     aliases: tuple[str, ...] = field(default=())  # other model_types whose checkpoints load as this architecture
 
@@ -71,13 +81,19 @@ def _read(path: Path) -> Architecture:
         document[key] = tuple(names)
     if not isinstance(document.get("config", {}), dict):
         raise UsageError(f"{path}: config must be a table, not {document['config']!r}")
+    document["kind"] = _one_of(Kind, document.get("kind"), f"{path}: kind")
+    document["positions"] = _one_of(Positions, document.get("positions", Positions.KEPT), f"{path}: positions")
     try:
-        document["kind"] = Kind(document.get("kind", ""))
         architecture = Architecture(**document)
-    except ValueError:
-        raise UsageError(f"{path}: kind must be one of {', '.join(Kind)}") from None
     except TypeError as error:
         raise UsageError(f"{path}: {str(error).removeprefix('Architecture.__init__() ')}") from None
     if not ARCHITECTURE_NAME.fullmatch(architecture.name):
         raise UsageError(f"{path}: name {architecture.name!r} must be lower-case letters, digits and underscores")
     return architecture
+
+
+def _one_of(words: type[Word], value: object, what: str) -> Word:
+    try:
+        return words(str(value))
+    except ValueError:
+        raise UsageError(f"{what} must be one of {', '.join(words)}") from None

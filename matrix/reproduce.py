@@ -71,7 +71,8 @@ in the cell's own. All of it is the suite's own code; what is the cell's own sta
 
 def _of_architecture(architecture: Architecture) -> dict[str, object]:
     names = ("model_type", "auto_class", "config", "reference_attention")
-    return {"kind": architecture.kind.value, **{name: getattr(architecture, name) for name in names}}
+    words = {"kind": architecture.kind.value, "positions": architecture.positions.value}
+    return words | {name: getattr(architecture, name) for name in names}
 
 
 def _namespace(values: dict[str, object]) -> str:

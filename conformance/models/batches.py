@@ -7,7 +7,7 @@ import transformers
 
 # Longer than the sliding windows of the fixtures and than kernels' blocks of 64 and 128; the padded
 # rows are judged like all others, and the shortest row is shorter than a block.
-LENGTHS = {"prefill": (144, 131, 65, 9), "generate": (48, 41, 33, 7)}
+LENGTHS = {"prefill": (144, 131, 65, 9), "generate": (48, 41, 33, 7), "continue": (13, 11, 7, 3)}
 DECODER_TOKENS = 40
 FEWEST_TOKENS = 12  # different ones, in the beginnings of the texts below: fewer are no text to judge a model by
 TEXTS = (
@@ -102,8 +102,24 @@ def with_positions(batch, model):
     return {**batch, "position_ids": (batch["attention_mask"].cumsum(-1) - 1).clamp_min(0)}
 
 
+def told(batch, model, architecture):
+    """A padded batch with positions, for a model that would count the padding. Nobody tells the others."""
+    counts = architecture.positions == "told" and not batch["attention_mask"].all()
+    return with_positions(batch, model) if counts else batch
+
+
 def judged(batch):
     """Where logits of shape (batch, positions, vocabulary) are judged: at all tokens, of an encoder at the attended."""
     if "decoder_input_ids" in batch:
         return torch.ones_like(batch["decoder_input_ids"], dtype=torch.bool)
     return batch["attention_mask"].bool()
+
+
+def alone(batch, row):
+    """One row without its padding, as a batch of its own, and where in the row its logits belong."""
+    mask = batch["attention_mask"][row].bool()
+    own = {
+        name: tensor[row : row + 1] if name.startswith("decoder") else tensor[row : row + 1, mask]
+        for name, tensor in batch.items()
+    }
+    return own, slice(None) if "decoder_input_ids" in batch else mask

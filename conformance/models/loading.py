@@ -6,7 +6,7 @@
 import torch
 import transformers
 
-from conformance.spellings import DTYPE_ARGUMENT, default_dtype_kept
+from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS, default_dtype_kept
 
 
 class Source:
@@ -40,10 +40,12 @@ def load_reference(cell, source, does, device, *, golden):
     runs a kernel of the quantiser's.
     """
     dtype = torch_dtype(cell.dtype)
-    arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": source.architecture.reference_attention}
+    attention = source.architecture.reference_attention
+    arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": attention, **PLAIN_EXPERTS}
     model = from_pretrained(source, **arguments).to(device)
     if lacking(model):
         raise RuntimeError(f"the checkpoint lacks {len(lacking(model))} parameters: {', '.join(lacking(model)[:5])}")
+    model.config.use_cache = False
     if golden:
         model = model.to(golden_dtype(cell.dtype))
 

@@ -3,7 +3,7 @@
 import torch
 
 from conformance.judging.found import TwoRuns
-from conformance.models.batches import judged, with_positions
+from conformance.models.batches import alone, judged, with_positions
 
 
 def run(model, batch, course):
@@ -12,11 +12,7 @@ def run(model, batch, course):
     with course.during("forward"):
         one = model(**batch).logits
         other = torch.zeros_like(one)
-        for row, mask in enumerate(batch["attention_mask"].bool()):
-            alone = {
-                name: tensor[row : row + 1] if name.startswith("decoder") else tensor[row : row + 1, mask]
-                for name, tensor in batch.items()
-            }
-            where = slice(None) if "decoder_input_ids" in batch else mask
-            other[row, where] = model(**alone).logits[0]
+        for row in range(len(one)):
+            own, where = alone(batch, row)
+            other[row, where] = model(**own).logits[0]
     return TwoRuns("padding_invariance", one, other, batch, judged(batch))

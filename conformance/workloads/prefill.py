@@ -1,11 +1,12 @@
 """One forward pass. Scripts carry it along."""
 
 from conformance.judging.found import OneRun
-from conformance.models.batches import judged
+from conformance.models.batches import judged, told
 
 
 def run(model, batch, course):
     """Its logits at every attended position."""
+    given = told(batch, model, course.source.architecture)
     with course.during("forward"):
-        logits = model(**batch).logits
+        logits = model(**given).logits
     return OneRun("logits", logits, batch, judged(batch))

@@ -1,0 +1,65 @@
+"""Golden and baseline: each row alone, where that is the same model."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conformance.course import Course
+from conformance.judging.precision import exactly
+from conformance.judging.references import References, each_row_alone
+from conformance.models.batches import told
+from conformance.models.fixtures import fixture
+from conformance.models.loading import Source
+from conformance.rooms import doing
+from matrix.architectures import Positions
+from matrix.cell import parse_cell
+from tests.builders import ARCHITECTURES
+
+# Its recurrent layers see padding whatever they are told: a known fault, and no matter of positions.
+AT_FAULT = ("recurrent_gemma",)
+
+
+def course_of(name: str, cache: Path, padding: str = "left") -> Course:
+    attention = ARCHITECTURES[name].reference_attention
+    cell = parse_cell(f"{name}-float32-{attention}-{padding}-prefill")
+    source = Source(ARCHITECTURES[name], str(fixture(ARCHITECTURES[name], cache)))
+    return Course(cell, source, doing(cell), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - set(AT_FAULT)))
+def test_positions_are_as_declared(name: str, padding: str, cache: Path) -> None:
+    """In float64 a padded batch is what its rows are alone, unless a model counts the padding and isn't told."""
+    course = course_of(name, cache, padding)
+    found = course.run()
+    model, positions = course.references.model(True), ARCHITECTURES[name].positions
+    with torch.no_grad(), exactly("float32", True):
+        alone = each_row_alone(model, found.forced)[found.attended]
+        given = told(found.forced, model, course.source.architecture)
+        padded, untold = (model(**batch).logits[found.attended] for batch in (given, found.forced))
+    counted = positions is not Positions.KEPT and padding == "left"
+    assert torch.allclose(alone, padded, atol=1e-4) is not (counted and positions is Positions.FIXED)
+    assert torch.allclose(alone, untold, atol=1e-4) is not counted
+
+
+def test_where_a_row_alone_is_another_model_the_padded_batch_is_the_truth(cache: Path) -> None:
+    for name in ("distilbert", "bert"):
+        assert course_of(name, cache).references.padded is (name == "distilbert")
+
+
+def test_the_truth_does_not_share_a_fault_of_padding(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mask dropped, in golden and baseline as well: alone, a row needs none."""
+    course = course_of("llama", cache)
+    honest = course.run()
+    true = course.references(honest.forced, golden=True)
+    usual = type(course.references.model(True)).forward
+
+    def forward(self: Any, *args: Any, attention_mask: Any = None, **kwargs: Any) -> Any:
+        return usual(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(course.references.model(True)), "forward", forward)
+    again = References(course.cell, course.source, course.does, course.device)(honest.forced, golden=True)
+    assert torch.equal(true[honest.attended], again[honest.attended])
+    assert not course.compare(course.run())[0].candidate_max < 0.1
