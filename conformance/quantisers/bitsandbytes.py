@@ -102,6 +102,8 @@ def replace_linear(model, quantised, golden):
     Golden holds them dequantised. Baseline holds 4-bit weights dequantised in the model's own dtype, scales
     included, as some kernels do, and int8 ones as a PlainInt8Linear.
     """
+    # Jamba multiplies by the weight of its time steps itself, unless it is told that there may be none.
+    model.config._is_quantized = True
     for name, module in quantised.named_modules():
         weight = getattr(module, "weight", None)
         if type(module).__name__ == "Linear8bitLt":

@@ -16,7 +16,7 @@ from matrix.verdict import Verdict, judge
 from tests.sessions import run_pytest
 
 ARCHITECTURES = load_architectures(EXTRA_ARCHITECTURES)
-SPREAD = ("llama", "mistral", "falcon_alibi", "t5", "gemma2")  # together they have what every fault breaks
+SPREAD = ("llama", "mistral", "falcon_alibi", "t5", "gemma2", "mixtral")  # together they have what every fault breaks
 
 
 def cell_for(name: str, dtype: Dtype) -> Cell:
