@@ -3,6 +3,7 @@
 import torch
 
 from conformance.models.batches import extended, judged, takes_positions
+from conformance.spellings import cache_argument, first_cache
 
 STEPS = 8  # decoded one by one
 
@@ -13,8 +14,10 @@ def steps(batch):
 
 
 def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
-    """The logits of consecutive calls with one cache, each with its share of the tokens."""
+    """The logits of consecutive calls with one cache, each with its share of the tokens, mask and positions."""
     found, begin = [], 0
+    handed_on = cache_argument(model)
+    cache = first_cache(model) if cache is None else cache
     if "decoder_input_ids" in batch:
         mask = batch["attention_mask"]
         encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask)
@@ -24,12 +27,11 @@ def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
             given = {"encoder_outputs": encoded, "attention_mask": mask}
             given["decoder_input_ids"] = batch["decoder_input_ids"][:, begin:end]
         else:
-            given = {"input_ids": batch["input_ids"][:, begin:end]}
-            given["attention_mask"] = adapt(batch["attention_mask"][:, :end])
-            if "position_ids" in batch:
-                given["position_ids"] = batch["position_ids"][:, begin:end]
-        output = model(**given, past_key_values=cache, use_cache=True)
-        cache = output.past_key_values
+            given = {name: batch[name][:, begin:end] for name in ("input_ids", "position_ids") if name in batch}
+            if "attention_mask" in batch:
+                given["attention_mask"] = adapt(batch["attention_mask"][:, :end])
+        output = model(**given, **{handed_on: cache}, use_cache=True)
+        cache = getattr(output, handed_on, cache)
         found.append(output.logits)
         begin = end
     return torch.cat(found, dim=1)

@@ -27,6 +27,7 @@ class Inputs(StrEnum):
 
     PREFILL = "prefill"  # long rows, and tokens for a decoder
     GENERATE = "generate"  # prompts, to which new tokens come
+    CONTINUE = "continue"  # prompts shorter than any window
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -128,11 +128,12 @@ class Recorder:
             yield "no cell was executed: an empty run is a failed run"
         yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
         verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
-        # Only pairwise holds every kind of cell that a waiver may speak of, but for those of the guide's recipes.
+        # Only pairwise holds every kind of cell that a waiver may speak of, but for what others try alone.
         narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile != "pairwise"
         # A narrowed run does not ask which cells are nowhere.
-        of_guide = [] if narrowed else make_plan("guide", settings.architectures)
-        yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=of_guide)
+        others = () if narrowed else ("guide", "smoke", "relations")
+        elsewhere = [cell for profile in others for cell in make_plan(profile, settings.architectures)]
+        yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=elsewhere)
         # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.
         outcomes = dict.fromkeys(settings.guide.rows, RowOutcome.UNAVAILABLE)
         outcomes |= {row.name: row.outcome for row in self._rows}

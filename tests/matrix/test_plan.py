@@ -123,7 +123,8 @@ def test_a_plan_holds_valid_cells_without_repeats(profile: str) -> None:
 
 
 def test_the_full_plan_is_every_prefill_and_generation_and_the_relations_are_all_others() -> None:
-    plain = [cell for cell in valid_cells(EVERYWHERE) if cell.transformation == "none"]
+    tried = {name: one for name, one in ARCHITECTURES.items() if not one.profiles or "full" in one.profiles}
+    plain = [cell for cell in valid_cells(tried) if cell.transformation == "none"]
     usual = [cell for cell in plain if all(room.profiles is None for room in cell.rooms)]
     assert list(plan("full")) == [cell for cell in usual if cell.workload in ("prefill", "generate")]
     unquantised = [cell for cell in plain if cell.quantisation == "none"]
@@ -148,7 +149,7 @@ def test_every_architecture_has_one_block_of_a_plan(profile: str) -> None:
     blocks = [name for name, _ in itertools.groupby(cell.architecture for cell in plan(profile))]
     tried = [name for name in ARCHITECTURES if any(cell.architecture == name for cell in plan(profile))]
     assert blocks == tried
-    assert profile == "guide" or blocks == list(EVERYWHERE)
+    assert profile == "guide" or set(EVERYWHERE) <= set(blocks)
 
 
 @pytest.mark.parametrize("profile", load_profiles())
