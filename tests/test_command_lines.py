@@ -83,7 +83,7 @@ def test_explain_says_what_should_happen_and_where_that_is_documented(printed: P
     assert "bloom-float32-sdpa-prefill" in text
     assert "refused" in text
     assert "ValueError in phase load" in text
-    assert "BloomPreTrainedModel does not set _supports_sdpa" in text
+    assert "the class does not set _supports_sdpa" in text
 
 
 def test_explain_heeds_rules_and_waivers_of_the_user(tmp_path: Path, printed: Printed) -> None:
