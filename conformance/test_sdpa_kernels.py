@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import example, given
 
-from conformance.sdpa.calls import Call, Mask, calls, empty_calls
+from conformance.sdpa.calls import Call, Layout, Mask, calls, empty_calls
 from matrix.axes import SdpaKernel
 
 EVERY_KERNEL = pytest.mark.parametrize("kernel", SdpaKernel)
@@ -81,6 +81,21 @@ def test_causal_with_a_scale_of_zero_or_below_is_right(kernel: SdpaKernel, call:
 
 @EVERY_KERNEL
 @given(call=calls(value_dims=(1, 8, 40, 64, 128, 264)))
+@example(
+    call=Call(
+        batch=2,
+        heads=2,
+        kv_heads=2,
+        queries=3,
+        keys=3,
+        head_dim=136,
+        value_dim=40,
+        dtype="bfloat16",
+        query_layout=Layout.EXPANDED_BATCH,
+        key_layout=Layout.EXPANDED_BATCH,
+        value_layout=Layout.EXPANDED_BATCH,
+    )
+)
 def test_value_may_have_a_head_size_of_its_own(kernel: SdpaKernel, call: Call) -> None:
     """A value whose head size is not that of query and key gives a right output and right gradients."""
     assert_right(kernel, call, gradients=True)

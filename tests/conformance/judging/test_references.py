@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from conformance.course import Course
+from conformance.judging import references
 from conformance.judging.precision import exactly
 from conformance.judging.references import References, each_row_alone
 from conformance.models.batches import told
@@ -44,9 +45,25 @@ def test_positions_are_as_declared(name: str, padding: str, cache: Path) -> None
     assert torch.allclose(alone, untold, atol=1e-4) is not counted
 
 
-def test_where_a_row_alone_is_another_model_the_padded_batch_is_the_truth(cache: Path) -> None:
-    for name in ("distilbert", "bert"):
-        assert course_of(name, cache).references.padded is (name == "distilbert")
+@pytest.mark.parametrize(("name", "whole"), [("distilbert", True), ("bert", False)])
+def test_where_a_row_alone_is_another_model_the_padded_batch_is_the_truth(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, whole: bool
+) -> None:
+    course = course_of(name, cache)
+    batch = course.run().forced
+    monkeypatch.setattr(references, "each_row_alone", lambda model, batch: "alone")
+    assert (course.references(batch, golden=True) != "alone") is whole
+
+
+@pytest.mark.parametrize(("off", "taken"), [(1.0, "whole"), (1.9, "whole"), (2.1, "alone"), (1000.0, "alone")])
+def test_a_baseline_that_shares_a_fault_is_no_yardstick(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, off: float, taken: str
+) -> None:
+    course = course_of("llama", cache)
+    batch = course.run().forced
+    runs = iter([torch.zeros(4, 144, 256), torch.ones(4, 144, 256), torch.full((4, 144, 256), off)])
+    monkeypatch.setattr(References, "run", lambda self, how, golden: next(runs))
+    assert float(course.references(batch, golden=False).max()) == pytest.approx(off if taken == "whole" else 1.0)
 
 
 def test_the_truth_does_not_share_a_fault_of_padding(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
