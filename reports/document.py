@@ -145,7 +145,9 @@ class Record(Part):
     axes: dict[str, str]
     verdict: Verdict
     reason: str
-    first_verdict: Verdict | None = Field(default=None, description="for a flaky cell: what it was at first")
+    first_verdict: Verdict | None = Field(
+        default=None, description="what it was among others, where alone it was something else"
+    )
     waived: Waived | None = None
     demanded: list[str] = Field(default_factory=list, description="what is not here although --require named it")
     expectation: Expectation

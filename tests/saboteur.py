@@ -22,13 +22,12 @@ from matrix.observation import Comparison, Ending, Evidence, Failure, Observatio
 measuring._GRACE_SECONDS = 1.0
 ARCHITECTURES = load_architectures()
 _SABOTAGE: dict[str, str] = json.loads(os.environ.get("SABOTAGE", "{}"))
-_seen: set[str] = set()
+_seen: collections.Counter[str] = collections.Counter()
 
 
 def play(self: Any, cell: Cell) -> Observation:
     """What the bench would have observed."""
-    first = cell.id not in _seen
-    _seen.add(cell.id)
+    _seen[cell.id] += 1
     match _SABOTAGE.get(cell.id, "fine"):
         case "crash":
             self._leave_breadcrumb(cell, Phase.GENERATE)
@@ -44,7 +43,9 @@ def play(self: Any, cell: Cell) -> Observation:
         case "lose the device":
             return Observation(Ending.DEVICE_LOST, failure=Failure(Phase.FORWARD, "AcceleratorError", "CUDA error"))
         case "waver":
-            return _completed(cell, error=9.0 if first else 0.0)
+            return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.0)
+        case "suffer":  # from what another cell has left behind
+            return _completed(cell, error=9.0 if _seen[cell.id] == 1 else 0.0)
         case "err":
             return _completed(cell, error=9.0)
         case "break the suite":
@@ -63,7 +64,7 @@ def _completed(cell: Cell, error: float) -> Observation:
     return Observation(Ending.COMPLETED, comparisons=(comparison,), evidence=evidence)
 
 
-measuring.Measure._on_bench = play  # type: ignore[method-assign]
+measuring.Measure._on_bench = measuring.Measure._alone = play  # type: ignore[method-assign]
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:

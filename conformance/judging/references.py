@@ -14,10 +14,10 @@ ORDINARY = 2.0
 class References:
     """Golden (the truth: the cell's own weights one precision up, TF32 off) and baseline (an ordinary run).
 
-    Golden sees each row alone, unpadded and uncached: what goes wrong with padding, with neighbours in a batch or with a
-    cache, goes wrong for the candidate only. Baseline sees the batch, uncached; where that is further from the truth than
-    rounding explains it shares a fault, and its rows alone are the yardstick. Where a model's own positions count the
-    padding and cannot be told, a row alone is another model, and the padded batch is all the truth there is.
+    Golden sees each row alone, unpadded and uncached: what goes wrong with padding, with neighbours in a batch or
+    with a cache, goes wrong for the candidate only. Baseline sees the batch, uncached; where that is further from the
+    truth than rounding explains it shares a fault, and its rows alone are the yardstick. Where a model's own positions
+    count the padding and cannot be told, a row alone is another model, and the padded batch is all the truth there is.
     """
 
     def __init__(self, cell, source, does, device):

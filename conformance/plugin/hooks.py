@@ -167,7 +167,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     config = sched.config
     settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
     if recorder.has(cell or row):
-        report.outcome = "rerun"  # its record is here: the worker left on purpose, as its device was lost
+        report.outcome = "rerun"  # its record is here: the worker left on purpose, being beyond use
         return
     worker = report.node.gateway.id
     breadcrumb = recorder.breadcrumbs / worker
@@ -229,8 +229,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logfinish(nodeid: str) -> None:
-    """In a worker whose device is lost: the record is sent, now leave, so that a fresh process goes on."""
-    if _measure is not None and _measure.device_lost:
+    """In a worker that is beyond use: the record is sent, now leave, so that a fresh process goes on."""
+    if _measure is not None and (_measure.device_lost or _measure.left_changed):
         os._exit(1)
 
 

@@ -5,7 +5,7 @@ import faulthandler
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from conformance.interruption import LAST_WORDS, CellTimeout
+from conformance.plugin.afresh import observed_afresh
 from conformance.plugin.settings import Settings
+from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.expectation import expect
 from matrix.observation import Ending, Observation, Phase
 from matrix.verdict import Judgement, Verdict, judge
-from matrix.waiver import waiver_for
+from matrix.waiver import Waiver, waiver_for
 from reports.document import Record, make_record
 from reports.text import reproducing_command
 
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 
 # After the soft limit a cell may still answer to an exception; after the grace the process ends.
 _GRACE_SECONDS = 30.0
+# Verdicts that an earlier cell can bring about by what it leaves behind.
+_DOUBTED = (
+    Verdict.INACCURATE,
+    Verdict.ERROR,
+    Verdict.SUBSTITUTED,
+    Verdict.UNEXPECTED,
+    Verdict.NOT_BUILT,
+)
 
 
 class NotAsDocumented(Exception):
@@ -44,25 +54,29 @@ class Measure:
         self._record: Record | None = None
         self._deadline = 0.0
         self.device_lost = False
+        self.left_changed = False  # by a cell, in a way that nobody has put back
 
     def __call__(self, cell: Cell) -> Record:
-        """Measure one cell. A verdict that would fail is measured again: a rerun that disagrees is `flaky`."""
+        """Measure one cell. A verdict that would fail is believed if it comes again, alone and in a fresh process.
+
+        Where it does not, another cell has left this process changed; two fresh runs that disagree are `flaky`.
+        """
         observation, judgement = self._measure(cell)
-        waiver = waiver_for(cell, judgement.verdict, self._settings.stack, self._settings.waivers)
         first: Verdict | None = None
-        repeatable = judgement.verdict in (Verdict.INACCURATE, Verdict.ERROR, Verdict.SUBSTITUTED, Verdict.UNEXPECTED)
-        if waiver is None and repeatable:
-            observation, again = self._measure(cell)
-            if again.verdict is not judgement.verdict:
-                first = judgement.verdict
-                reason = f"first {first} ({judgement.reason}), then {again.verdict} ({again.reason})"
-                judgement = Judgement(Verdict.FLAKY, reason)
+        if judgement.verdict in _DOUBTED and self._waiver(cell, judgement) is None:
+            doubted = judgement
+            observation, judgement = self._measure(cell, afresh=True)
+            if judgement.verdict is not doubted.verdict:
+                first = doubted.verdict
+                _, again = self._measure(cell, afresh=True)
+                judgement = _of_three(doubted, judgement, again)
+                self.left_changed = True
         self._record = make_record(
             cell,
             judgement=judgement,
             expectation=expect(cell, self._settings.stack, self._settings.rules),
             observation=observation,
-            waiver=waiver,
+            waiver=self._waiver(cell, judgement),
             first_verdict=first,
             worker=self._worker,
             seed=self._settings.seed,
@@ -71,12 +85,15 @@ class Measure:
         self.device_lost = observation.ending is Ending.DEVICE_LOST
         return self._record
 
+    def _waiver(self, cell: Cell, judgement: Judgement) -> Waiver | None:
+        return waiver_for(cell, judgement.verdict, self._settings.stack, self._settings.waivers)
+
     def take_record(self) -> str | None:
         """The last record as JSON, once."""
         record, self._record = self._record, None
         return None if record is None else record.model_dump_json()
 
-    def _measure(self, cell: Cell) -> tuple[Observation, Judgement]:
+    def _measure(self, cell: Cell, *, afresh: bool = False) -> tuple[Observation, Judgement]:
         settings = self._settings
         expectation = expect(cell, settings.stack, settings.rules)
         architecture = settings.architectures[cell.architecture]
@@ -86,8 +103,11 @@ class Measure:
         elif expectation.runs:
             self._deadline = time.time() + settings.cell_timeout
             self._leave_breadcrumb(cell, Phase.LOAD)
-            with time_limit(settings.cell_timeout):
-                observation = self._on_bench(cell)
+            if afresh:
+                observation = self._alone(cell)
+            else:
+                with time_limit(settings.cell_timeout):
+                    observation = self._on_bench(cell)
         else:
             observation = Observation(Ending.NOT_RUN, missing=expectation.missing)
         judgement = judge(cell, architecture, observation, expectation, settings.stack.device)
@@ -100,18 +120,26 @@ class Measure:
             from conformance.bench import Bench  # torch comes in here, with the first cell that runs
             from conformance.faults import find
 
-            settings = self._settings
-            self._bench = Bench(
-                device=settings.stack.device,
-                architectures=settings.architectures,
-                fixture_cache=settings.fixture_cache,
-                checkpoints=settings.checkpoints,
-                trust_remote_code=settings.trust_remote_code,
-                on_phase=self._leave_breadcrumb,
-                fault=find(settings.fault) if settings.fault else None,
-                seed=settings.seed,
-            )
+            fault = find(self._settings.fault) if self._settings.fault else None
+            arguments = {**self._arguments(self._settings.architectures), "fault": fault}
+            self._bench = Bench(**arguments, on_phase=self._leave_breadcrumb)
         return self._bench.run(cell)
+
+    def _alone(self, cell: Cell) -> Observation:
+        arguments = self._arguments({cell.architecture: self._settings.architectures[cell.architecture]})
+        return observed_afresh(arguments, cell, self._settings.cell_timeout, _GRACE_SECONDS)
+
+    def _arguments(self, architectures: Mapping[str, Architecture]) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "device": settings.stack.device,
+            "architectures": architectures,
+            "fixture_cache": settings.fixture_cache,
+            "checkpoints": settings.checkpoints,
+            "trust_remote_code": settings.trust_remote_code,
+            "fault": settings.fault,
+            "seed": settings.seed,
+        }
 
     def begin_row(self, key: str) -> None:
         """Say that this process measures a row."""
@@ -128,6 +156,15 @@ class Measure:
         if self._breadcrumb is not None:
             with contextlib.suppress(OSError):  # a full disk is no fault of the cell that is measured meanwhile
                 self._breadcrumb.write_text(json.dumps(place), encoding="utf-8")
+
+
+def _of_three(doubted: Judgement, alone: Judgement, again: Judgement) -> Judgement:
+    """What to believe of a cell that was one thing among others, and another alone."""
+    if again.verdict is not alone.verdict:
+        verdicts = [f"{judgement.verdict} ({judgement.reason})" for judgement in (doubted, alone, again)]
+        return Judgement(Verdict.FLAKY, f"first {verdicts[0]}, then alone {verdicts[1]} and {verdicts[2]}")
+    where = f"in a process that other cells had left changed it was {doubted.verdict} ({doubted.reason})"
+    return Judgement(alone.verdict, f"{alone.reason}; {where}")
 
 
 def last_words(breadcrumb: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.models.gpt2 import modeling_gpt2
 
 from conformance.bench import Bench
 from conformance.faults import Fault
@@ -29,12 +30,22 @@ def patch_attention() -> None:
     torch.nn.functional.scaled_dot_product_attention = ten_percent_more
 
 
+def patch_module() -> None:
+    modeling_gpt2.eager_attention_forward = ten_percent_more
+
+
+def patch_class() -> None:
+    modeling_gpt2.GPT2MLP.forward = lambda self, hidden_states: hidden_states
+
+
 LEAKS: dict[str, Callable[[], Any]] = {
     "default device": lambda: torch.set_default_device("meta"),
     "default dtype": lambda: torch.set_default_dtype(torch.float64),
     "flash kernel of SDPA": lambda: torch.backends.cuda.enable_flash_sdp(False),
     "math kernel of SDPA": lambda: torch.backends.cuda.enable_math_sdp(False),
-    "scaled_dot_product_attention": patch_attention,
+    "torch.nn.functional.scaled_dot_product_attention": patch_attention,
+    "transformers.models.gpt2.modeling_gpt2.eager_attention_forward": patch_module,
+    "GPT2MLP.forward": patch_class,
     "precision of float32 products": lambda: torch.set_float32_matmul_precision("medium"),
 }
 

@@ -30,6 +30,20 @@ def test_one_process_and_two_workers_give_the_same_records(tmp_path: Path) -> No
         assert [bound.name for bound in ours.bounds] == [bound.name for bound in theirs.bounds]
 
 
+@pytest.mark.parametrize(("workers", "order"), [("0", 1), ("1", -1), ("2", 1)])
+def test_no_cell_is_accused_of_what_another_left_behind(tmp_path: Path, workers: str, order: int) -> None:
+    cells = [
+        f"gpt2-{dtype}-sdpa-left-{workload}" for dtype in ("float32", "float16") for workload in ("prefill", "generate")
+    ]
+    chosen = [f"--cell={cell}" for cell in cells[::order]]
+    session = run_pytest(tmp_path / "out", "-p", "tests.leaker", *chosen, "-n", workers, real=True)
+    assert session.verdicts == dict.fromkeys(cells, "supported"), session.output
+    assert session.status == 0
+    suffered = [record for record in session.report.records if record.first_verdict is not None]
+    assert suffered
+    assert all("left changed" in record.reason for record in suffered)
+
+
 @pytest.mark.parametrize("cell", [CELLS[0], CELLS[1], CELLS[4]])
 def test_a_reproducing_script_shows_the_same_outcome(tmp_path: Path, cell: str) -> None:
     session = run_pytest(tmp_path / "out", f"--cell={cell}", "-n", "0", real=True)

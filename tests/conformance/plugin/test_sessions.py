@@ -77,6 +77,18 @@ def test_a_rerun_that_disagrees_is_flaky_and_never_green(tmp_path: Path) -> None
     assert (record.verdict, record.first_verdict) == ("flaky", "inaccurate")
 
 
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_what_fails_among_others_and_not_alone_is_not_accused(tmp_path: Path, workers: str) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, sabotage={CELLS[1]: "suffer"})
+    assert session.status == 0
+    assert session.verdicts == dict.fromkeys(CELLS, "supported")
+    record = session.record(CELLS[1])
+    assert record.first_verdict == "inaccurate"
+    assert "left changed" in record.reason
+    left = {record.worker for record in session.report.records}
+    assert len(left) == (2 if workers == "1" else 1), "a process that was left changed goes"
+
+
 def test_stopping_early_leaves_missing_cells_in_the_report(tmp_path: Path) -> None:
     session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", "-x", sabotage={CELLS[0]: "err"})
     assert session.status == 1
