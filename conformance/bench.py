@@ -16,12 +16,14 @@ from conformance.evidence.said import said
 from conformance.evidence.structure import evidence_of, structure
 from conformance.faults.catalogue import Fault
 from conformance.interruption import CellTimeout, ProcessEnded, process_kept
+from conformance.judging.canary import must_see
 from conformance.judging.references import References
 from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, torch_dtype
 from conformance.rooms import doing
 from conformance.state import kept
+from matrix import oracle
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.observation import Ending, Evidence, Failure, Observation, Phase, QuantisationCost
@@ -97,6 +99,9 @@ class Bench:
     def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
         comparisons = course.compare(found)
         self._on_found(found, course.references)
+        if not any(oracle.problems(comparison) for comparison in comparisons):
+            with course.during(Phase.REFERENCE):
+                must_see(found, comparisons[0], course)
         if not course.does.quantised or not all(comparison.finite for comparison in comparisons):
             return comparisons, None
         with course.during(Phase.REFERENCE):

@@ -6,7 +6,7 @@ import torch
 
 from conformance.evidence.watch import Watch
 from conformance.judging.references import References
-from conformance.models.batches import batch_for
+from conformance.models.batches import batch_for, checked
 from conformance.models.loading import load, needs_moving
 from conformance.spellings import forget_compiled, pinned
 
@@ -78,7 +78,9 @@ class Course:
         self.loaded(model)
         model = self.does.transform(self.placed(model), self)
         self.inspect(model)
-        batch = batch_for(self.source, model.config, self.does.inputs, self.cell.padding, self.seed)
+        with self.during("build"):
+            batch = batch_for(self.source, model.config, self.does.inputs, self.cell.padding, self.seed)
+            checked(batch, self.cell.padding)
         batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
         if self.cell.attention == "flex_attention":
             forget_compiled()

@@ -15,6 +15,8 @@ def steps(batch):
 
 def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
     """The logits of consecutive calls with one cache, each with its share of the tokens, mask and positions."""
+    if len(parts) < 2:
+        raise RuntimeError(f"{len(parts)} calls make no use of a cache")
     found, begin = [], 0
     handed_on = cache_argument(model)
     cache = first_cache(model) if cache is None else cache

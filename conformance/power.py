@@ -3,7 +3,7 @@
 Each fault runs in every dtype on every architecture that has what it breaks and on which the same cell is green without
 it. Beside the suite's verdict stands what three common rules say of the very same logits. A fault that is not caught
 is run once more in higher precision: its effect there, over what eager attention errs by in the cell's dtype, says
-whether there was anything to see.
+whether there was anything to see. Last the suite itself is spoiled, in every way of `conformance.sabotage`.
 """
 
 import contextlib
@@ -33,6 +33,7 @@ from conformance.models.loading import Source, golden_dtype, load
 from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.plugin.workers import auto_workers
 from conformance.rooms import doing
+from conformance.sabotage import SABOTAGE, sabotage_trials
 from matrix import oracle
 from matrix.architectures import Architecture, Kind, load_architectures
 from matrix.axes import Attention, Dtype
@@ -218,9 +219,18 @@ def measure(stack: Stack, fixture_cache: Path, faults: tuple[str, ...], workers:
     work = shares(stack, fixture_cache, faults)
     started = datetime.now(UTC)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        names = () if faults else tuple(SABOTAGE)
+        spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in names]
         trials = [trial for found in pool.map(measure_share, work) for trial in found]
-    meanings = {fault.name: fault.stands_for for fault in FAULTS.values()}
-    return Power(started=started, finished=datetime.now(UTC), stack=stack, faults=meanings, trials=trials)
+        sabotage = [trial for one in spoiled for trial in one.result()]
+    return Power(
+        started=started,
+        finished=datetime.now(UTC),
+        stack=stack,
+        faults={fault.name: fault.stands_for for fault in FAULTS.values()},
+        trials=trials,
+        sabotage=sabotage,
+    )
 
 
 @app.command()

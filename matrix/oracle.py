@@ -107,6 +107,8 @@ def problems(comparison: Comparison) -> tuple[str, ...]:
         gate.append(f"{comparison.name}: the dtype of the logits is not the cell's")
     if not comparison.finite:
         gate.append(f"{comparison.name}: logits are not finite")
+    if comparison.runs == 1 and comparison.candidate_max == 0 < comparison.baseline_max:
+        gate.append(f"{comparison.name}: equal to the truth to the last bit, which no run in that dtype is")
     if gate:
         return tuple(gate)
     return tuple(

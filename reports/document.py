@@ -23,7 +23,7 @@ from reports.power import PowerSummary
 from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.3"
+SCHEMA_VERSION = "1.4"
 
 
 class Run(Part):

@@ -125,6 +125,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         misses=power.gravest_misses_first(report.power.misses) if report.power else [],
         missed=sum(not miss.below_noise for miss in report.power.misses) if report.power else 0,
         share_text=power.share_text,
+        sabotage=power.sabotage_by_name(report.power.sabotage) if report.power else {},
+        ending=power.ending,
         absences=absences(report.records, report.rows),
         listed=report.records if len(report.records) <= LISTED_WITHOUT_SCRIPT else [],
         worst_ratio=worst_ratio,

@@ -54,6 +54,17 @@ class Trial(Part):
         return self.signal_to_noise is not None and self.signal_to_noise < 1
 
 
+class SabotageTrial(Part):
+    """One cell in a suite that was itself spoiled."""
+
+    name: str
+    stands_for: str
+    cell: str
+    verdict: Verdict
+    reason: str
+    caught: bool = Field(description="whether the cell is not green, or what was spoiled was named and mended")
+
+
 class Power(Part):
     """All trials of one machine."""
 
@@ -62,6 +73,7 @@ class Power(Part):
     stack: Stack
     faults: dict[str, str] = Field(description="name -> the real bug that it stands for")
     trials: list[Trial]
+    sabotage: list[SabotageTrial] = Field(default=[], description="the same of the suite itself")
 
 
 class Tally(Part):
@@ -89,6 +101,7 @@ class PowerSummary(Part):
     total: dict[Dtype, Tally]
     honest: dict[Dtype, Tally] = Field(description="runs without a fault: what is caught here is a false alarm")
     misses: list[Trial]
+    sabotage: list[SabotageTrial] = Field(default=[], description="cells in a suite that was itself spoiled")
     limits: dict[Dtype, dict[str, float | None]] = Field(
         description="by architecture, the smallest error of the softmax scale that is caught, in per cent"
     )
@@ -117,6 +130,7 @@ def summarise(power: Power) -> PowerSummary:
         total=_by_dtype(seeded),
         honest=_by_dtype(honest),
         misses=[trial for trial in seeded if not trial.caught.suite],
+        sabotage=power.sabotage,
         limits=_limits(trial for trial in power.trials if trial.percent is not None),
     )
 
@@ -191,10 +205,31 @@ def power_lines(summary: PowerSummary) -> Iterator[str]:
     for dtype in Dtype:
         limit = summary.limit(dtype)
         yield f"detection limit in {dtype}: " + (f"{limit:g} % of softmax scale" if limit is not None else "none")
+    if summary.sabotage:
+        caught = sum(trial.caught for trial in summary.sabotage)
+        yield f"sabotage of the suite itself: {caught} of {len(summary.sabotage)} cells not green"
+        for name, trials in sabotage_by_name(summary.sabotage).items():
+            ended = ", ".join(dict.fromkeys(ending(trial) for trial in trials))
+            yield f"  {name}: {sum(trial.caught for trial in trials)}/{len(trials)} {ended}"
     for miss in summary.misses:
         to_noise = "not measured" if miss.signal_to_noise is None else f"{miss.signal_to_noise:.2f}"
         reason = "below noise" if miss.below_noise else "MISSED"
         yield f"{reason}: {miss.fault} in {miss.cell}: {miss.ratio or 0:.2f} of its bound, signal to noise {to_noise}"
+
+
+def sabotage_by_name(trials: Iterable[SabotageTrial]) -> dict[str, list[SabotageTrial]]:
+    """The trials of each way, in order."""
+    found: dict[str, list[SabotageTrial]] = {}
+    for trial in trials:
+        found.setdefault(trial.name, []).append(trial)
+    return found
+
+
+def ending(trial: SabotageTrial) -> str:
+    """How a cell of a spoiled suite ended: in its verdict, or mended."""
+    if trial.verdict is not Verdict.SUPPORTED:
+        return trial.verdict.value
+    return "named and mended" if trial.caught else "LEFT GREEN"
 
 
 def _share(tally: Tally | None, rule: str) -> str:

@@ -90,6 +90,8 @@ class Watch:
 
     def cache(self, cache):
         """Keep the class of a cache, of one for encoder and decoder those of its parts too."""
+        if cache is None:
+            return
         parts = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
         inner = ", ".join(type(part).__name__ for part in parts if part is not None)
         self.caches[f"{type(cache).__name__}({inner})" if inner else type(cache).__name__] = None

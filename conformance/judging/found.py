@@ -22,12 +22,14 @@ class OneRun:
         self.pick = pick or (lambda found: found)
         self.consequences, self.chosen = consequences or {}, chosen
 
-    def compare(self, references, dtype, quantised):
-        """The one comparison."""
+    def compare(self, references, dtype, quantised, off=0.0):
+        """The one comparison; `off` is added to the logits before."""
+        if self.chosen is not None and not self.consequences:
+            raise RuntimeError("tokens were chosen, and nobody asks whether they are the best")
         return (
             compare(
                 self.name,
-                candidate=self.logits,
+                candidate=self.logits + off,
                 baseline=self.pick(references(self.forced, golden=False)),
                 golden=self.pick(references(self.forced, golden=True)),
                 attended=self.attended,
@@ -48,15 +50,22 @@ class TwoRuns:
     """Logits of two runs that must agree, whatever is true; the arguments are those of OneRun."""
 
     def __init__(self, name, one, other, forced, attended):
+        if one.data_ptr() == other.data_ptr():
+            raise RuntimeError("a run is held against itself: it would agree with anything")
         self.name, self.one, self.other, self.forced, self.attended = name, one, other, forced, attended
 
-    def compare(self, references, dtype, quantised):
-        """The one comparison; golden and baseline say how large rounding is."""
+    @property
+    def logits(self):
+        """Those that are held against the others."""
+        return self.other
+
+    def compare(self, references, dtype, quantised, off=0.0):
+        """The one comparison, `off` added to one run; golden and baseline say how large rounding is."""
         return (
             compare_runs(
                 self.name,
                 one=self.one,
-                other=self.other,
+                other=self.other + off,
                 baseline=references(self.forced, golden=False),
                 golden=references(self.forced, golden=True),
                 attended=self.attended,

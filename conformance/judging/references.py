@@ -28,7 +28,12 @@ class References:
         if self.source.architecture.positions == "fixed":
             return self.run(lambda model: model(**batch).logits, golden)
         if golden:
-            return self.run(lambda model: each_row_alone(model, batch), golden)
+            truth = self.run(lambda model: each_row_alone(model, batch), golden)
+            if "decoder_input_ids" not in batch and bool(truth[~batch["attention_mask"].bool()].any()):
+                raise RuntimeError("the truth says something of padding: it is not of each row alone")
+            return truth
+        if self.model(True).weight_sum != self.model(False).weight_sum:
+            raise RuntimeError("golden and baseline have different weights: some were drawn, not loaded")
         truth, where = self(batch, golden=True), judged(batch)
         alone = self.run(lambda model: each_row_alone(model, batch), golden)
         whole = self.run(lambda model: model(**told(batch, model, self.source.architecture)).logits, golden)

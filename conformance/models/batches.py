@@ -90,6 +90,21 @@ def batch_for(source, config, inputs, padding, seed):
     return batch
 
 
+def checked(batch, padding):
+    """The batch, if it is what a cell with that padding is measured on.
+
+    Raises:
+        RuntimeError: it is padded otherwise, or says next to nothing.
+    """
+    mask = batch["attention_mask"].bool()
+    sides = {side for side, end in (("left", 0), ("right", -1)) if not mask[:, end].all()} or {"none"}
+    if sides != {padding}:
+        raise RuntimeError(f"the batch is padded on {' and '.join(sorted(sides))}, not {padding}")
+    if len(batch["input_ids"][mask].unique()) < FEWEST_TOKENS or len(batch["input_ids"].unique(dim=0)) < 2:
+        raise RuntimeError("the batch has too few different tokens to judge a model by")
+    return batch
+
+
 def takes_positions(model):
     """Whether its forward pass can be told positions."""
     return "position_ids" in inspect.signature(model.forward).parameters

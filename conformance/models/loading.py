@@ -43,9 +43,12 @@ def load_reference(cell, source, does, device, *, golden):
     attention = source.architecture.reference_attention
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": attention, **PLAIN_EXPERTS}
     model = from_pretrained(source, **arguments).to(device)
+    if model.config._attn_implementation != attention:
+        raise RuntimeError(f"the reference runs {model.config._attn_implementation} instead of {attention}")
     if lacking(model):
         raise RuntimeError(f"the checkpoint lacks {len(lacking(model))} parameters: {', '.join(lacking(model)[:5])}")
     model.config.use_cache = False
+    model.weight_sum = sum(float(parameter.abs().sum(dtype=torch.float64)) for parameter in model.parameters())
     if golden:
         model = model.to(golden_dtype(cell.dtype))
 
