@@ -29,11 +29,11 @@ from conformance.judging.precision import TrueFloat64
 from conformance.judging.references import References
 from conformance.models.batches import told
 from conformance.models.fixtures import fixture
-from conformance.models.loading import Source, golden_dtype, load
+from conformance.models.loading import Source, from_pretrained, golden_dtype, torch_dtype
 from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.plugin.workers import auto_workers
-from conformance.rooms import doing
 from conformance.sabotage import SABOTAGE, sabotage_trials
+from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS
 from matrix import oracle
 from matrix.architectures import Architecture, Kind, load_architectures
 from matrix.axes import Attention, Dtype
@@ -198,7 +198,13 @@ class _Laboratory:
             return None
         logits = self._logits
         attended = logits.attended.to(logits.golden.device)
-        model = load(cell, self._source, doing(cell)).to(logits.golden.device).to(golden_dtype(cell.dtype))
+        # With plain experts, since the fused product has no kernel for float64.
+        arguments = {
+            DTYPE_ARGUMENT: torch_dtype(cell.dtype),
+            "attn_implementation": str(cell.attention),
+            **PLAIN_EXPERTS,
+        }
+        model = from_pretrained(self._source, **arguments).to(logits.golden.device).to(golden_dtype(cell.dtype))
         fault.loaded(model, cell)
         precise = TrueFloat64() if cell.dtype is Dtype.FLOAT32 else contextlib.nullcontext()
         with torch.no_grad(), fault.running(model), precise:

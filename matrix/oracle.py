@@ -16,10 +16,11 @@ class Tolerance:
 
 # Chosen from two measurements with calibrated fixtures of seeds 0 to 3. Honest: 6,682 cells on an H100 (torch 2.11,
 # transformers 5.17, flash-attn 2.8.3, bitsandbytes 0.50.2) needed at most k_max 1.62 and k_mean 1.17 unquantised, 2.93
-# and 1.43 quantised, where activations that are rounded to 8 bits flip between neighbours. Seeded faults: the smallest
+# and 1.43 quantised, where activations that are rounded to 8 bits flip between neighbours; of 2,978 of mixtures of
+# experts and recurrent models one needed 2.16 (Mixtral in float32), the next 1.8. Seeded faults: the smallest
 # that must be caught, 2 % of softmax scale in bfloat16, has a mean error of 1.6 to 2.1 times the baseline's, so that
 # k_mean is what decides; k_max is for errors in few places, which are larger by orders of magnitude.
-UNQUANTISED = Tolerance(k_max=2.0, k_mean=1.4)
+UNQUANTISED = Tolerance(k_max=3.0, k_mean=1.4)
 QUANTISED = Tolerance(k_max=4.0, k_mean=1.8)
 # Gradients sum over every position and layer. 96 honest training cells (H100 and CPU, transformers 4.48 to 5.23) needed
 # at most 2.18 and 1.45, both in float32 through SDPA; in 16 bits 1.3 and 1.1. A softmax scale that is wrong by 2 % has
@@ -60,8 +61,8 @@ class Bound:
 def bounds(comparison: Comparison) -> tuple[Bound, ...]:
     """The max rule, the mean rule and, where something was made of the logits, the rule of its consequences.
 
-    max|C-G| <= k_max * max|B-G| + floor_max, the form of flash-attention's own tests (error at most twice the
-    reference's), and mean|C-G| <= k_mean * max(mean|B-G|, floor_mean): floors for baselines that err by nothing.
+    max|C-G| <= k_max * max|B-G| + floor_max, the form of flash-attention's own tests, and
+    mean|C-G| <= k_mean * max(mean|B-G|, floor_mean): floors for baselines that err by nothing.
     Two runs that must agree may each err by as much, so the bounds of a relation are twice as wide.
     """
     tolerance = GRADIENTS if comparison.gradients else QUANTISED if comparison.quantised else UNQUANTISED

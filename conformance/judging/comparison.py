@@ -33,10 +33,6 @@ def compare(
         consequences: by name a function of the true logits, of shape (attended, vocabulary), in float64.
     """
     cell_dtype = getattr(torch, dtype)
-    if torch.finfo(golden.dtype).bits <= torch.finfo(cell_dtype).bits:
-        raise RuntimeError(f"golden is in {golden.dtype}, no more precise than {cell_dtype}: it is no truth")
-    if torch.finfo(baseline.dtype).eps > torch.finfo(cell_dtype).eps:
-        raise RuntimeError(f"baseline is in {baseline.dtype}, less precise than {cell_dtype}: it is no yardstick")
     attended = attended.to(golden.device)
     shape_matches = candidate.shape == golden.shape == baseline.shape
     # Some heads hand out float32, too (CodeGen).

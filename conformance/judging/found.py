@@ -1,6 +1,21 @@
 """What a workload found, and how it is held against golden and baseline. Scripts carry it along."""
 
+import torch
+
 from conformance.judging.comparison import compare, compare_runs, compare_steps, quantisation_cost
+
+
+def asked(references, forced, dtype):
+    """Baseline and golden logits of a batch.
+
+    Raises:
+        RuntimeError: golden is no more precise than the cell, or baseline is less.
+    """
+    baseline, golden = references(forced, golden=False), references(forced, golden=True)
+    own, usual, true = (torch.finfo(one) for one in (getattr(torch, dtype), baseline.dtype, golden.dtype))
+    if true.bits <= own.bits or usual.eps > own.eps:
+        raise RuntimeError(f"golden is in {golden.dtype} and baseline in {baseline.dtype}: no truth of {dtype}")
+    return baseline, golden
 
 
 class OneRun:
@@ -26,12 +41,13 @@ class OneRun:
         """The one comparison; `off` is added to the logits before."""
         if self.chosen is not None and not self.consequences:
             raise RuntimeError("tokens were chosen, and nobody asks whether they are the best")
+        baseline, golden = asked(references, self.forced, dtype)
         return (
             compare(
                 self.name,
                 candidate=self.logits + off,
-                baseline=self.pick(references(self.forced, golden=False)),
-                golden=self.pick(references(self.forced, golden=True)),
+                baseline=self.pick(baseline),
+                golden=self.pick(golden),
                 attended=self.attended,
                 dtype=dtype,
                 quantised=quantised,
@@ -61,13 +77,14 @@ class TwoRuns:
 
     def compare(self, references, dtype, quantised, off=0.0):
         """The one comparison, `off` added to one run; golden and baseline say how large rounding is."""
+        baseline, golden = asked(references, self.forced, dtype)
         return (
             compare_runs(
                 self.name,
                 one=self.one,
                 other=self.other + off,
-                baseline=references(self.forced, golden=False),
-                golden=references(self.forced, golden=True),
+                baseline=baseline,
+                golden=golden,
                 attended=self.attended,
                 dtype=dtype,
                 quantised=quantised,

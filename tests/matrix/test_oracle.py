@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from matrix.observation import Comparison
@@ -35,13 +35,14 @@ def test_an_honest_comparison_holds(comparison: Comparison) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        pytest.param({"candidate_max": math.nextafter(ALLOWED_MAX, math.inf)}, "max error 2.25 exceeds", id="max"),
+        pytest.param({"candidate_max": math.nextafter(ALLOWED_MAX, math.inf)}, "max error 3.25 exceeds", id="max"),
         pytest.param({"candidate_mean": math.nextafter(ALLOWED_MEAN, math.inf)}, "mean error 0.35 exceeds", id="mean"),
-        pytest.param({"regret_max": math.nextafter(ALLOWED_REGRET, math.inf)}, "regret error 4.5 exceeds", id="regret"),
+        pytest.param({"regret_max": math.nextafter(ALLOWED_REGRET, math.inf)}, "regret error 6.5 exceeds", id="regret"),
         pytest.param({"shape_matches": False}, "the shape of the logits", id="shape"),
         pytest.param({"dtype_matches": False}, "the dtype of the logits", id="dtype"),
         pytest.param({"finite": False}, "not finite", id="not finite"),
         pytest.param({"positions": 0}, "no position was compared", id="zero positions"),
+        pytest.param({"candidate_max": 0.0}, "equal to the truth to the last bit", id="golden itself"),
         pytest.param({"candidate_max": math.nan}, "max error nan exceeds", id="NaN max"),
         pytest.param({"candidate_mean": math.nan}, "mean error nan exceeds", id="NaN mean"),
         pytest.param({"regret_max": math.nan}, "regret error nan exceeds", id="NaN regret"),
@@ -139,6 +140,7 @@ COMPARISONS = st.builds(
 @given(COMPARISONS, st.sampled_from(NUMBERS), ERRORS)
 def test_a_larger_error_never_mends_a_comparison(comparison: Comparison, field: str, more: float) -> None:
     worse = replace(comparison, **{field: getattr(comparison, field) + more})
+    assume(comparison.candidate_max > 0)  # no error at all is no run's
     assert len(problems(worse)) >= len(problems(comparison))
 
 
