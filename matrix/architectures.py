@@ -45,6 +45,7 @@ class Architecture:
     reference_attention: str = "eager"  # attn_implementation of golden and baseline
     reference_reason: str = ""  # why the reference is not eager, when it is not
     positions: Positions = Positions.KEPT
+    recurrent: bool = False  # layers that remember, beside attention or instead of it
     profiles: tuple[str, ...] = ()  # those that try it; empty for all
     aliases: tuple[str, ...] = field(default=())  # other model_types whose checkpoints load as this architecture
 

@@ -21,6 +21,8 @@ _MOVES_WITH = {
     "transformers": {"accelerate", "peft", "optimum", "tokenizers", "safetensors", "kernels"},
     "torch": {"triton"},
 }
+# Touches no cell but those that need it, which do not run without: a stack that lacks it is no other stack to the rest.
+_APART = ("torchao",)
 _LIBRARIES = ("transformers", "torch", "flash-attn", "flash-attn-3", "flash-attn-4", "bitsandbytes", "accelerate")
 
 
@@ -152,7 +154,7 @@ def support_data(series: Iterable[Series]) -> list[dict[str, Any]]:
 
 
 def _fixed(report: Report, library: str) -> tuple[tuple[str, str], ...]:
-    moving = {library, *_MOVES_WITH.get(library, ())}
+    moving = {library, *_MOVES_WITH.get(library, ()), *_APART}
     return tuple(sorted((name, v) for name, v in report.run.stack.versions.items() if name not in moving))
 
 
