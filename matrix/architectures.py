@@ -29,6 +29,12 @@ class Positions(StrEnum):
     KEPT = "kept"  # nothing: they are relative, or follow from the mask
     TOLD = "told"  # they count the padding, unless the caller gives `position_ids`
     FIXED = "fixed"  # they count the padding, and cannot be told
+    LENGTH = "length"  # rotary frequencies follow the length of the batch: a row alone is another model
+
+
+# transformers' modeling_rope_utils: beyond the length that they were trained for, frequencies follow the longest
+# position of the batch (`dynamic_rope_update`).
+_FOLLOW_THE_LENGTH = ("dynamic", "longrope")
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,10 @@ def _read(path: Path) -> Architecture:
         architecture = Architecture(**document)
     except TypeError as error:
         raise UsageError(f"{path}: {str(error).removeprefix('Architecture.__init__() ')}") from None
+    rope = architecture.config.get("rope_parameters", architecture.config.get("rope_scaling"))
+    kind = rope.get("rope_type", rope.get("type")) if isinstance(rope, dict) else None
+    if kind in _FOLLOW_THE_LENGTH and architecture.positions is not Positions.LENGTH:
+        raise UsageError(f'{path}: rope_type {kind!r} follows the length of the batch: say positions = "length"')
     if not ARCHITECTURE_NAME.fullmatch(architecture.name):
         raise UsageError(f"{path}: name {architecture.name!r} must be lower-case letters, digits and underscores")
     return architecture

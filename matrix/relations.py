@@ -1,6 +1,6 @@
 """What the rooms of relations share: when two runs of one model can be held against each other."""
 
-from matrix.architectures import Architecture, Kind
+from matrix.architectures import Architecture, Kind, Positions
 from matrix.axes import Padding
 from matrix.rooms import Values
 
@@ -22,11 +22,23 @@ def of_a_decoder(cell: Values, architecture: Architecture) -> str | None:
     return without_device_map(cell, architecture)
 
 
+def of_a_cache(cell: Values, architecture: Architecture) -> str | None:
+    """The same, of what is decoded with a cache and held against one pass over the whole."""
+    return follows_the_length(architecture) or of_a_decoder(cell, architecture)
+
+
+def follows_the_length(architecture: Architecture) -> str | None:
+    """Why a part of a batch cannot be held against the whole, or None."""
+    if architecture.positions is not Positions.LENGTH:
+        return None
+    return "its frequencies follow the length of the batch (transformers' modeling_rope_utils): a part is another model"
+
+
 def of_padding(cell: Values, architecture: Architecture) -> str | None:
     """The same, of a relation that is about padding."""
     if cell.padding is Padding.NONE:
         return "without padding there is nothing to be invariant to"
-    return _on_one_device(cell)
+    return follows_the_length(architecture) or _on_one_device(cell)
 
 
 def of_placement(cell: Values, architecture: Architecture) -> str | None:

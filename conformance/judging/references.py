@@ -17,7 +17,8 @@ class References:
     Golden sees each row alone, unpadded and uncached: what goes wrong with padding, with neighbours in a batch or
     with a cache, goes wrong for the candidate only. Baseline sees the batch, uncached; where that is further from the
     truth than rounding explains it shares a fault, and its rows alone are the yardstick. Where a model's own positions
-    count the padding and cannot be told, a row alone is another model, and the padded batch is all the truth there is.
+    count the padding and cannot be told, or its frequencies follow the length of a batch, a row alone is another model,
+    and the padded batch is all the truth there is.
     """
 
     def __init__(self, cell, source, does, device):
@@ -25,7 +26,7 @@ class References:
 
     def __call__(self, batch, *, golden):
         """Logits of shape (batch, positions, vocabulary)."""
-        if self.source.architecture.positions == "fixed":
+        if self.source.architecture.positions in ("fixed", "length"):
             return self.run(lambda model: model(**batch).logits, golden)
         if golden:
             truth = self.run(lambda model: each_row_alone(model, batch), golden)

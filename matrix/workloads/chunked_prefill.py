@@ -1,7 +1,7 @@
 """In chunks with cache = one forward pass."""
 
 from matrix.observation import Phase
-from matrix.relations import FAMILY, JUDGED, of_a_decoder
+from matrix.relations import FAMILY, JUDGED, of_a_cache
 from matrix.rooms import Workload
 
 ROOMS = (
@@ -13,6 +13,6 @@ ROOMS = (
         phases=(Phase.FORWARD,),
         judged=JUDGED,
         runs=2,
-        impossible=of_a_decoder,
+        impossible=of_a_cache,
     ),
 )

@@ -3,6 +3,7 @@
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Padding
 from matrix.observation import Phase
+from matrix.relations import follows_the_length
 from matrix.rooms import Inputs, Values, Workload
 
 
@@ -12,7 +13,7 @@ def impossible_to_generate(cell: Values, architecture: Architecture) -> str | No
         return "an encoder does not generate"
     if cell.padding is Padding.RIGHT and architecture.kind is Kind.DECODER:
         return "generation after right padding is not defined for a decoder: transformers asks for left padding"
-    return None
+    return follows_the_length(architecture)
 
 
 ROOMS = (
