@@ -88,8 +88,9 @@ def make_static_cache(model: Any, rows: int, slots: int) -> tuple[Any, Callable[
 
 
 def cache_argument(model: Any) -> str:
-    """What a forward pass calls the cache that it is given and gives back."""
-    return "cache_params" if "cache_params" in inspect.signature(model.forward).parameters else "past_key_values"
+    """What a forward pass calls the cache that it is given and gives back; of Mamba 5.24 renamed it."""
+    known = inspect.signature(model.forward).parameters
+    return next(name for name in ("past_key_values", "cache_params", "cache") if name in known)
 
 
 def first_cache(model: Any) -> Any:
