@@ -504,7 +504,8 @@ def errors_averaged_first(stage: Stage) -> Iterator[Any]:
 @sabotage()
 def tolerance_a_thousandfold(stage: Stage) -> Iterator[Any]:
     """Bounds that nothing exceeds."""
-    yield mock.patch.object(oracle, "UNQUANTISED", oracle.Tolerance(k_max=2000.0, k_mean=1400.0))
+    for name in ("UNQUANTISED", "AGREEING"):
+        yield mock.patch.object(oracle, name, oracle.Tolerance(k_max=2000.0, k_mean=1400.0))
 
 
 @sabotage()

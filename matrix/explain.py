@@ -7,7 +7,7 @@ from matrix.architectures import Architecture, Kind
 from matrix.axes import Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
 from matrix.expectation import Outcome, Rule, expect
-from matrix.oracle import QUANTISED, UNQUANTISED
+from matrix.oracle import AGREEING, QUANTISED, UNQUANTISED
 from matrix.rooms import Inputs
 from matrix.stack import Stack
 from matrix.waiver import Waiver
@@ -47,7 +47,8 @@ def explain(
     yield f"  baseline: the same in {cell.dtype}"
     if cell.workload.is_relation:
         yield "  the two runs differ by no more than two runs may err together, each of them:"
-    tolerance = UNQUANTISED if cell.quantisation == SILENT["quantisation"] else QUANTISED
+    unquantised = AGREEING if cell.workload.is_relation else UNQUANTISED
+    tolerance = unquantised if cell.quantisation == SILENT["quantisation"] else QUANTISED
     allowed = f"max error <= {tolerance.k_max:g} x the baseline's + floor, mean error <= {tolerance.k_mean:g} x"
     yield f"  {allowed} the baseline's"
     yield "  and every submodule, kernel, module type, dtype and device is what the cell names"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from matrix.observation import Comparison
 from matrix.oracle import (
+    AGREEING,
     CONSEQUENCE_FACTOR,
     GRADIENTS,
     QUANTISED,
@@ -77,8 +78,9 @@ def test_the_edge_is_allowed_and_one_step_past_it_is_not(field: str, edge: float
 
 def test_a_relation_may_err_as_much_as_two_runs() -> None:
     relation = replace(HONEST, runs=2)
-    assert [bound.allowed for bound in bounds(relation)] == [2 * bound.allowed for bound in bounds(HONEST)]
-    assert problems(replace(relation, candidate_max=2 * ALLOWED_MAX, candidate_mean=2 * ALLOWED_MEAN)) == ()
+    largest = AGREEING.k_max * HONEST.baseline_max + HONEST.floor_max
+    assert [bound.allowed for bound in bounds(relation)] == [2 * largest, 2 * ALLOWED_MEAN]
+    assert problems(replace(relation, candidate_max=2 * largest, candidate_mean=2 * ALLOWED_MEAN)) == ()
     assert len(problems(replace(relation, candidate_max=9.0, candidate_mean=9.0))) == 2
 
 

@@ -82,7 +82,7 @@ EARNED = [
         "not here: flash-attn (ImportError in load: flash_attn is not installed)",
     ),
     (SUBSTITUTED_CASE, Verdict.SUBSTITUTED, "kernels that ran: eager"),
-    (INACCURATE_CASE, Verdict.INACCURATE, "logits max error 99 exceeds 2.25"),
+    (INACCURATE_CASE, Verdict.INACCURATE, "logits max error 99 exceeds 3.25"),
     (UNEXPECTED_CASE, Verdict.UNEXPECTED, "ValueError in load matching 'does not support .* yet'"),
     (ERROR_CASE, Verdict.ERROR, "ValueError in load: Bloom does not support this yet"),
     (raised(ERROR_CASE, phase=Phase.REFERENCE), Verdict.NOT_BUILT, "ValueError in reference: Bloom"),
@@ -115,9 +115,9 @@ def test_every_verdict_of_the_judge_is_in_the_table() -> None:
 
 TURNS = [
     # from supported
-    ("max out of bounds", SUPPORTED_CASE, compared(SUPPORTED_CASE, candidate_max=2.5), Verdict.INACCURATE),
+    ("max out of bounds", SUPPORTED_CASE, compared(SUPPORTED_CASE, candidate_max=3.5), Verdict.INACCURATE),
     ("mean out of bounds", SUPPORTED_CASE, compared(SUPPORTED_CASE, candidate_mean=0.75), Verdict.INACCURATE),
-    ("regret out of bounds", SUPPORTED_CASE, compared(SUPPORTED_CASE, regret_max=4.75), Verdict.INACCURATE),
+    ("regret out of bounds", SUPPORTED_CASE, compared(SUPPORTED_CASE, regret_max=6.75), Verdict.INACCURATE),
     ("NaN", SUPPORTED_CASE, compared(SUPPORTED_CASE, candidate_max=math.nan), Verdict.INACCURATE),
     ("not finite", SUPPORTED_CASE, compared(SUPPORTED_CASE, finite=False), Verdict.INACCURATE),
     ("other shape", SUPPORTED_CASE, compared(SUPPORTED_CASE, shape_matches=False), Verdict.INACCURATE),

@@ -36,7 +36,7 @@ def test_an_inaccurate_cell_fails_the_run_and_is_named_first(tmp_path: Path) -> 
     summary = session.output.partition("support matrix")[2]
     assert summary.index(f"INACCURATE {CELLS[2]}") < summary.index("as documented")
     assert f"python -m matrix reproduce {CELLS[2]}" in summary
-    assert "max error 9 exceeds 2.1" in summary
+    assert "max error 9 exceeds 3.1" in summary
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
