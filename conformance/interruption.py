@@ -1,9 +1,15 @@
 """What ends a measurement from outside. Apart from the engine, so that raising it imports no torch."""
 
 import contextlib
+import faulthandler
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+# After the soft limit a cell may still answer to an exception; after the grace the process ends.
+GRACE_SECONDS = 30.0
 
 
 class CellTimeout(Exception):
@@ -51,3 +57,21 @@ def process_kept() -> Iterator[None]:
         yield
     finally:
         os._exit = usual
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise CellTimeout into the block after `seconds`; end the process if that does not help."""
+
+    def interrupt(signum: int, frame: Any) -> None:
+        raise CellTimeout(f"no answer after {seconds:g} s")
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    faulthandler.dump_traceback_later(seconds + GRACE_SECONDS, exit=True)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+        faulthandler.cancel_dump_traceback_later()

@@ -73,16 +73,18 @@ class Sabotage:
     cells: tuple[str, ...]
     # Spoils the suite while entered; what it gives, if anything, is the checkpoint that the bench is told of.
     spoil: Callable[[Stage], AbstractContextManager[Path | None]]
+    own_fixtures: bool = False  # whether it spoils fixtures, which then must be nobody else's
+    fault: str = ""  # that is seeded into the candidate as well
 
 
 SABOTAGE: dict[str, Sabotage] = {}
 Patches = Callable[[Stage], Iterator[Any]]
 
 
-def sabotage(*cells: str) -> Callable[[Patches], Patches]:
+def sabotage(*cells: str, **more: Any) -> Callable[[Patches], Patches]:
     """Put a generator on the list: it yields patches, and a Path if the bench is to be told of a checkpoint.
 
-    Its docstring says what it stands for.
+    Its docstring says what it stands for; `more` are fields of `Sabotage`.
     """
 
     def register(patches: Patches) -> Patches:
@@ -98,7 +100,7 @@ def sabotage(*cells: str) -> Callable[[Patches], Patches]:
                 yield checkpoint
 
         name = patches.__name__
-        SABOTAGE[name] = Sabotage(name, str(patches.__doc__).rstrip("."), cells or EACH, spoil)
+        SABOTAGE[name] = Sabotage(name, str(patches.__doc__).rstrip("."), cells or EACH, spoil, **more)
         return patches
 
     return register
@@ -107,18 +109,18 @@ def sabotage(*cells: str) -> Callable[[Patches], Patches]:
 def sabotage_trials(device: Device, cache: Path, name: str) -> list[SabotageTrial]:
     """Every cell of the sabotage of that name."""
     one = SABOTAGE[name]
-    return [_trial(one, cell, device, cache) for cell in one.cells]
+    return [sabotage_trial(one, cell, device, cache) for cell in one.cells]
 
 
-def _trial(one: Sabotage, cell_id: str, device: Device, cache: Path) -> SabotageTrial:
+def sabotage_trial(one: Sabotage, cell_id: str, device: Device, cache: Path) -> SabotageTrial:
     """Run one cell in a suite that is spoiled so."""
     cell = parse_cell(cell_id)
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(cell_id, cache if "fixture" not in one.name else Path(folder) / "cache", Path(folder))
+        stage = Stage(cell_id, Path(folder) / "cache" if one.own_fixtures else cache, Path(folder))
         with one.spoil(stage) as checkpoint:
             told = {} if checkpoint is None else {stage.architecture: str(checkpoint)}
             bench = Bench(device=device, architectures=ARCHITECTURES, fixture_cache=stage.cache, checkpoints=told)
-            bench.fault = find("served_by_eager") if one.name.startswith("served_by_eager") else None
+            bench.fault = find(one.fault) if one.fault else None
             observation = bench.run(cell)
         judgement = judge(cell, ARCHITECTURES[cell.architecture], observation, SUPPORTED, device)
     mended = [line for line in observation.evidence.warnings if "is built anew" in line]
@@ -247,47 +249,47 @@ def _flip_bits(target: Path) -> None:
     weights.write_bytes(bytes(content))
 
 
-def _lose_config(target: Path) -> None:
+def _edit_config(target: Path) -> None:
     config = json.loads((target / "config.json").read_text(encoding="utf-8"))
     (target / "config.json").write_text(
         json.dumps({**config, "rope_theta": 7.0, "rms_norm_eps": 0.5}), encoding="utf-8"
     )
 
 
-@sabotage(*(cell.replace("llama", "gpt2") for cell in EACH))
+@sabotage(*(cell.replace("llama", "gpt2") for cell in EACH), own_fixtures=True)
 def fixture_of_another(stage: Stage) -> Iterator[Any]:
     """Another architecture's folder in the cache."""
     yield from _spoiled_fixture(stage, _of_llama(stage), unread=False)
 
 
-@sabotage(*(cell.replace("llama", "gpt2") for cell in EACH))
+@sabotage(*(cell.replace("llama", "gpt2") for cell in EACH), own_fixtures=True)
 def fixture_of_another_unread(stage: Stage) -> Iterator[Any]:
     """The same, and nobody looks at digests."""
     yield from _spoiled_fixture(stage, _of_llama(stage), unread=True)
 
 
-@sabotage()
+@sabotage(own_fixtures=True)
 def fixture_half_built(stage: Stage) -> Iterator[Any]:
     """A fixture that was half written."""
     yield from _spoiled_fixture(stage, _truncate, unread=False)
 
 
-@sabotage()
+@sabotage(own_fixtures=True)
 def fixture_half_built_unread(stage: Stage) -> Iterator[Any]:
     """The same, and nobody looks at digests."""
     yield from _spoiled_fixture(stage, _truncate, unread=True)
 
 
-@sabotage()
+@sabotage(own_fixtures=True)
 def fixture_with_flipped_bits(stage: Stage) -> Iterator[Any]:
     """A disk that flips bits."""
     yield from _spoiled_fixture(stage, _flip_bits, unread=False)
 
 
-@sabotage()
+@sabotage(own_fixtures=True)
 def fixture_with_another_config(stage: Stage) -> Iterator[Any]:
     """A config that somebody edited."""
-    yield from _spoiled_fixture(stage, _lose_config, unread=False)
+    yield from _spoiled_fixture(stage, _edit_config, unread=False)
 
 
 _ask = shared.SharedReferences.__call__
@@ -641,7 +643,7 @@ def nobody_watches(stage: Stage) -> Iterator[Any]:
     yield mock.patch.object(Watch, "calls", return_value=contextlib.nullcontext())
 
 
-@sabotage()
+@sabotage(fault="served_by_eager")
 def served_by_eager_and_forged(stage: Stage) -> Iterator[Any]:
     """Eager serves, and the evidence is forged to name SDPA."""
     from conformance import bench

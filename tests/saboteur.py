@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from conformance import interruption
 from conformance.interruption import CellTimeout
 from conformance.plugin import measuring
 from conformance.plugin.rows import row_key
@@ -19,7 +20,7 @@ from matrix.axes import Attention
 from matrix.cell import Cell
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
 
-measuring._GRACE_SECONDS = 1.0
+interruption.GRACE_SECONDS = 1.0
 ARCHITECTURES = load_architectures()
 _SABOTAGE: dict[str, str] = json.loads(os.environ.get("SABOTAGE", "{}"))
 _seen: collections.Counter[str] = collections.Counter()

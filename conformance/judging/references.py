@@ -23,27 +23,28 @@ class References:
 
     def __init__(self, cell, source, does, device):
         self.cell, self.source, self.does, self.device = cell, source, does, device
+        self.weight_sums = {}  # golden or not -> of what was loaded
 
     def __call__(self, batch, *, golden):
         """Logits of shape (batch, positions, vocabulary)."""
         if self.source.architecture.positions in ("fixed", "length"):
-            return self.run(lambda model: model(**batch).logits, golden)
+            return self.run(self.model(golden), lambda model: model(**batch).logits, golden)
         if golden:
-            truth = self.run(lambda model: each_row_alone(model, batch), golden)
+            truth = self.run(self.model(golden), lambda model: each_row_alone(model, batch), golden)
             if "decoder_input_ids" not in batch and bool(truth[~batch["attention_mask"].bool()].any()):
                 raise RuntimeError("the truth says something of padding: it is not of each row alone")
             return truth
-        if self.model(True).weight_sum != self.model(False).weight_sum:
+        truth, where, baseline = self(batch, golden=True), judged(batch), self.model(golden)
+        if self.weight_sums[True] != self.weight_sums[False]:
             raise RuntimeError("golden and baseline have different weights: some were drawn, not loaded")
-        truth, where = self(batch, golden=True), judged(batch)
-        alone = self.run(lambda model: each_row_alone(model, batch), golden)
-        whole = self.run(lambda model: model(**told(batch, model, self.source.architecture)).logits, golden)
+        alone = self.run(baseline, lambda model: each_row_alone(model, batch), golden)
+        given = told(batch, baseline, self.source.architecture)
+        whole = self.run(baseline, lambda model: model(**given).logits, golden)
         errors = [float((found - truth)[where].abs().double().mean()) for found in (whole, alone)]
         return whole if errors[0] <= ORDINARY * errors[1] else alone
 
-    def run(self, how, golden):
+    def run(self, model, how, golden):
         """What `how(model)` gives with a reference."""
-        model = self.model(golden)
         with torch.no_grad(), exactly(self.cell.dtype, golden):
             return how(model)
 
@@ -55,7 +56,9 @@ class References:
 
     def model(self, golden):
         """The reference model."""
-        return load_reference(self.cell, self.source, self.does, self.device, golden=golden)
+        model = load_reference(self.cell, self.source, self.does, self.device, golden=golden)
+        self.weight_sums[golden] = model.weight_sum
+        return model
 
 
 def each_row_alone(model, batch):

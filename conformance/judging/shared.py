@@ -26,6 +26,7 @@ class Kept:
     def __init__(self) -> None:
         self.models: OrderedDict[tuple[object, ...], torch.nn.Module] = OrderedDict()
         self.logits: OrderedDict[tuple[object, ...], torch.Tensor] = OrderedDict()
+        self.weight_sums: dict[tuple[object, ...], dict[bool, float]] = {}  # outlive the models
 
 
 class SharedReferences(References):
@@ -34,6 +35,7 @@ class SharedReferences(References):
     def __init__(self, cell: Cell, source: Source, device: torch.device, kept: Kept) -> None:
         super().__init__(cell, source, doing(cell), device)
         self._kept = kept
+        self.weight_sums = kept.weight_sums.setdefault(self._weights(golden=True)[:-1], {})
 
     def __call__(self, batch: Batch, *, golden: bool) -> torch.Tensor:
         """Logits of shape (batch, positions, vocabulary)."""

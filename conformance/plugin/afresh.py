@@ -1,17 +1,17 @@
 """A cell alone, in a process that has run no other: what failed is measured again there before it is believed."""
 
 import multiprocessing
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from conformance import interruption
 from matrix.cell import Cell, parse_cell
 from matrix.observation import Ending, Failure, Observation, Phase
 from matrix.stack import Device
 
 
-def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float, grace: float) -> Observation:
-    """What a bench made from these arguments observes; it is ended if it has not answered after `seconds` and `grace`.
+def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Observation:
+    """What a bench made from these arguments observes; it is ended if there is no answer after `seconds` and the grace.
 
     On a CPU the process is forked from one that has imported the libraries and done nothing else. What was forked can
     not use a GPU that its parent has asked for, so that there the libraries are imported anew.
@@ -23,7 +23,7 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float, grace
     process = context.Process(target=_observe, args=(theirs, arguments, cell.id, seconds), daemon=True)
     process.start()
     theirs.close()
-    phase, limit = Phase.LOAD, seconds + grace
+    phase, limit = Phase.LOAD, seconds + interruption.GRACE_SECONDS
     try:
         while ours.poll(limit):
             heard = ours.recv()
@@ -42,13 +42,11 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float, grace
 def _observe(sender: Connection, arguments: dict[str, Any], cell_id: str, seconds: float) -> None:
     from conformance.bench import Bench
     from conformance.faults import find
-    from conformance.plugin.measuring import time_limit
 
     def on_phase(cell: Cell, phase: Phase) -> None:
         sender.send(phase.value)
 
     fault = find(arguments["fault"]) if arguments["fault"] else None
     bench = Bench(**{**arguments, "fault": fault}, on_phase=on_phase)
-    with time_limit(seconds):
-        observation = bench.run(parse_cell(cell_id))
-    sender.send(replace(observation, declared=dict(observation.declared)))
+    with interruption.time_limit(seconds):
+        sender.send(bench.run(parse_cell(cell_id)))

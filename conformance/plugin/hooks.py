@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conformance.hypothesis_profiles import register as register_hypothesis_profiles
+from conformance.interruption import time_limit
 from conformance.plugin.collection import (
     CellItem,
     cell_id_of,
@@ -16,7 +17,7 @@ from conformance.plugin.collection import (
     mark_names,
     without_garbage_collection,
 )
-from conformance.plugin.measuring import MEASURE, Measure, last_words, time_limit
+from conformance.plugin.measuring import MEASURE, Measure, last_words
 from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.rows import device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options

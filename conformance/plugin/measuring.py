@@ -1,18 +1,16 @@
 """Where a cell is measured: in the process that runs the tests."""
 
 import contextlib
-import faulthandler
 import json
-import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.interruption import LAST_WORDS, CellTimeout
+from conformance.interruption import LAST_WORDS, time_limit
 from conformance.plugin.afresh import observed_afresh
 from conformance.plugin.settings import Settings
 from matrix.architectures import Architecture
@@ -27,8 +25,6 @@ from reports.text import reproducing_command
 if TYPE_CHECKING:
     from conformance.bench import Bench
 
-# After the soft limit a cell may still answer to an exception; after the grace the process ends.
-_GRACE_SECONDS = 30.0
 # Verdicts that an earlier cell can bring about by what it leaves behind.
 _DOUBTED = (
     Verdict.INACCURATE,
@@ -70,7 +66,7 @@ class Measure:
                 first = doubted.verdict
                 _, again = self._measure(cell, afresh=True)
                 judgement = _of_three(doubted, judgement, again)
-                self.left_changed = True
+                self.left_changed = judgement.verdict is not Verdict.FLAKY
         self._record = make_record(
             cell,
             judgement=judgement,
@@ -127,7 +123,7 @@ class Measure:
 
     def _alone(self, cell: Cell) -> Observation:
         arguments = self._arguments({cell.architecture: self._settings.architectures[cell.architecture]})
-        return observed_afresh(arguments, cell, self._settings.cell_timeout, _GRACE_SECONDS)
+        return observed_afresh(arguments, cell, self._settings.cell_timeout)
 
     def _arguments(self, architectures: Mapping[str, Architecture]) -> dict[str, Any]:
         settings = self._settings
@@ -192,21 +188,3 @@ def settle(record: Record) -> None:
         pytest.xfail(f"{record.verdict}, waived: {record.waived.reason} {record.waived.url}")
     if record.verdict is Verdict.UNAVAILABLE:
         pytest.skip(record.reason)
-
-
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise CellTimeout into the block after `seconds`; end the process if that does not help."""
-
-    def interrupt(signum: int, frame: Any) -> None:
-        raise CellTimeout(f"no answer after {seconds:g} s")
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    faulthandler.dump_traceback_later(seconds + _GRACE_SECONDS, exit=True)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-        faulthandler.cancel_dump_traceback_later()

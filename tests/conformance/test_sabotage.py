@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.sabotage import SABOTAGE, Sabotage, Stage, _trial, sabotage_trials
+from conformance.sabotage import SABOTAGE, Sabotage, Stage, sabotage_trial, sabotage_trials
 from matrix.stack import Device
 from matrix.verdict import Verdict
 
@@ -28,7 +28,7 @@ def test_honest_cells_of_an_honest_suite_are_green(cache: Path, cell: str) -> No
     def nothing(stage: Stage):
         yield None
 
-    trial = _trial(Sabotage("nothing", "nothing is spoiled", (cell,), nothing), cell, Device.CPU, cache)
+    trial = sabotage_trial(Sabotage("nothing", "nothing is spoiled", (cell,), nothing), cell, Device.CPU, cache)
     assert (trial.verdict, trial.caught) == (Verdict.SUPPORTED, False), trial.reason
 
 

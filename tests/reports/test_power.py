@@ -18,6 +18,7 @@ from reports.power import (
     Power,
     PowerSummary,
     Rules,
+    SabotageTrial,
     Tally,
     Trial,
     gravest_misses_first,
@@ -195,3 +196,30 @@ def test_a_rule_that_another_release_did_not_ask_is_left_out() -> None:
     found.faults[0].by_dtype[Dtype.FLOAT32] = Tally(asked={"new": 1}, caught={"new": 1})
     found.total = {Dtype.FLOAT32: Tally(asked={"new": 1}, caught={})}
     assert "this suite not asked not asked" in section(found)
+
+
+def spoiled(name: str, verdict: Verdict, reason: str, *, caught: bool) -> SabotageTrial:
+    cell = "llama-bfloat16-sdpa-left-prefill"
+    return SabotageTrial(name=name, stands_for=f"{name}!", cell=cell, verdict=verdict, reason=reason, caught=caught)
+
+
+def test_a_cell_that_sabotage_left_green_is_said_loudly() -> None:
+    found = summary([trial("scale_2_percent", caught=True)])
+    found.sabotage = [
+        spoiled("swapped", Verdict.NOT_BUILT, "golden is no truth", caught=True),
+        spoiled("bits_flipped", Verdict.SUPPORTED, "built anew", caught=True),
+        spoiled("<i>looks away", Verdict.SUPPORTED, "within bounds", caught=False),
+    ]
+    lines = "\n".join(power_lines(found))
+    assert "sabotage of the suite itself: 2 of 3 cells not green" in lines
+    assert "swapped: 1/1 not_built" in lines
+    assert "bits_flipped: 1/1 named and mended" in lines
+    assert "looks away: 0/1 LEFT GREEN" in lines
+    text = section(found)
+    assert "2 of 3 cells were not left green" in text
+    assert "<i>looks away" in text
+    assert "LEFT GREEN" in text
+
+
+def test_a_suite_that_nobody_spoiled_says_so() -> None:
+    assert "Not yet tried on such a device." in section(summary([trial("scale_2_percent", caught=True)]))

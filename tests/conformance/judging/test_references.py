@@ -63,7 +63,7 @@ def test_a_baseline_that_shares_a_fault_is_no_yardstick(
     course = course_of("llama", cache)
     batch = course.run().forced
     runs = iter([torch.zeros(4, 144, 256), torch.ones(4, 144, 256), torch.full((4, 144, 256), off)])
-    monkeypatch.setattr(References, "run", lambda self, how, golden: next(runs))
+    monkeypatch.setattr(References, "run", lambda self, model, how, golden: next(runs))
     assert float(course.references(batch, golden=False).max()) == pytest.approx(off if taken == "whole" else 1.0)
 
 

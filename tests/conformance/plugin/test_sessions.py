@@ -77,6 +77,12 @@ def test_a_rerun_that_disagrees_is_flaky_and_never_green(tmp_path: Path) -> None
     assert (record.verdict, record.first_verdict) == ("flaky", "inaccurate")
 
 
+def test_a_flaky_cell_says_nothing_of_its_process(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", sabotage={CELLS[0]: "waver"})
+    assert session.verdicts[CELLS[0]] == "flaky"
+    assert len({record.worker for record in session.report.records}) == 1
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_what_fails_among_others_and_not_alone_is_not_accused(tmp_path: Path, workers: str) -> None:
     session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, sabotage={CELLS[1]: "suffer"})
