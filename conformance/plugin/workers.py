@@ -100,6 +100,9 @@ class WorkerInput:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = str(self.threads)
+        # By itself each worker would keep a pool of as many compiling processes as there are cores. Of a share of one
+        # there is no pool, and nothing to wait for in vain (pytorch#121197, #148651: 3 of 2,877 cells of a whole run).
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(self.threads))
         return _STACK.validate_json(self.stack)
 
 
