@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,13 @@ from conformance import spellings
 from conformance.course import Course
 from conformance.evidence.said import said
 from conformance.evidence.structure import evidence_of, structure
+from conformance.explaining.calls import Calls
+from conformance.explaining.origin import gradient_origin, origin_of
+from conformance.explaining.raised import failure_of
 from conformance.faults.catalogue import Fault
 from conformance.interruption import CellTimeout, ProcessEnded, process_kept
 from conformance.judging.canary import must_see
+from conformance.judging.found import TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
@@ -26,9 +30,9 @@ from conformance.state import kept
 from matrix import oracle
 from matrix.architectures import Architecture
 from matrix.cell import Cell
-from matrix.observation import Ending, Evidence, Failure, Observation, Phase, QuantisationCost
+from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
 from matrix.stack import Device
-from reports.printable import printable, private_places
+from reports.printable import private_places
 
 
 class Bench:
@@ -75,13 +79,13 @@ class Bench:
                 found = course.run(loaded)
                 comparisons, cost = self._compared(course, found)
             except CellTimeout as error:
-                ending, failure = Ending.TIMEOUT, self._failure(course, error)
+                ending, failure = Ending.TIMEOUT, self._failure(course, error, warned)
             except ProcessEnded as error:
-                ending, failure = Ending.CRASHED, self._failure(course, error)
+                ending, failure = Ending.CRASHED, self._failure(course, error, warned)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # whatever a library raises is a measurement: SystemExit, a Rust panic
-                ending, failure = self._ending_of(error), self._failure(course, error)
+                ending, failure = self._ending_of(error), self._failure(course, error, warned)
         peak = None
         if self.device.type == "cuda" and ending is not Ending.DEVICE_LOST:
             peak = torch.cuda.max_memory_allocated() / 2**20
@@ -107,6 +111,36 @@ class Bench:
         with course.during(Phase.REFERENCE):
             return comparisons, found.cost(course.references)
 
+    def origin(self, cell: Cell) -> Origin | None:
+        """Where the wrong numbers of a cell begin that was found out of bounds; it runs once more for that.
+
+        None where no place can be told, whatever the reason: an explanation is nothing that a cell fails by.
+        """
+        try:
+            with kept(), said(), process_kept():
+                return self._origin(cell)
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
+            return None
+
+    def _origin(self, cell: Cell) -> Origin | None:
+        course, found = self.recorded(cell, Calls())
+        quantised = course.does.quantised
+        with torch.no_grad():
+            origin = origin_of(
+                course.calls, found, course.references, course.heads, dtype=cell.dtype, quantised=quantised
+            )
+        if origin is not None or not isinstance(found, TrainingStep):
+            return origin
+        course, found = self.recorded(cell, Calls(gradients=True))
+        return gradient_origin(course.calls, found, course.references, dtype=cell.dtype)
+
+    def recorded(self, cell: Cell, calls: Calls) -> tuple["RecordedCourse", Any]:
+        """Run the cell with its modules recorded; the course, and what the workload found."""
+        course = RecordedCourse(cell, self, calls)
+        return course, course.run()
+
     def source(self, course: "_WatchedCourse") -> Source:
         """The checkpoint of a cell's architecture: the user's, or the fixture."""
         name = course.cell.architecture
@@ -118,12 +152,8 @@ class Bench:
             self._sources[name] = Source(architecture, own or checkpoint, self._trust_remote_code, own=own is not None)
         return self._sources[name]
 
-    def _failure(self, course: "_WatchedCourse", error: BaseException) -> Failure:
-        try:
-            message = str(error)
-        except BaseException as unsaid:
-            message = f"its message cannot be read, that raises {type(unsaid).__name__}"
-        return Failure(Phase(course.phase), type(error).__name__, printable(message, self._places))
+    def _failure(self, course: "_WatchedCourse", error: BaseException, warned: Iterable[str]) -> Failure:
+        return failure_of(error, Phase(course.phase), warned, self._places)
 
     def _ending_of(self, error: BaseException) -> Ending:
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -172,6 +202,30 @@ class _WatchedCourse(Course):
     def watching(self, model: torch.nn.Module) -> Iterator[None]:
         fault = self._bench.fault
         with contextlib.nullcontext() if fault is None else fault.running(model), super().watching(model):
+            yield
+
+
+class RecordedCourse(_WatchedCourse):
+    """The same once more, with what every module is given and gives."""
+
+    def __init__(self, cell: Cell, bench: Bench, calls: Calls) -> None:
+        super().__init__(cell, bench)
+        self.calls = calls
+        self.heads = 1
+
+    def load(self, **arguments: Any) -> Any:
+        """A model, whose modules are recorded too."""
+        model = super().load(**arguments)
+        self.calls.know(model)
+        return model
+
+    @contextlib.contextmanager
+    def watching(self, model: Any) -> Iterator[None]:
+        """While entered the modules' calls are recorded, beside what is watched anyway."""
+        self.calls.know(model)
+        self.model = model
+        self.heads = getattr(model.config.get_text_config(), "num_attention_heads", None) or 1
+        with super().watching(model), self.calls.recording():
             yield
 
 

@@ -8,4 +8,4 @@ from matrix.cell import Cell
 @every_cell
 def test_cell(cell: Cell, measure: Measure) -> None:
     """Run the cell, hold it against its expectation, keep the record, and fail where it is not as documented."""
-    settle(measure(cell))
+    settle(measure(cell), measure.checkpoints)

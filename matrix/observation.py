@@ -33,11 +33,16 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """An exception, and the phase that it ended."""
+    """An exception, the phase that it ended, and where."""
 
     phase: Phase
     type: str
     message: str
+    frames: tuple[str, ...] = ()  # of the libraries, `package/path.py:line function`, the innermost last
+    module: str = ""  # of the model, that was running: model.layers.1.self_attn
+    module_class: str = ""
+    inputs: tuple[str, ...] = ()  # of that module: `name: dtype shape device`
+    causes: tuple[str, ...] = ()  # what it came from, the nearest first: `type: message`
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,54 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class ModuleError:
+    """How far one module's output is from golden's, in the order of the forward pass."""
+
+    module: str  # its name in the model; empty for the model itself
+    kind: str  # its class
+    candidate: float  # mean absolute error
+    baseline: float
+    ratio: float  # of the larger of max and mean error to what is allowed there
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where wrong numbers begin: the first module whose inputs are right and whose output is not."""
+
+    run: str  # of a relation which of the two; empty for a single run
+    call: int  # which forward pass of that run, from 0
+    module: str  # its name in the model; empty for the model itself
+    kind: str  # its class
+    pattern: str  # which rows and tokens of its output, in words
+    candidate: float  # largest error of its output; of gradients, of what it hands back
+    baseline: float
+    allowed: float
+    inputs: float  # largest error of what went in; 0 where nothing that can be compared did
+    inputs_allowed: float
+    brings: (
+        bool  # whether what went in was right: else it only hands the error on, and nothing before could be compared
+    )
+    finite: bool = True  # of its output
+    largest_input: float = 0.0  # absolute value, of where the output is not finite
+    eager_too: bool = False  # whether eager attention in the same dtype is not finite there either
+    backwards: bool = False  # whether it is of gradients, in the order of the backward pass
+    heads: tuple[int, ...] = ()  # those that are wrong, where it is attention and not all are
+    strip: tuple[ModuleError, ...] = ()  # of that forward pass
+    rows: tuple[str, ...] = ()  # of the logits, a character for each position: see `matrix.pattern`
+
+    @property
+    def place(self) -> str:
+        """Where, in words."""
+        named = f"{self.module} ({self.kind})" if self.module else self.kind
+        return f"{'the gradient of ' if self.backwards else ''}{named}"
+
+    @property
+    def cause(self) -> str:
+        """What cells with the same fault have in common."""
+        return f"{'gradient of ' if self.backwards else ''}{self.kind}, {self.pattern}"
+
+
+@dataclass(frozen=True)
 class QuantisationCost:
     """The candidate against the unquantised model: reported, never gated."""
 
@@ -83,6 +136,9 @@ class Evidence:
     model_class: str = ""
     model_type: str = ""  # of its config
     missing_parameters: tuple[str, ...] = ()  # that the checkpoint did not have: they were drawn at random
+    mismatched_parameters: tuple[
+        str, ...
+    ] = ()  # those of another shape, which were drawn too: `name: (8, 4) is (8, 6)`
     unexpected_parameters: tuple[str, ...] = ()  # that the checkpoint has and the class does not
     attn_implementations: Mapping[str, str] = field(default_factory=dict)  # submodule class -> implementation
     attention_classes: tuple[str, ...] = ()
@@ -115,6 +171,7 @@ class Observation:
     missing: tuple[str, ...] = ()  # requirements not met, when ending is NOT_RUN
     comparisons: tuple[Comparison, ...] = ()
     quantisation_cost: QuantisationCost | None = None
+    origin: Origin | None = None  # where wrong numbers begin
     evidence: Evidence = field(default_factory=Evidence)
     declared: Mapping[str, bool] = field(default_factory=dict)  # the class's own _supports_* flags
     seconds: Mapping[str, float] = field(default_factory=dict)  # by phase

@@ -1,5 +1,6 @@
 """Observation held against expectation: one word, and why."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -8,7 +9,7 @@ from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.evidence import substitutions
 from matrix.expectation import Expectation, Outcome
-from matrix.observation import Ending, Observation, Phase
+from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase
 from matrix.stack import Device
 
 
@@ -71,7 +72,7 @@ def judge(
     """The truth table of the matrix.
 
     | observed / expected        | supported    | refused                      | unavailable (by a documented error) |
-    | parameters were not loaded | inaccurate   | inaccurate                   | inaccurate                          |
+    | parameters were not loaded | inaccurate   | inaccurate, unless refused   | the same                            |
     | within bounds, as named    | supported    | unexpected                   | supported                           |
     | within bounds, other ran   | substituted  | unexpected                   | substituted                         |
     | out of bounds, not finite  | inaccurate   | inaccurate                   | inaccurate                          |
@@ -84,20 +85,19 @@ def judge(
     """
     if observation.ending is Ending.NOT_RUN:
         return Judgement(Verdict.UNAVAILABLE, f"not here: {', '.join(observation.missing)}")
-    lacking = observation.evidence.missing_parameters
-    if lacking:  # said first: whatever came after, it came of random weights
-        what = f"the checkpoint lacks {len(lacking)} parameters of {observation.evidence.model_class}"
-        return Judgement(Verdict.INACCURATE, f"{what}, which were drawn at random: {', '.join(lacking[:5])}")
     failure = observation.failure
+    refused = observation.ending is Ending.RAISED and failure is not None and expectation.matches(failure)
+    if observation.evidence.missing_parameters and not refused:  # whatever came after, it came of random weights
+        return Judgement(Verdict.INACCURATE, _lacked(observation.evidence))
     said = f"{failure.type} in {failure.phase}: {_first_line(failure.message)}" if failure else ""
     if observation.ending in _VERDICT_OF_ENDING:
         return Judgement(_VERDICT_OF_ENDING[observation.ending], said or f"the run {observation.ending}")
     if failure is not None and failure.phase in _OF_THE_SUITE:
         return Judgement(Verdict.NOT_BUILT, said)
     if observation.ending is Ending.RAISED:
-        if failure is None or not expectation.matches(failure):
+        if failure is None or not refused:
             wanted = f"; documented was {_documented(expectation)}" if expectation.type else ""
-            return Judgement(Verdict.ERROR, said + wanted)
+            return Judgement(Verdict.ERROR, said + (_where(failure) if failure else "") + wanted)
         if expectation.outcome is Outcome.UNAVAILABLE:
             return Judgement(Verdict.UNAVAILABLE, f"not here: {', '.join(expectation.missing)} ({said})")
         return Judgement(Verdict.REFUSED, said)
@@ -116,6 +116,50 @@ def judge(
         return Judgement(Verdict.SUBSTITUTED, "; ".join(instead))
     worst = max((b for c in observation.comparisons for b in oracle.bounds(c)), key=lambda bound: bound.ratio)
     return Judgement(Verdict.SUPPORTED, f"{worst.name} at {worst.ratio:.2f} of its bound")
+
+
+def _lacked(evidence: Evidence) -> str:
+    lacking = evidence.missing_parameters
+    said = f"the checkpoint lacks {len(lacking)} parameters of {evidence.model_class}, which were drawn at random: "
+    said += _few(lacking)
+    if evidence.mismatched_parameters:
+        said += f"; of another shape: {_few(evidence.mismatched_parameters)}"
+    if evidence.unexpected_parameters:
+        unused = evidence.unexpected_parameters
+        said += f"; it has {len(unused)} that the class does not use: {_few(unused)}"
+    return said
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def _where(failure: Failure) -> str:
+    """Where it was raised, and what by."""
+    parts = []
+    if failure.module_class:
+        parts.append(
+            f"in {failure.module} ({failure.module_class})" if failure.module else f"in {failure.module_class}"
+        )
+    if failure.frames:
+        parts.append(f"at {failure.frames[-1]}")
+    caused = f"; caused by {_first_line(failure.causes[-1])}" if failure.causes else ""
+    return (f", {' '.join(parts)}" if parts else "") + caused
+
+
+def begins(origin: Origin | None) -> Iterator[str]:
+    """Where wrong numbers begin, as it is added to the reason of a verdict."""
+    if origin is None:
+        return
+    where = f"{origin.run}, " if origin.run else ""
+    where += f"call {origin.call}, " if origin.call else ""
+    verb = "begins in" if origin.brings else "first seen in"
+    heads = f", heads {', '.join(map(str, origin.heads))}" if origin.heads else ""
+    yield f"{verb} {where}{origin.place}: {origin.pattern}{heads}"
+    if not origin.finite:
+        went_in = f"is not finite, the largest value that went in is {origin.largest_input:.4g}"
+        eager = "neither is eager attention in this dtype: it is the dtype's range, not the backend"
+        yield f"{origin.kind} {went_in}; {eager if origin.eager_too else 'eager attention in this dtype is'}"
 
 
 def _documented(expectation: Expectation) -> str:

@@ -11,8 +11,8 @@ from matrix.cell import AXES, parse_cell
 from matrix.errors import UsageError
 from matrix.reproduce import script_pieces
 from matrix.verdict import Verdict
-from reports.document import Record, Report
-from reports.text import backend_of, reproducing_command
+from reports.document import Record, Report, backend_of
+from reports.text import reproducing_command
 from reports.views import MEANINGS, SYMBOLS, axis_values, worst_ratio
 
 _MARKUP = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}

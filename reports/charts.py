@@ -9,8 +9,7 @@ from markupsafe import Markup
 from matrix.axes import Dtype
 from matrix.cell import AXES
 from matrix.oracle import nan_last
-from reports.document import Record
-from reports.text import backend_of
+from reports.document import Record, backend_of
 
 # What a bound's name ends with, in the order of the rows; those of consequences (regret, score) come after.
 _RULES = ("max", "mean")

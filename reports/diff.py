@@ -11,9 +11,9 @@ from statistics import median
 from matrix.observation import Ending, Phase
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
-from reports.document import Point, Record, Report, RowRecord
+from reports.causes import cause_of
+from reports.document import Point, Record, Report, RowRecord, backend_of
 from reports.markdown import literal
-from reports.text import backend_of
 from reports.views import worst_ratio
 
 # What differs by less is noise. Three runs of the pairwise plan on one H100 with one stack had the same verdicts,
@@ -47,6 +47,7 @@ class Difference:
     kind: Kind
     name: str
     found: tuple[str, ...]  # what differs, in words with both values
+    cause: str = ""  # of what is wrong now, where it fails
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Diff:
 
 @dataclass(frozen=True)
 class Group:
-    """Differences that are told in the same words but for their numbers."""
+    """Differences of one cause, or that are told in the same words but for their numbers."""
 
     kind: Kind
     differences: tuple[Difference, ...]
@@ -101,7 +102,9 @@ def groups(diff: Diff) -> list[Group]:
     """The differences by kind, and among each kind the most frequent first."""
     found: dict[tuple[Kind, tuple[str, ...]], list[Difference]] = {}
     for one in diff.differences:
-        found.setdefault((one.kind, tuple(map(_without_numbers, one.found))), []).append(one)
+        # Of a cell that fails what it was before, and why it fails now.
+        told = (one.found[0], one.cause) if one.cause else tuple(map(_without_numbers, one.found))
+        found.setdefault((one.kind, told), []).append(one)
     order = list(Kind)
     gathered = [Group(kind, tuple(same)) for (kind, _), same in found.items()]
     return sorted(gathered, key=lambda group: (order.index(group.kind), -len(group.differences)))
@@ -115,15 +118,18 @@ def transitions(before: Report, after: Report) -> Counter[tuple[str, str]]:
 
 
 def text_lines(diff: Diff) -> Iterator[str]:
-    """For a terminal: versions, counts, then each difference."""
+    """For a terminal: versions, counts, then the differences by cause."""
     yield from (f"{name}: {old} -> {new}" for name, old, new in diff.versions)
     counts = diff.counts
     yield ", ".join(f"{counts[kind]:,} {kind}" for kind in Kind)
     if diff.paces:
         yield f"time of the same cells, after / before: {', '.join(map(pace_words, diff.paces))}"
-    for one in diff.differences:
-        yield f"{one.kind.upper()} {one.name}"
-        yield from (f"    {line}" for line in one.found)
+    for group in groups(diff):
+        first, others = group.first, [one.name for one in group.differences[1:]]
+        yield f"{group.kind.upper()} {first.name}{f' and {len(others)} more' if others else ''}"
+        yield from (f"    {line}" for line in first.found)
+        if others:
+            yield f"    the same: {', '.join(others)}"
 
 
 def markdown_lines(diff: Diff) -> Iterator[str]:
@@ -136,8 +142,10 @@ def markdown_lines(diff: Diff) -> Iterator[str]:
         yield from ("", "No cell and no row differs.")
         return
     yield from ("", "| | cell or row | what differs |", "|---|---|---|")
-    for one in diff.differences:
-        yield f"| {one.kind} | {literal(one.name)} | {'<br>'.join(map(literal, one.found))} |"
+    for group in groups(diff):
+        first, more = group.first, len(group.differences) - 1
+        named = f"{first.name} and {more} more" if more else first.name
+        yield f"| {group.kind} | {literal(named)} | {'<br>'.join(map(literal, first.found))} |"
 
 
 def pace_words(pace: Pace) -> str:
@@ -193,7 +201,8 @@ def _differences(
         elif old is not None and new is not None:
             if word_of(old) != word_of(new) or old.fails is not new.fails:
                 kind = Kind.WORSE if new.fails and not old.fails else Kind.CHANGED
-                yield Difference(kind, name, (f"{word_of(old)} -> {word_of(new)}", *_why(old, new)))
+                cause = cause_of(new) if isinstance(new, Record) and not _is_right(new) else ""
+                yield Difference(kind, name, (f"{word_of(old)} -> {word_of(new)}", *_why(old, new)), cause)
             elif drifts := tuple(_drifts(old, new)):
                 yield Difference(Kind.DRIFTED, name, drifts)
 

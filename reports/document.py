@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, FailFast, Field, model_validator
 
 from matrix import oracle
+from matrix.axes import Attention, SdpaKernel
 from matrix.cell import AXES, SILENT, Cell, parse_cell
 from matrix.errors import UsageError
 from matrix.expectation import Expectation, Outcome
@@ -23,7 +24,7 @@ from reports.power import PowerSummary
 from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.4"
+SCHEMA_VERSION = "1.5"
 
 
 class Run(Part):
@@ -235,6 +236,14 @@ def make_record(
         worker=worker,
         seed=seed,
     )
+
+
+def backend_of(record: Record) -> str:
+    """Attention implementation and, where pinned, kernel: the columns of the matrix."""
+    attention, kernel, changed = (record.axes[axis] for axis in ("attention", "sdpa_kernel", "transformation"))
+    if changed != SILENT["transformation"]:
+        attention = changed if attention == Attention.EAGER else f"{changed} on {attention}"
+    return attention + ("" if kernel == SdpaKernel.UNPINNED else f" ({kernel})")
 
 
 def waived_by(waiver: Waiver | None) -> Waived | None:

@@ -20,6 +20,7 @@ from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports import benchmarks, charts, power
+from reports.causes import failure_groups
 from reports.cell_data import cells_json, scripts_json
 from reports.diff import Diff, Group, Kind, groups, transitions
 from reports.document import Report
@@ -35,7 +36,6 @@ from reports.views import (
     axis_values,
     by_property,
     declared_and_measured,
-    failure_groups,
     gravest_first,
     kernels,
     known_faults,

@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 
+from reports.causes import failure_groups
 from reports.document import Report
 from reports.text import headline_parts, reproducing_command, row_command, verdicts_by_backend
 
@@ -39,7 +40,12 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield from (f"- {literal(part)}" for part in headline_parts(report))
     yield f"- {literal(f'{device}, {libraries}')}"
-    failing = [(r.verdict.value, r.cell, r.reason, reproducing_command(r.cell, r.seed)) for r in report.failures]
+    failing = []
+    for group in failure_groups(report.failures):
+        first, count = group.first, len(group.records)
+        named = first.cell if count == 1 else f"{first.cell} and {count - 1} more"
+        command = reproducing_command(first.cell, first.seed, report.run.checkpoints)
+        failing.append((first.verdict.value, named, first.reason, command))
     failing += [(row.word, row.name, row.reason, row_command(row)) for row in report.failing_rows]
     if failing:
         yield from ("", "| fails as | cell or row | found | again |", "|---|---|---|---|")

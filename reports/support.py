@@ -12,8 +12,8 @@ from packaging.version import Version
 
 from matrix.cell import SILENT
 from matrix.verdict import Verdict
-from reports.document import Record, Report
-from reports.text import backend_of, device_of
+from reports.document import Record, Report, backend_of
+from reports.text import device_of
 from reports.views import axis_values
 
 # Released to go with another library, so that they may move when it does.

@@ -2,14 +2,14 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
-from matrix.axes import Attention, SdpaKernel
-from matrix.cell import SILENT
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
-from reports.document import Record, Report, RowRecord
+from reports.causes import Group, failure_groups
+from reports.document import Report, RowRecord, backend_of
 
 # One of a family, and several.
 FAMILY_NAMES = {
@@ -19,6 +19,7 @@ FAMILY_NAMES = {
     Family.CLAIM: ("claim of the guide", "claims of the guide"),
 }
 _FAILURES_SHOWN = 50
+_OTHERS_SHOWN = 6
 _TESTS = {
     Family.REGRESSION: "conformance/test_regressions.py::test_regression[{}]",
     Family.PROPERTY: "conformance/test_sdpa_kernels.py::test_{}",
@@ -27,10 +28,13 @@ _TESTS = {
 }
 
 
-def reproducing_command(cell_id: str, seed: int = 0) -> str:
-    """The command that writes and runs a standalone script for the cell."""
-    seeded = f" --seed {seed}" if seed else ""
-    return f"python -m matrix reproduce {cell_id}{seeded} > reproduce.py && python reproduce.py"
+def reproducing_command(cell_id: str, seed: int = 0, checkpoints: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The command that writes and runs a standalone script for the cell, on the user's checkpoint if it ran on one."""
+    architecture = cell_id.partition("-")[0]
+    options = f" --seed {seed}" if seed else ""
+    if architecture in checkpoints:
+        options += f" --checkpoint {shlex.quote(f'{architecture}={checkpoints[architecture]}')}"
+    return f"python -m matrix reproduce {cell_id}{options} > reproduce.py && python reproduce.py"
 
 
 def row_command(row: RowRecord) -> str:
@@ -88,11 +92,11 @@ def _of_rows(family: Family, rows: list[RowRecord]) -> str:
 
 def summary_lines(report: Report) -> Iterator[str]:
     """Failing cells and rows, other problems, the table of verdicts by backend, and the headline in its parts."""
-    failures, failing_rows = report.failures, report.failing_rows
-    for record in failures[:_FAILURES_SHOWN]:
-        yield from failure_lines(record)
+    failures, failing_rows = failure_groups(report.failures), report.failing_rows
+    for group in failures[:_FAILURES_SHOWN]:
+        yield from failure_lines(group, report.run.checkpoints)
     if len(failures) > _FAILURES_SHOWN:
-        yield f"... and {len(failures) - _FAILURES_SHOWN} more failures; the report has them all"
+        yield f"... and {len(failures) - _FAILURES_SHOWN} more causes of failures; the report has them all"
     for row in failing_rows[:_FAILURES_SHOWN]:
         yield from row_lines(row)
     if len(failing_rows) > _FAILURES_SHOWN:
@@ -107,13 +111,19 @@ def summary_lines(report: Report) -> Iterator[str]:
     yield from headline_parts(report)
 
 
-def failure_lines(record: Record) -> Iterator[str]:
-    """One failing cell: verdict, reason, what was expected, the reproducing command."""
+def failure_lines(group: Group, checkpoints: Mapping[str, str]) -> Iterator[str]:
+    """Cells that fail of one cause: the one that is shortest to reproduce with its reason, then which others."""
+    record = group.first
     required = f" (--require {','.join(record.demanded)})" if record.demanded else ""
-    yield f"{record.verdict.upper()}{required} {record.cell}"
+    count = f" and {len(group.records) - 1} more" if len(group.records) > 1 else ""
+    yield f"{record.verdict.upper()}{required} {record.cell}{count}"
     yield f"    {record.reason}"
     yield f"    expected {record.expectation.outcome}: {record.expectation.source}"
-    yield f"    {reproducing_command(record.cell, record.seed)}"
+    others = [other.cell for other in group.records[1:]]
+    if others:
+        rest = f" and {len(others) - _OTHERS_SHOWN} more" if len(others) > _OTHERS_SHOWN else ""
+        yield f"    the same: {', '.join(others[:_OTHERS_SHOWN])}{rest}"
+    yield f"    {reproducing_command(record.cell, record.seed, checkpoints)}"
 
 
 def row_lines(row: RowRecord) -> Iterator[str]:
@@ -145,11 +155,3 @@ def verdicts_by_backend(report: Report) -> dict[str, Counter[Verdict]]:
 def device_of(stack: Stack) -> str:
     """The GPU that a run was made on, or CPU."""
     return stack.gpus[0].name if stack.gpus else stack.device.value.upper()
-
-
-def backend_of(record: Record) -> str:
-    """Attention implementation and, where pinned, kernel: the columns of the matrix."""
-    attention, kernel, changed = (record.axes[axis] for axis in ("attention", "sdpa_kernel", "transformation"))
-    if changed != SILENT["transformation"]:
-        attention = changed if attention == Attention.EAGER else f"{changed} on {attention}"
-    return attention + ("" if kernel == SdpaKernel.UNPINNED else f" ({kernel})")

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from matrix.cell import AXES
-from matrix.expectation import Expectation, Outcome
 from matrix.oracle import nan_last
 from matrix.rows import Family, RowOutcome
 from matrix.stack import DISTRIBUTIONS
 from matrix.verdict import Verdict
-from reports.document import Record, RowRecord, Waived
-from reports.text import backend_of
+from reports.causes import few
+from reports.document import Record, RowRecord, Waived, backend_of
 
 # Beside the colour, so that no meaning hangs on colour alone.
 SYMBOLS = {
@@ -73,30 +72,11 @@ _ROWS_GRAVEST_FIRST = (
 )
 
 
-# In the order in which a reader should see them: what takes a process down, then silent wrong answers.
-_GRAVEST_FIRST = (
-    Verdict.CRASHED,
-    Verdict.DEVICE_LOST,
-    Verdict.INACCURATE,
-    Verdict.ERROR,
-    Verdict.UNEXPECTED,
-    Verdict.TIMEOUT,
-    Verdict.OUT_OF_MEMORY,
-    Verdict.SUBSTITUTED,
-    Verdict.FLAKY,
-    Verdict.NOT_BUILT,
-    Verdict.MISSING,
-)
-
-
 _FAMILIES = (
     ("sdpa", ("_supports_sdpa",)),
     ("flash_attention", ("_supports_flash_attn", "_supports_flash_attn_2")),
     ("flex_attention", ("_supports_flex_attn",)),
 )
-
-
-_NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?(?!\w)")
 
 
 _REQUIREMENT = re.compile(r"(?:\d+ )?(?P<name>[\w-]+)(?: (?P<release>[<>=!~][\w.<>=!~]+))?(?: \(here .*\))?")
@@ -118,28 +98,6 @@ class Share:
     count: int
     start: float
     width: float
-
-
-@dataclass(frozen=True)
-class FailureGroup:
-    """Failures that differ in nothing but their cell and numbers."""
-
-    word: str
-    records: list[Record]
-
-    @property
-    def first(self) -> Record:
-        """The record that speaks for the group."""
-        return self.records[0]
-
-    @property
-    def where(self) -> str:
-        """The architectures and backends that it spans, and what was expected if not support."""
-        architectures = dict.fromkeys(record.axes["architecture"] for record in self.records)
-        backends = dict.fromkeys(backend_of(record) for record in self.records)
-        where = f"{_few(architectures, 'architectures')} · {_few(backends, 'backends')}"
-        expected = self.first.expectation.outcome
-        return where if expected is Outcome.SUPPORTED else f"{where} · expected {expected}"
 
 
 @dataclass(frozen=True)
@@ -245,20 +203,6 @@ def mix(records: Iterable[Record]) -> list[Share]:
     return shares
 
 
-def failure_groups(failures: list[Record]) -> list[FailureGroup]:
-    """Failures gathered by verdict, reason and expectation, the gravest first, then the most frequent."""
-
-    def same(record: Record) -> tuple[str, str, Expectation]:
-        return record.word, _NUMBER.sub("#", record.reason), record.expectation
-
-    def gravity(group: FailureGroup) -> tuple[int, int]:
-        verdict = group.first.verdict
-        rank = _GRAVEST_FIRST.index(verdict) if verdict in _GRAVEST_FIRST else len(_GRAVEST_FIRST)
-        return rank, -len(group.records)
-
-    return sorted((FailureGroup(key[0], group) for key, group in _grouped(failures, same).items()), key=gravity)
-
-
 def known_faults(records: Iterable[Record], rows: Iterable[RowRecord] = ()) -> list[Fault]:
     """The waivers that excused something."""
     faults: dict[tuple[str, str], Fault] = {}
@@ -316,7 +260,7 @@ def absences(records: Iterable[Record], rows: Iterable[RowRecord] = ()) -> list[
 
     groups = _grouped((record for record in records if record.verdict is Verdict.UNAVAILABLE), what)
     found = [
-        Absence(name, _remedies(name), _few(dict.fromkeys(map(backend_of, group)), "backends"), len(group))
+        Absence(name, _remedies(name), few(dict.fromkeys(map(backend_of, group)), "backends"), len(group))
         for name, group in groups.items()
     ]
     # A row's own words say what it needs.
@@ -360,11 +304,6 @@ def _claim(family: str, flags: tuple[str, ...], records: list[Record]) -> Claim:
     else:
         measured = "not supported"
     return Claim(family, flag, declared.get(flag), measured, mix(ran))
-
-
-def _few(names: Iterable[str], plural: str) -> str:
-    listed = list(names)
-    return ", ".join(listed) if len(listed) <= 4 else f"{len(listed)} {plural}"
 
 
 def _place(value: str, axis: Iterable[str]) -> int:

@@ -31,12 +31,15 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
         dtypes[spelled] += 1
         if parameter.is_floating_point() and parameter.dtype != dtype:
             foreign.setdefault(spelled, []).append(name)
-    device_map = getattr(model, "hf_device_map", None)
+    device_map, report = getattr(model, "hf_device_map", None), getattr(model, "load_report", {})
     return Evidence(
         model_class=type(model).__name__,
         model_type=getattr(model.config, "model_type", ""),
         missing_parameters=tuple(lacking(model)),
-        unexpected_parameters=tuple(sorted(getattr(model, "load_report", {}).get("unexpected_keys", ()))),
+        mismatched_parameters=tuple(
+            sorted(f"{name}: {tuple(had)} is {tuple(is_)}" for name, had, is_ in report.get("mismatched_keys", ()))
+        ),
+        unexpected_parameters=tuple(sorted(report.get("unexpected_keys", ()))),
         attn_implementations=_implementations(model),
         attention_classes=tuple(
             sorted({type(module).__name__ for module in model.modules() if "Attention" in type(module).__name__})

@@ -16,8 +16,8 @@ from conformance.plugin.settings import Settings
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.expectation import expect
-from matrix.observation import Ending, Observation, Phase
-from matrix.verdict import Judgement, Verdict, judge
+from matrix.observation import Ending, Observation, Origin, Phase
+from matrix.verdict import Judgement, Verdict, begins, judge
 from matrix.waiver import Waiver, waiver_for
 from reports.document import Record, make_record
 from reports.text import reproducing_command
@@ -49,6 +49,7 @@ class Measure:
         self._bench: Bench | None = None
         self._record: Record | None = None
         self._deadline = 0.0
+        self._known = ""  # the record of the cell, while it runs once more only to be explained
         self.device_lost = False
         self.left_changed = False  # by a cell, in a way that nobody has put back
 
@@ -59,7 +60,7 @@ class Measure:
         """
         observation, judgement = self._measure(cell)
         first: Verdict | None = None
-        if judgement.verdict in _DOUBTED and self._waiver(cell, judgement) is None:
+        if judgement.verdict in _DOUBTED and self._waiver(cell, observation, judgement) is None:
             doubted = judgement
             observation, judgement = self._measure(cell, afresh=True)
             if judgement.verdict is not doubted.verdict:
@@ -67,22 +68,48 @@ class Measure:
                 _, again = self._measure(cell, afresh=True)
                 judgement = _of_three(doubted, judgement, again)
                 self.left_changed = judgement.verdict is not Verdict.FLAKY
-        self._record = make_record(
+        if judgement.verdict is Verdict.INACCURATE and observation.ending is Ending.COMPLETED and not self.left_changed:
+            # Should that take the process down, what is already known is not lost.
+            self._known = self._made(cell, observation, judgement, first).model_dump_json()
+            origin = self._origin(cell)
+            observation = replace(observation, origin=origin)
+            judgement = replace(judgement, reason="; ".join([judgement.reason, *begins(origin)]))
+        self._record = self._made(cell, observation, judgement, first)
+        self.device_lost = observation.ending is Ending.DEVICE_LOST
+        return self._record
+
+    def _origin(self, cell: Cell) -> Origin | None:
+        self._deadline = time.time() + self._settings.cell_timeout
+        self._leave_breadcrumb(cell, Phase.LOAD)
+        try:
+            with time_limit(self._settings.cell_timeout):
+                return self._warm_bench().origin(cell)
+        finally:
+            self._known = ""
+
+    def _made(self, cell: Cell, observation: Observation, judgement: Judgement, first: Verdict | None) -> Record:
+        record = make_record(
             cell,
             judgement=judgement,
             expectation=expect(cell, self._settings.stack, self._settings.rules),
             observation=observation,
-            waiver=self._waiver(cell, judgement),
+            waiver=self._waiver(cell, observation, judgement),
             first_verdict=first,
             worker=self._worker,
             seed=self._settings.seed,
         )
-        self._record.demanded = [name for name in observation.missing if name in self._settings.required]
-        self.device_lost = observation.ending is Ending.DEVICE_LOST
-        return self._record
+        record.demanded = [name for name in observation.missing if name in self._settings.required]
+        return record
 
-    def _waiver(self, cell: Cell, judgement: Judgement) -> Waiver | None:
+    def _waiver(self, cell: Cell, observation: Observation, judgement: Judgement) -> Waiver | None:
+        if observation.evidence.missing_parameters:  # what the checkpoint lacks is no fault of a library
+            return None
         return waiver_for(cell, judgement.verdict, self._settings.stack, self._settings.waivers)
+
+    @property
+    def checkpoints(self) -> Mapping[str, str]:
+        """The user's, by architecture."""
+        return self._settings.checkpoints
 
     def take_record(self) -> str | None:
         """The last record as JSON, once."""
@@ -112,6 +139,9 @@ class Measure:
         return observation, judgement
 
     def _on_bench(self, cell: Cell) -> Observation:
+        return self._warm_bench().run(cell)
+
+    def _warm_bench(self) -> "Bench":
         if self._bench is None:
             from conformance.bench import Bench  # torch comes in here, with the first cell that runs
             from conformance.faults import find
@@ -119,7 +149,7 @@ class Measure:
             fault = find(self._settings.fault) if self._settings.fault else None
             arguments = {**self._arguments(self._settings.architectures), "fault": fault}
             self._bench = Bench(**arguments, on_phase=self._leave_breadcrumb)
-        return self._bench.run(cell)
+        return self._bench
 
     def _alone(self, cell: Cell) -> Observation:
         arguments = self._arguments({cell.architecture: self._settings.architectures[cell.architecture]})
@@ -145,7 +175,8 @@ class Measure:
             LAST_WORDS.say("")
 
     def _leave_breadcrumb(self, cell: Cell, phase: Phase) -> None:
-        self._say_where({"cell": cell.id, "phase": phase.value, "deadline": self._deadline})
+        place = {"cell": cell.id, "phase": phase.value, "deadline": self._deadline}
+        self._say_where(place | ({"record": self._known} if self._known else {}))
 
     def _say_where(self, place: dict[str, Any]) -> None:
         """For whoever finds this process dead."""
@@ -171,7 +202,7 @@ def last_words(breadcrumb: Path) -> Path:
 MEASURE = pytest.StashKey[Measure]()
 
 
-def settle(record: Record) -> None:
+def settle(record: Record, checkpoints: Mapping[str, str]) -> None:
     """Turn a record into pytest's outcome: pass, skip for what is not here, xfail for what is waived, or fail.
 
     Raises:
@@ -182,7 +213,7 @@ def settle(record: Record) -> None:
             f"{record.verdict}: {record.cell}\n"
             f"  {record.reason}\n"
             f"  expected: {record.expectation.outcome} ({record.expectation.source})\n"
-            f"  reproduce: {reproducing_command(record.cell, record.seed)}"
+            f"  reproduce: {reproducing_command(record.cell, record.seed, checkpoints)}"
         )
     if record.waived is not None:
         pytest.xfail(f"{record.verdict}, waived: {record.waived.reason} {record.waived.url}")

@@ -116,6 +116,8 @@ def crash_record(nodeid: str, worker: str, breadcrumbs: Path, settings: Settings
     breadcrumb = read_breadcrumb(breadcrumbs / worker)
     if cell_id is None or breadcrumb is None or breadcrumb.get("cell") != cell_id:
         return None
+    if breadcrumb.get("record"):  # it died while the cell was explained, which says nothing of the cell
+        return Record.model_validate_json(breadcrumb["record"])
     cell = parse_cell(cell_id)
     expectation = expect(cell, settings.stack, settings.rules)
     phase = Phase(breadcrumb["phase"])

@@ -17,11 +17,12 @@ from matrix.observation import Comparison, Ending, Evidence, Failure, Observatio
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
+from reports.causes import failure_groups
 from reports.document import Bound, Record, Report, RowRecord, Run, Waived, make_record, make_report
 from reports.html import LISTED_WITHOUT_SCRIPT, is_web_address, reference, render_html
 from reports.power import Power, Rules, Trial, summarise
 from reports.text import headline, reproducing_command, row_command
-from reports.views import backends, by_property, failure_groups, gravest_first, kernels, known_faults, worst_ratio
+from reports.views import backends, by_property, gravest_first, kernels, known_faults, worst_ratio
 from tests.builders import ended
 
 HOSTILE = "</script><script>alert(1)</script>"

@@ -40,7 +40,7 @@ def test_a_long_list_is_cut_and_counted() -> None:
         for kind in ("eager", "sdpa", "sdpa-flash", "sdpa-math")
         for pad in ("", "left-", "right-")
     ]
-    records = [record_of(cell, Verdict.ERROR) for cell in cells]
+    records = [record_of(cell, Verdict.ERROR, "x" * number) for number, cell in enumerate(cells, start=1)]
     text = summary_markdown(make_report(make_run(*cells), records, end=ended()))
     assert f"... and {len(cells) - 20} more; the report has them all." in text
     assert text.count("| error | llama") == 20

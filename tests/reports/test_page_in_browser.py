@@ -12,10 +12,10 @@ import pytest
 
 from matrix.cell import AXES, parse_cell
 from matrix.reproduce import reproducing_script
-from reports.document import Record, Report
+from reports.document import Record, Report, backend_of
 from reports.html import render_html
 from reports.reading import read_report
-from reports.text import backend_of, headline_parts, reproducing_command
+from reports.text import headline_parts, reproducing_command
 from reports.views import worst_ratio
 from tests.builders import ARCHITECTURES, ROOT
 from tests.conftest import Open

@@ -7,6 +7,7 @@ import pytest
 from conformance.plugin.rows import row_key
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
+from reports.causes import failure_groups
 from reports.document import Record, Report, RowRecord, Waived, make_report
 from reports.text import failure_lines, headline, reproducing_command, row_command, row_lines, summary_lines
 from tests.builders import REFUSED, ended, make_run, record_of
@@ -36,7 +37,8 @@ def text_of(report: Report) -> list[str]:
 
 def test_a_failure_says_what_why_and_how_to_see_it_again() -> None:
     record = record_of(ONE, Verdict.ERROR, "TypeError in load: no", expectation=REFUSED)
-    assert list(failure_lines(record)) == [
+    (group,) = failure_groups([record])
+    assert list(failure_lines(group, {})) == [
         f"ERROR {ONE}",
         "    TypeError in load: no",
         "    expected refused: a page",
@@ -103,13 +105,30 @@ def test_a_problem_without_a_failing_cell_is_listed() -> None:
 @pytest.mark.parametrize(("failing", "more"), [(50, None), (51, "1 more"), (60, "10 more")])
 def test_a_long_list_of_failures_is_cut_and_says_so(failing: int, more: str | None) -> None:
     cells = [f"a{number}-float32-eager-prefill" for number in range(failing)]
-    report = report_of(*(record_of(cell, Verdict.ERROR) for cell in cells))
+    # Each for a reason of its own, for those of one cause are one entry.
+    report = report_of(*(record_of(cell, Verdict.ERROR, cell.partition("-")[0]) for cell in cells))
     lines = text_of(report)
     assert sum(line.startswith("ERROR ") for line in lines) == 50
-    assert [line for line in lines if "more failures" in line] == (
-        [] if more is None else [f"... and {more} failures; the report has them all"]
+    assert [line for line in lines if "more causes" in line] == (
+        [] if more is None else [f"... and {more} causes of failures; the report has them all"]
     )
     assert headline(report).endswith(f"{failing} error")
+
+
+def test_failures_of_one_cause_are_one_entry_with_the_shortest_to_reproduce() -> None:
+    found = [record_of(cell, Verdict.ERROR, f"max error {at} exceeds 1") for at, cell in enumerate((THREE, TWO, ONE))]
+    lines = text_of(report_of(*found, record_of("gpt2-float32-sdpa-prefill", Verdict.ERROR, "another")))
+    assert [line for line in lines if line.startswith("ERROR")] == [
+        f"ERROR {TWO} and 2 more",
+        "ERROR gpt2-float32-sdpa-prefill",
+    ]
+    assert f"    the same: {ONE}, {THREE}" in lines
+
+
+def test_a_command_names_the_checkpoint_that_the_cell_ran_on() -> None:
+    command = reproducing_command(ONE, 3, {"llama": "a b", "bert": "elsewhere"})
+    assert f"reproduce {ONE} --seed 3 --checkpoint 'llama=a b' >" in command
+    assert "checkpoint" not in reproducing_command("gpt2-float32-sdpa-prefill", 0, {"llama": "a b"})
 
 
 def test_verdicts_are_counted_by_backend() -> None:
