@@ -1,5 +1,6 @@
 """Looking at cells: `python -m matrix list`, `explain` and `reproduce`. Never imports torch."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +72,27 @@ def reproduce(
     checkpoints = parse_checkpoints(checkpoint or [], known)
     script = reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture), seed)
     typer.echo(script, nl=False)
+
+
+@app.command()
+def minimise(
+    cell: CellId,
+    issue: Annotated[bool, typer.Option("--issue", help="with title, versions and what was tried")] = False,
+    architectures: ArchitectureFolder = None,
+) -> None:
+    """Make a failing cell small, and print a script of at most 40 lines that fails while the fault is there.
+
+    Layers, width, heads, vocabulary, rows, tokens, dtype, padding, quantisation and options of the config are given up
+    one by one, as long as the cell fails in the same way: in the same class of module and pattern, or the same frame.
+    """
+    known = load_architectures(architectures)
+    found = named_cell(cell, known)
+    # Torch comes in here: whoever plans and explains needs none.
+    minimised = import_module("conformance.minimising.command").minimised
+    text, told = minimised(found, known[found.architecture], detect_stack(), issue)
+    for line in told:
+        typer.echo(line, err=True)
+    typer.echo(text, nl=False)
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """Which rows and tokens are wrong, in words and as a map of characters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 UNJUDGED, WITHIN, NOT_FINITE = " ", ".", "#"
 _BLOCKS = (4, 8, 16, 32, 64, 128)
+SCATTERED = "scattered tokens"
+_BY_PADDING = ("padded rows only", "unpadded rows only")
 
 
 def map_row(ratios: Sequence[float | None]) -> str:
@@ -24,27 +26,32 @@ def _character(ratio: float | None) -> str:
     return WITHIN if ratio <= 1 else str(min(9, 1 + int(2 * math.log10(ratio))))
 
 
-def words(rows: Sequence[str]) -> str:
-    """The pattern of a map: which rows, and which of their tokens, counted from each row's first that is judged."""
+def words(rows: Sequence[str], padded: Collection[int] | None = None) -> str:
+    """The pattern of a map: which rows, and which of their tokens, counted from each row's first that is judged.
+
+    `padded` are the rows that are; if it is not said, those with fewer tokens than the longest.
+    """
     tokens = [row.strip(UNJUDGED) for row in rows]
     judged = {number for number, row in enumerate(tokens) if row}
     wrong = {number for number in judged if set(tokens[number]) - {WITHIN, UNJUDGED}}
     if not wrong:
         return "everywhere a little"
     where = _tokens([tokens[number] for number in sorted(wrong)])
-    which = _rows(wrong, judged, tokens)
+    if padded is None:
+        padded = {number for number in judged if len(tokens[number]) < max(map(len, tokens))}
+    which = _rows(wrong, judged, judged & set(padded))
+    if where == SCATTERED and which not in _BY_PADDING:  # then neither is the choice of rows anything but chance
+        return SCATTERED
     return "every row and token" if not where and not which else ", ".join(filter(None, (which, where)))
 
 
-def _rows(wrong: set[int], judged: set[int], tokens: Sequence[str]) -> str:
-    longest = max(map(len, tokens))
-    padded = {number for number in judged if len(tokens[number]) < longest}
+def _rows(wrong: set[int], judged: set[int], padded: set[int]) -> str:
     if wrong == judged:
         return ""
     if padded and wrong == padded:
-        return "padded rows only"
+        return _BY_PADDING[0]
     if padded and wrong == judged - padded:
-        return "unpadded rows only"
+        return _BY_PADDING[1]
     return f"row{'s' if len(wrong) > 1 else ''} {', '.join(map(str, sorted(wrong)))} only"
 
 
@@ -68,6 +75,4 @@ def _tokens(rows: Sequence[str]) -> str:
         remainders = {at % block for found in places for at in found}
         if len(remainders) == 1 and sum(map(len, places)) > len(places):
             return f"one token of each block of {block}"
-    count, judged = sum(map(len, places)), sum(lengths)
-    shares = (("a few tokens", 0.2), ("some tokens", 0.8))
-    return next((said for said, share in shares if count <= share * judged), "most tokens")
+    return SCATTERED

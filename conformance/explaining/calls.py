@@ -20,6 +20,7 @@ class Pass:
 
     tokens: torch.Tensor  # (rows, tokens)
     encoder: bool
+    told: bool  # positions
     rows: list[int] = field(default_factory=list)  # of the batch, for each row of the call
     positions: torch.Tensor | None = None  # (rows, tokens), -1 where there is nothing to compare with
     run: int = 0  # how many times the batch was begun anew before
@@ -73,7 +74,7 @@ class Calls:
                 tokens = _tokens(args, kwargs)
                 if tokens is None:
                     return usual(module, *args, **kwargs)
-                passes.append(Pass(tokens, id(module) in self._encoders))
+                passes.append(Pass(tokens, id(module) in self._encoders, kwargs.get("position_ids") is not None))
             of = passes[-1]
             try:
                 name, kind = self._names[id(module)]
@@ -99,6 +100,7 @@ class Calls:
             yield
         finally:
             torch.nn.Module.__call__ = usual
+        _bring_home([tensors for record in self.found for tensors in (record.inputs, record.outputs)])
 
     def placed(self, batch: Batch) -> list[Call]:
         """The calls of passes whose tokens are found in the batch, in order."""
@@ -111,6 +113,20 @@ class Calls:
                 mask = torch.ones_like(tokens, dtype=torch.bool)
             _place([one for one in passes if one.encoder is encoder], tokens.cpu(), mask.cpu())
         return [call for call in self.found if call.of.positions is not None]
+
+
+def _bring_home(found: list[dict[str, torch.Tensor]]) -> None:
+    """Move tensors to the CPU, all of a dtype at once: with many workers on a GPU each wait for it takes its time."""
+    away: dict[tuple[torch.device, torch.dtype], list[tuple[dict[str, torch.Tensor], str]]] = {}
+    for tensors in found:
+        for name, tensor in tensors.items():
+            if tensor.device.type != "cpu":
+                away.setdefault((tensor.device, tensor.dtype), []).append((tensors, name))
+    for places in away.values():
+        parts = [tensors[name] for tensors, name in places]
+        home = torch.cat([part.flatten() for part in parts]).cpu().split([part.numel() for part in parts])
+        for (tensors, name), part, flat in zip(places, parts, home, strict=True):
+            tensors[name] = flat.view(part.shape)
 
 
 def _tokens(args: Any, kwargs: Mapping[str, Any]) -> torch.Tensor | None:

@@ -73,11 +73,11 @@ class Held:
 class Truth:
     """Golden and baseline of a batch, module by module.
 
-    Golden sees each row alone, as it does for the logits; where a model's positions are relative it is given the
-    columns of the batch for positions, so that rotary embeddings can be compared too.
+    Golden sees each row alone, as it does for the logits. Where the candidate was not `told` positions and they are
+    relative, golden is given the columns of the batch for positions, so that rotary embeddings can be compared too.
     """
 
-    def __init__(self, references: References, batch: Batch, *, dtype: str, quantised: bool) -> None:
+    def __init__(self, references: References, batch: Batch, *, told_positions: bool, dtype: str, quantised: bool):
         self.batch, self._dtype, self._quantised = batch, dtype, quantised
         architecture = references.source.architecture
         whole = architecture.positions in ("fixed", "length")
@@ -85,7 +85,7 @@ class Truth:
         models = {golden: references.model(golden) for golden in (True, False)}
         given = dict(batch)
         rotary = any("rotary" in type(module).__name__.lower() for module in models[True].modules())
-        if rotary and "position_ids" not in batch and takes_positions(models[True]) and not whole:
+        if rotary and not told_positions and takes_positions(models[True]) and not whole:
             given["position_ids"] = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])
             given["position_ids"] = given["position_ids"].to(batch["input_ids"].device)
 
@@ -128,7 +128,7 @@ class Truth:
             return None
         where = golden.known & baseline.known
         if call.of.encoder or "decoder_input_ids" not in self.batch:
-            where = where & self.batch["attention_mask"].bool().to(where.device)
+            where = where & self.batch["attention_mask"].bool().cpu()
         return _held(call, tensor, golden, baseline, where, self._dtype, self._quantised)
 
 
@@ -144,7 +144,7 @@ def _held(
 ) -> Held | None:
     places, own = call.of.positions, torch.tensor(call.of.rows)
     assert places is not None
-    there = (places >= 0) & where.cpu()[own[:, None], places.clamp_min(0)]
+    there = (places >= 0) & where[own[:, None], places.clamp_min(0)]
     at, token = there.nonzero(as_tuple=True)
     if not len(at):
         return None
@@ -173,7 +173,7 @@ def _held(
         rows,
         positions,
         candidate.double(),
-        truth.double().to(candidate.device),
+        truth.double(),
         bool(torch.isfinite(candidate).all()),
         bool(torch.isfinite(usual).all()),
         float(candidate.abs().max()),
@@ -190,14 +190,14 @@ def laid_out(calls: Iterable[Call], batch: Batch) -> dict[Key, Laid]:
                 own = batch["input_ids"] if call.of.encoder else batch.get("decoder_input_ids", batch["input_ids"])
                 if key not in found:
                     values = tensor.new_zeros((*own.shape, tensor.shape[-1]))
-                    found[key] = Laid(values, torch.zeros(own.shape, dtype=torch.bool, device=tensor.device))
+                    found[key] = Laid(values, torch.zeros(own.shape, dtype=torch.bool))
                 laid, places = found[key], call.of.positions
                 if places is None or laid.values.shape[-1] != tensor.shape[-1]:
                     continue
                 rows = torch.tensor(call.of.rows)[:, None].expand_as(places)
                 there = places >= 0
                 spread = tensor.expand(len(places), *tensor.shape[1:])
-                laid.values[rows[there], places[there]] = spread[there.to(tensor.device)]
+                laid.values[rows[there], places[there]] = spread[there]
                 laid.known[rows[there], places[there]] = True
     return found
 
@@ -210,8 +210,9 @@ def origin_of(
     One that was given what is wrong already only hands it on, and so does what follows. None if no module's output is
     wrong, such as where the logits are by a little.
     """
-    truth = Truth(references, found.forced, dtype=dtype, quantised=quantised)
     placed = calls.placed(found.forced)
+    told_positions = any(call.of.told for call in placed)
+    truth = Truth(references, found.forced, told_positions=told_positions, dtype=dtype, quantised=quantised)
     for beyond in _BEYOND:
         brings, hands_on = _first(placed, truth, beyond)
         if brings is not None:
@@ -222,7 +223,7 @@ def origin_of(
     inputs = _holds(call, "in", truth)
     wrong = next(held for held in _holds(call, "out", truth) if held.ratio > beyond)
     return replace(
-        _origin(call, wrong, inputs, call is brings, beyond),
+        _origin(call, wrong, inputs, call is brings, beyond, _padded(found.forced)),
         run=("first run", "second run")[min(call.of.run, 1)] if isinstance(found, TwoRuns) else "",
         heads=_heads(call, placed, truth, heads, beyond),
         strip=_strip(call, placed, truth),
@@ -247,14 +248,14 @@ def _holds(call: Call, side: str, truth: Truth) -> list[Held]:
     return [held for name in names if (held := truth.hold(call, side, name)) is not None]
 
 
-def _origin(call: Call, wrong: Held, inputs: list[Held], brings: bool, beyond: float) -> Origin:
+def _origin(call: Call, wrong: Held, inputs: list[Held], brings: bool, beyond: float, padded: frozenset[int]) -> Origin:
     worst = max(inputs, key=lambda held: held.ratio, default=None)
     return Origin(
         run="",
         call=call.of.number,
         module=call.module,
         kind=call.kind,
-        pattern=words(_rows(wrong, beyond)),
+        pattern=words(_rows(wrong, beyond), padded),
         candidate=wrong.comparison.candidate_max,
         baseline=wrong.comparison.baseline_max,
         allowed=wrong.bounds[0].allowed,
@@ -265,6 +266,10 @@ def _origin(call: Call, wrong: Held, inputs: list[Held], brings: bool, beyond: f
         largest_input=max((held.largest for held in inputs), default=0.0) if not wrong.finite else 0.0,
         eager_too=not wrong.finite and not wrong.eager_finite,
     )
+
+
+def _padded(batch: Batch) -> frozenset[int]:
+    return frozenset((~batch["attention_mask"].bool()).any(1).nonzero()[:, 0].tolist())
 
 
 def _rows(held: Held, beyond: float = 1.0) -> list[str]:
@@ -356,7 +361,7 @@ def gradient_origin(calls: Calls, found: TrainingStep, references: References, *
         errors = worst.comparison.candidate_mean, worst.comparison.baseline_mean
         strip.append(ModuleError(call.module, call.kind, *errors, worst.ratio))
         if begins is None and worst.ratio > beyond and not any(held.ratio > beyond for held in given):
-            begins = replace(_origin(call, worst, given, True, beyond), backwards=True)
+            begins = replace(_origin(call, worst, given, True, beyond, _padded(found.forced)), backwards=True)
     return None if begins is None else replace(begins, strip=tuple(strip[:_STRIP_KEPT]))
 
 
@@ -383,7 +388,7 @@ def _parameters(call: Call, gradients: Any, sides: Any, dtype: str) -> list[Held
         if name.rpartition(".")[0] != call.module or call.turn or golden is None or baseline is None:
             continue
         size = float(golden.double().square().mean().sqrt()) or 1.0
-        values = [(one.flatten()[None] / size).to(golden.device) for one in (gradient, baseline, golden)]
+        values = [(one.flatten()[None] / size).cpu() for one in (gradient, baseline, golden)]
         ones = torch.ones(1, 1, dtype=torch.bool)
         comparison = compare(
             name,

@@ -4,7 +4,7 @@ const detail = find("detail");
 function drawDetail(cell, linkTo, close) {
   detail.hidden = !cell;
   if (!cell) return detail.replaceChildren();
-  const parts = [verdictPart, boundPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart];
+  const parts = [verdictPart, boundPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart];
   detail.replaceChildren(
     make("button", { type: "button", class: "close", "aria-label": "Close the details", onclick: close }, "✕"),
     make("h2", { id: "detail-title", tabindex: "-1" }, cell.cell),
@@ -70,8 +70,61 @@ function boundPart(cell) {
 
 function failurePart(cell) {
   if (!cell.failure) return cell.missing ? titled("Not here", pairs([["missing", cell.missing]])) : [];
-  const { phase, type, message } = cell.failure;
-  return titled("What was raised", pairs([["phase", phase], ["type", type]]), make("pre", { tabindex: "0" }, message || "(no message)"));
+  const { phase, type, message, frames, module, module_class: kind, inputs, causes } = cell.failure;
+  const running = kind && (module ? `${module} (${kind})` : kind);
+  return titled("What was raised", pairs([["phase", phase], ["type", type], ["in", running], ["given", inputs]]),
+    make("pre", { tabindex: "0" }, message || "(no message)"),
+    ...(causes ? [make("p", { class: "note" }, "Caused by"), make("pre", { tabindex: "0" }, causes.join("\n"))] : []),
+    ...(frames ? [make("p", { class: "note" }, "Innermost frames of the libraries, the last one last"), make("pre", { tabindex: "0" }, frames.join("\n"))] : []));
+}
+
+function originPart(cell) {
+  const origin = cell.origin;
+  if (!origin) return [];
+  const named = origin.module ? `${origin.module} (${origin.kind})` : origin.kind;
+  const what = origin.backwards ? "Where wrong gradients begin" : "Where wrong numbers begin";
+  const range = origin.finite === false && (origin.eager_too
+    ? "neither is eager attention in this dtype: it is the dtype's range, not the backend" : "eager attention in this dtype is finite there");
+  return titled(what, pairs([
+    [origin.brings ? "module" : "first seen in", make("code", {}, named)], ["run", origin.run],
+    ["forward pass", origin.call || undefined], ["rows and tokens", origin.pattern], ["heads", origin.heads && origin.heads.join(", ")],
+    ["error of its output", `${number(origin.candidate)}, of eager ${number(origin.baseline)}, allowed ${number(origin.allowed)}`],
+    ["error of its inputs", origin.inputs_allowed ? `${number(origin.inputs)}, allowed ${number(origin.inputs_allowed)}` : undefined],
+    ["not finite", range ? `largest value that went in: ${number(origin.largest_input)}; ${range}` : undefined],
+  ]), ...stripOf(origin), ...mapOf(origin));
+}
+
+// A column for each module in the order of its pass: this cell's mean error above eager's, on a logarithmic scale.
+function stripOf(origin) {
+  const modules = origin.strip || [];
+  if (modules.length < 2) return [];
+  const sizes = modules.flatMap(({ candidate, baseline }) => [candidate, baseline]).filter((size) => size > 0);
+  const lowest = Math.log10(sizes.reduce((one, other) => Math.min(one, other), Infinity));
+  const highest = Math.log10(sizes.reduce((one, other) => Math.max(one, other), 0));
+  const [width, height] = [1000, 140];
+  const step = width / modules.length;
+  const up = (size) => (size > 0 ? 6 + (height - 12) * (Math.log10(size) - lowest) / (highest - lowest || 1) : typeof size === "number" ? 0 : height);
+  const bars = modules.flatMap(({ module, kind, candidate, baseline, ratio }, at) => {
+    const begins = (module || "") === (origin.module || "") && kind === origin.kind;
+    const title = draw("title", {}, `${module || "the model"} (${kind}): error ${number(candidate)}, of eager ${number(baseline)}, ratio ${number(ratio)}`);
+    return [
+      draw("rect", { class: begins ? "begins" : ratio > 1 || typeof ratio !== "number" ? "beyond" : "within", x: at * step + 0.1 * step, y: height - up(candidate), width: 0.8 * step, height: up(candidate) }, title),
+      draw("rect", { class: "eager", x: at * step, y: height - up(baseline) - 1, width: step, height: 2 }),
+    ];
+  });
+  const first = modules.findIndex(({ module, kind }) => (module || "") === (origin.module || "") && kind === origin.kind);
+  return [
+    make("p", { class: "note" }, `Mean error along the ${origin.backwards ? "backward" : "forward"} pass, module by module, logarithmic; the line is eager attention in the same dtype. Module ${first + 1} of ${modules.length} is where it begins.`),
+    draw("svg", { class: "modules", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": `Error of ${modules.length} modules; it begins in ${origin.module || origin.kind}` }, ...bars),
+  ];
+}
+
+function mapOf(origin) {
+  if (!origin.rows) return [];
+  return [
+    make("p", { class: "note" }, "Rows and positions of the logits: a dot is within bounds, a digit half orders of magnitude beyond, # not finite, a blank not judged."),
+    make("pre", { class: "map", tabindex: "0", role: "img", "aria-label": `Map of the logits: ${origin.pattern}` }, origin.rows.join("\n")),
+  ];
 }
 
 function expectationPart(cell) {

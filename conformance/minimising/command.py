@@ -1,0 +1,121 @@
+"""`python -m matrix minimise`: from a failing cell to a script that fails as it does."""
+
+import logging
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from conformance.minimising.case import Case, change, simpler
+from conformance.minimising.script import LINES, script_of
+from conformance.minimising.symptom import Clinic, Symptom
+from conformance.models.batches import LENGTHS, takes_positions
+from conformance.models.recipe import build_model
+from conformance.plugin.settings import FIXTURE_CACHE
+from conformance.spellings import cache_argument, quieten
+from conformance.workloads import continued, generate
+from matrix.architectures import Architecture
+from matrix.cell import Cell
+from matrix.errors import UsageError
+from matrix.reproduce import reproducing_script
+from matrix.stack import Device, Stack
+from matrix.verdict import Verdict
+
+_SECONDS = 300  # that a script may take
+_PATIENCE = 180  # seconds of shrinking: what has to be compiled for each case takes its time
+
+
+def minimised(cell: Cell, architecture: Architecture, stack: Stack, issue: bool) -> tuple[str, list[str]]:
+    """The script (as an issue, the whole text of it), and what was done, in lines.
+
+    Raises:
+        UsageError: the cell does not fail here.
+    """
+    logging.disable(logging.WARNING)
+    quieten()
+    clinic, told = Clinic(architecture, stack, FIXTURE_CACHE.expanduser()), []
+    inputs = str(cell.workload.inputs.value)
+    new_tokens = {"generate": generate.NEW_TOKENS, "continued": continued.NEW_TOKENS}.get(str(cell.workload), 4)
+    case = Case(cell, dict(architecture.config), LENGTHS[inputs], new_tokens)
+    wanted = clinic.symptom(case)
+    if wanted is None:
+        raise UsageError(
+            f"cell {cell.id} does not fail on this stack with plain weights: `python -m matrix reproduce` runs it on "
+            "the fixture's own"
+        )
+    smallest, tried = reduced(case, wanted, clinic)
+    told.append(f"{cell.id}: {wanted.reason}")
+    left = f"{smallest.cell.id}, {dict(smallest.config)}, rows of {', '.join(map(str, smallest.lengths))} tokens"
+    told.append(f"{tried} smaller cases tried; left of it: {left}")
+    for chosen in (smallest, case):
+        text = _script(chosen, architecture, wanted, stack)
+        if text is not None and _fails(text):
+            break
+    else:
+        told.append("no short script shows it: here is the whole one")
+        text = reproducing_script(cell, architecture)
+    count = len(text.splitlines())
+    told.append(f"{count} lines" + (f", more than {LINES}" if count > LINES else ""))
+    return (_as_issue(text, cell, wanted, tried, stack) if issue else text), told
+
+
+def reduced(case: Case, wanted: Symptom, clinic: Clinic) -> tuple[Case, int]:
+    """The smallest case found by single steps, each of which fails in the same way; and how many were tried.
+
+    A step that was in vain is not tried again before all others have been; after _PATIENCE seconds no more are.
+    """
+    tried, shrinks, end = 0, True, time.monotonic() + _PATIENCE
+    while shrinks:
+        shrinks, vain = False, set[str]()
+        while time.monotonic() < end and (
+            step := next((one for one in simpler(case) if change(case, one) not in vain), None)
+        ):
+            tried += 1
+            if wanted.same(clinic.symptom(step)):
+                case, shrinks = step, True
+            else:
+                vain.add(change(case, step))
+    return case, tried
+
+
+def _script(case: Case, architecture: Architecture, symptom: Symptom, stack: Stack) -> str | None:
+    model = build_model(architecture.model_type, architecture.auto_class, architecture.config)
+    decodes = str(case.cell.workload) in ("generate", "continued", "stepwise", "chunked_prefill")
+    where = f"{symptom.where}{f', {symptom.pattern}' if symptom.pattern else ''}"
+    title = f"{case.cell.architecture}, {case.cell.workload}: {symptom.verdict} in {where}"
+    return script_of(
+        case,
+        architecture,
+        symptom.verdict,
+        title if len(title) < 112 else f"{case.cell.architecture}, {case.cell.workload}: {symptom.verdict}",
+        cache_argument=cache_argument(model) if decodes else "past_key_values",
+        positions=takes_positions(model),
+        cuda=stack.device is Device.CUDA,
+    )
+
+
+def _fails(text: str) -> bool:
+    """Whether the script says that the fault is there."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reproduce.py"
+        path.write_text(text, encoding="utf-8")
+        command = [sys.executable, str(path)]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=folder)
+    # A script that itself goes wrong ends with 1 too, but with a traceback.
+    return answer.returncode == 1 and "Traceback" not in answer.stderr
+
+
+def _as_issue(text: str, cell: Cell, symptom: Symptom, tried: int, stack: Stack) -> str:
+    versions: Mapping[str, str] = stack.versions
+    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    what = "raises" if symptom.verdict is Verdict.ERROR else "gives wrong logits"
+    title = f"# {cell.architecture} {what}: {symptom.where}{f' ({symptom.pattern})' if symptom.pattern else ''}"
+    reason = re.sub(r"\s+", " ", symptom.reason)
+    return (
+        f"{title}\n\n{reason}\n\nStack: {named}, {stack.device.value}.\n\nThe script was made by delta debugging "
+        f"({tried} smaller models and inputs tried, each held against eager attention in higher precision) and exits "
+        f"with 1 while the fault is there:\n\n```python\n{text}```\n"
+    )

@@ -1,0 +1,117 @@
+"""Whether a smaller case still fails, and in the same way: judged as a cell is."""
+
+import contextlib
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+import transformers
+
+import conformance.course
+from conformance.bench import Bench
+from conformance.minimising.case import Case
+from conformance.models import batches
+from conformance.workloads import continued, generate
+from matrix.architectures import Architecture
+from matrix.expectation import SUPPORTED
+from matrix.observation import Failure, Origin
+from matrix.stack import Stack
+from matrix.verdict import Judgement, Verdict, begins, judge
+
+# Weights of 1.3 standard deviations of what keeps activations at one size: under the library's own, little shows.
+LOUDNESS = 1.3
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """How a case fails."""
+
+    verdict: Verdict
+    reason: str
+    where: str  # class of the first wrong module, or the type of the exception and the function that raised it
+    pattern: str = ""
+
+    def same(self, other: "Symptom | None") -> bool:
+        """Whether another case fails in the same way."""
+        return other is not None and (self.verdict, self.where, _kind(self.pattern)) == (
+            other.verdict,
+            other.where,
+            _kind(other.pattern),
+        )
+
+
+def _kind(pattern: str) -> str:
+    """A pattern whatever its numbers: which rows those are changes as soon as there are fewer."""
+    return re.sub(r"\d+", "#", re.sub(r"rows? [\d, ]+ only|(un)?padded rows only", "some rows", pattern))
+
+
+class Clinic:
+    """Runs cases on plain weights, so that a short script can make the same ones."""
+
+    def __init__(self, architecture: Architecture, stack: Stack, fixture_cache: Path) -> None:
+        self._architecture, self._stack, self._cache = architecture, stack, fixture_cache
+
+    def symptom(self, case: Case) -> Symptom | None:
+        """How the case fails; None where it does not, or cannot even be made."""
+        architecture = replace(self._architecture, config=MappingProxyType(dict(case.config)))
+        with tempfile.TemporaryDirectory() as folder, _inputs_of(case):
+            try:
+                plain_model(architecture).save_pretrained(folder, safe_serialization=True)
+            except Exception:  # what a class makes of a config that does not fit together
+                return None
+            name = architecture.name
+            bench = Bench(
+                device=self._stack.device,
+                architectures={name: architecture},
+                fixture_cache=self._cache,
+                checkpoints={name: folder},
+            )
+            observation = bench.run(case.cell)
+            judgement = judge(case.cell, architecture, observation, SUPPORTED, self._stack.device)
+            if judgement.verdict is Verdict.INACCURATE:
+                return _inaccurate(judgement, bench.origin(case.cell))
+            if judgement.verdict is Verdict.ERROR and observation.failure is not None:
+                return Symptom(judgement.verdict, judgement.reason, _raised(observation.failure))
+        return None
+
+
+def plain_model(architecture: Architecture) -> Any:
+    """A model of weights that a script makes in three lines."""
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(architecture.model_type, **architecture.config)
+    model = getattr(transformers, architecture.auto_class).from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(LOUDNESS * torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
+    return model
+
+
+def _inaccurate(judgement: Judgement, origin: Origin | None) -> Symptom:
+    reason = "; ".join([judgement.reason, *begins(origin)])
+    if origin is None:
+        return Symptom(judgement.verdict, reason, "")
+    return Symptom(judgement.verdict, reason, origin.kind, origin.pattern)
+
+
+def _raised(failure: Failure) -> str:
+    function = failure.frames[-1].rpartition(" ")[2] if failure.frames else ""
+    return f"{failure.type} in {function}"
+
+
+@contextlib.contextmanager
+def _inputs_of(case: Case) -> Iterator[None]:
+    """While entered batches are as small as the case says, and nobody minds that they say next to nothing."""
+    kept = batches.LENGTHS, generate.NEW_TOKENS, continued.NEW_TOKENS, conformance.course.checked
+    batches.LENGTHS = dict.fromkeys(batches.LENGTHS, case.lengths)
+    generate.NEW_TOKENS = continued.NEW_TOKENS = case.new_tokens
+    conformance.course.checked = lambda batch, padding: batch
+    try:
+        yield
+    finally:
+        batches.LENGTHS, generate.NEW_TOKENS, continued.NEW_TOKENS, conformance.course.checked = kept
