@@ -17,12 +17,8 @@ _SIZES = {
     **dict.fromkeys(("lru_width", "mamba_d_ssm", "state_size", "mamba_d_state", "head_dim", "d_kv"), 8),
     **dict.fromkeys(("num_experts", "num_local_experts", "n_routed_experts"), 2),
 }
-_PLAINER = (
-    "prefill",
-    "chunked_prefill",
-    "stepwise",
-    "generate",
-)  # what is read at once, before what has to be followed
+# What is read at once, before what has to be followed.
+_PLAINER = ("prefill", "chunked_prefill", "stepwise", "generate")
 _VOCABULARY, _FEWEST_TOKENS = 64, 2
 
 

@@ -70,12 +70,14 @@ def reduced(case: Case, wanted: Symptom, clinic: Clinic) -> tuple[Case, int]:
     tried, shrinks, end = 0, True, time.monotonic() + _PATIENCE
     while shrinks:
         shrinks, vain = False, set[str]()
-        while time.monotonic() < end and (
-            step := next((one for one in simpler(case) if change(case, one) not in vain), None)
-        ):
+        while step := next((one for one in simpler(case) if change(case, one) not in vain), None):
+            if time.monotonic() > end:
+                return case, tried
             tried += 1
-            if wanted.same(clinic.symptom(step)):
-                case, shrinks = step, True
+            found = clinic.symptom(step)
+            # Another workload has other rows and tokens: there it is the module alone that must be the same.
+            if found is not None and wanted.same(found, pattern=step.cell.workload is case.cell.workload):
+                case, wanted, shrinks = step, found, True
             else:
                 vain.add(change(case, step))
     return case, tried

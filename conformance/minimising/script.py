@@ -17,17 +17,8 @@ from matrix.verdict import Verdict
 
 LINES = 40
 # Whose runs are told positions, as `generate` would tell them.
-_TOLD = (
-    "padding_invariance",
-    "batch_permutation",
-    "causality",
-    "reload",
-    "switched",
-    "stepwise",
-    "chunked_prefill",
-    "static_cache",
-)
-_IN_LOOPS = ("stepwise", "chunked_prefill", "continued")
+_IN_LOOPS = ("stepwise", "chunked_prefill", "static_cache")
+_TOLD = ("padding_invariance", "batch_permutation", "causality", "reload", "switched", *_IN_LOOPS)
 _ALSO = ("prefill", "single_row", "generate", "continued")
 _BITSANDBYTES = {"int8": "load_in_8bit=True", "nf4": 'load_in_4bit=True, bnb_4bit_quant_type="nf4"'}
 
@@ -69,7 +60,9 @@ def script_of(
     first_cache = None
     if workload == "static_cache":
         first_cache = f"StaticCache(config=model.config, max_cache_len={case.lengths[0] + SPARE_SLOTS})"
-    elif workload in _IN_LOOPS and architecture.model_type == "recurrent_gemma":  # which does not give it back
+    elif (
+        workload in (*_IN_LOOPS, "continued") and architecture.model_type == "recurrent_gemma"
+    ):  # which does not give it back
         first_cache = "DynamicCache(config=model.config)"
     static = str(cell.cache) == "static"
     return _template().render(

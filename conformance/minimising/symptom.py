@@ -36,13 +36,10 @@ class Symptom:
     where: str  # class of the first wrong module, or the type of the exception and the function that raised it
     pattern: str = ""
 
-    def same(self, other: "Symptom | None") -> bool:
-        """Whether another case fails in the same way."""
-        return other is not None and (self.verdict, self.where, _kind(self.pattern)) == (
-            other.verdict,
-            other.where,
-            _kind(other.pattern),
-        )
+    def same(self, other: "Symptom", *, pattern: bool = True) -> bool:
+        """Whether another case fails in the same way: in the same class of module or function, and pattern."""
+        alike = (self.verdict, self.where) == (other.verdict, other.where)
+        return alike and (not pattern or _kind(self.pattern) == _kind(other.pattern))
 
 
 def _kind(pattern: str) -> str:

@@ -28,7 +28,7 @@ def test_wrong_numbers_are_gathered_by_class_and_pattern_whatever_the_layer() ->
             failed("bert-float32-sdpa-prefill", origin=replace(ORIGIN, kind="BertSelfAttention")),
         ]
     )
-    assert [[record.cell for record in group.records] for group in groups][0] == [
+    assert [record.cell for record in groups[0].records] == [
         "llama-float32-sdpa-prefill",
         "llama-float32-sdpa-flash-left-prefill",
     ]

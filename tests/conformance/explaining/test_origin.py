@@ -43,7 +43,8 @@ def test_the_module_is_named_in_which_the_fault_was_planted(bench: Bench, archit
     assert found.module == names[id(planted.where(course.model))]
     assert found.brings
     assert found.finite is (name != "overflow")
-    assert found.strip and found.rows
+    assert found.strip
+    assert found.rows
     if name == "head":
         assert set(found.heads) == {0, 1}
     if name == "dead_row":

@@ -1,0 +1,152 @@
+"""A failing cell made small: the same fault is left, and the script shows it and passes where it is repaired."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from conformance.minimising.case import Case, change, simpler
+from conformance.minimising.command import minimised, reduced
+from conformance.minimising.script import LINES, script_of
+from conformance.minimising.symptom import Clinic, Symptom
+from matrix.cell import parse_cell
+from matrix.errors import UsageError
+from matrix.verdict import Verdict
+from tests.builders import ARCHITECTURES, make_stack
+
+CELL = parse_cell("recurrent_gemma-bfloat16-sdpa-left-prefill")
+CASE = Case(CELL, dict(ARCHITECTURES["recurrent_gemma"].config), (144, 131, 65, 9), 4)
+
+
+def run(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = folder / "reproduce.py"
+    path.write_text(text, encoding="utf-8")
+    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+
+
+def test_every_step_is_simpler_by_one_thing() -> None:
+    steps = list(simpler(CASE))
+    assert len({change(CASE, step) for step in steps}) == len(steps)
+    assert all(change(CASE, step).count(";") == 0 for step in steps)
+    assert replace(CASE, cell=parse_cell("recurrent_gemma-float32-sdpa-left-prefill")) in steps
+    assert replace(CASE, lengths=(144, 9)) in steps
+    assert any(step.config["hidden_size"] == 16 for step in steps)
+
+
+def test_lists_with_an_entry_for_each_layer_are_cut() -> None:
+    case = replace(CASE, config={"num_hidden_layers": 3, "layer_types": ["a", "b", "c"], "sizes": [1, 2]})
+    (step,) = (one for one in simpler(case) if one.config.get("num_hidden_layers") == 1)
+    assert step.config == {"num_hidden_layers": 1, "layer_types": ["a"], "sizes": [1, 2]}
+
+
+class Pretended(Clinic):
+    """Fails while a config has both of two options, elsewhere while it has one."""
+
+    def __init__(self, wanted: Symptom) -> None:
+        self.wanted = wanted
+
+    def symptom(self, case: Case) -> Symptom | None:
+        if {"a", "b"} <= set(case.config):
+            return self.wanted
+        return replace(self.wanted, where="another") if "a" in case.config else None
+
+
+def test_what_is_left_fails_in_the_same_way_and_nothing_can_be_taken_from_it() -> None:
+    wanted = Symptom(Verdict.INACCURATE, "", "Attention", "row 1 only")
+    case, tried = reduced(replace(CASE, config={"a": 1, "b": 2, "c": 3}), wanted, Pretended(wanted))
+    assert case.config == {"a": 1, "b": 2}
+    assert case.lengths == (2,)
+    assert tried < 40
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        ({}, True),
+        ({"pattern": "rows 2, 3 only"}, True),
+        ({"pattern": "last token only"}, False),
+        ({"where": "MLP"}, False),
+        ({"verdict": Verdict.ERROR}, False),
+    ],
+)
+def test_the_same_fault_is_of_the_same_module_and_pattern(other: Mapping[str, object], same: bool) -> None:
+    wanted = Symptom(Verdict.INACCURATE, "", "Attention", "row 1 only")
+    assert wanted.same(replace(wanted, **other)) is same  # type: ignore[arg-type]
+
+
+def test_a_fault_becomes_a_short_script_that_exits_with_1(tmp_path: Path) -> None:
+    text, told = minimised(CELL, ARCHITECTURES["recurrent_gemma"], make_stack(), issue=False)
+    assert len(text.splitlines()) <= LINES
+    assert "conformance" not in text
+    assert "matrix" not in text
+    answer = run(text, tmp_path)
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    assert "smaller cases tried" in told[1]
+    assert "attention_mask=mask" in text
+    # The same script of what is right: nothing is padded any more.
+    right = "\n".join(line for line in text.splitlines() if "= 0, 0" not in line)
+    assert run(right, tmp_path).returncode == 0
+
+
+def test_an_issue_has_title_versions_and_what_was_tried() -> None:
+    text, _ = minimised(CELL, ARCHITECTURES["recurrent_gemma"], make_stack(), issue=True)
+    assert text.startswith("# recurrent_gemma gives wrong logits: RecurrentGemmaRecurrentBlock")
+    assert "torch 2.13.0, transformers 5.23.0" in text
+    assert "delta debugging" in text
+    assert text.rstrip().endswith("```")
+
+
+def test_a_cell_that_does_not_fail_is_refused_in_words() -> None:
+    with pytest.raises(UsageError, match="does not fail on this stack"):
+        minimised(parse_cell("llama-float32-sdpa-prefill"), ARCHITECTURES["llama"], make_stack(), issue=False)
+
+
+@pytest.mark.parametrize(
+    "cell_id",
+    [
+        "llama-float32-sdpa-left-prefill",
+        "llama-bfloat16-sdpa-left-generate",
+        "llama-float32-sdpa-left-stepwise",
+        "llama-float32-sdpa-chunked_prefill",
+        "llama-float32-sdpa-static_cache",
+        "llama-float16-sdpa-left-continued",
+        "llama-float32-sdpa-left-switched",
+        "llama-float32-sdpa-reload",
+        "llama-float32-sdpa-left-single_row",
+        "bert-bfloat16-sdpa-right-prefill",
+        "opt-bfloat16-sdpa-nf4-prefill",
+        "mixtral-float32-sdpa-prefill",
+    ],
+)
+def test_the_script_of_what_is_right_passes(cell_id: str, tmp_path: Path) -> None:
+    cell = parse_cell(cell_id)
+    architecture = ARCHITECTURES[cell.architecture]
+    case = Case(cell, dict(architecture.config), (24, 19), 4)
+    text = script_of(
+        case,
+        architecture,
+        Verdict.INACCURATE,
+        "a title",
+        cache_argument="past_key_values",
+        positions=cell.architecture != "bert",
+        cuda=False,
+    )
+    assert text is not None
+    answer = run(text, tmp_path)
+    assert (answer.returncode, answer.stdout.count("row ")) == (0, 2), answer.stdout + answer.stderr[-600:]
+    assert len(text.splitlines()) <= LINES
+
+
+@pytest.mark.parametrize("cell_id", ["llama-float32-sdpa-beam", "t5-float32-sdpa-prefill", "llama-float32-sdpa-train"])
+def test_what_needs_the_suites_machinery_has_no_short_script(cell_id: str) -> None:
+    cell = parse_cell(cell_id)
+    architecture = ARCHITECTURES[cell.architecture]
+    case = Case(cell, dict(architecture.config), (24, 19), 4)
+    found = script_of(
+        case, architecture, Verdict.INACCURATE, "x", cache_argument="past_key_values", positions=True, cuda=False
+    )
+    assert found is None
