@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,14 +16,14 @@ from conformance.course import Course
 from conformance.evidence.said import said
 from conformance.evidence.structure import evidence_of, structure
 from conformance.explaining.calls import Calls
-from conformance.explaining.origin import gradient_origin, origin_of
+from conformance.explaining.origin import Truth, gradient_origin, origin_of
 from conformance.explaining.raised import failure_of
 from conformance.faults.catalogue import Fault
 from conformance.interruption import CellTimeout, ProcessEnded, process_kept
 from conformance.judging.canary import must_see
 from conformance.judging.found import TrainingStep
 from conformance.judging.references import References
-from conformance.judging.shared import Kept, SharedReferences
+from conformance.judging.shared import Batch, Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, torch_dtype
 from conformance.rooms import doing
@@ -33,6 +34,8 @@ from matrix.cell import Cell
 from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
 from matrix.stack import Device
 from reports.printable import private_places
+
+_TRUTHS_KEPT = 4  # cells that differ in their backend alone come one after the other
 
 
 class Bench:
@@ -64,6 +67,7 @@ class Bench:
         self._places = private_places(fixture_cache)
         self._kept = Kept()
         self._sources: dict[str, Source] = {}
+        self._truths: OrderedDict[tuple[object, ...], Truth] = OrderedDict()  # module by module, of the last failures
 
     def run(self, cell: Cell, loaded: torch.nn.Module | None = None) -> Observation:
         """Load the cell's model, run its workload, compare, and say what happened. Raises nothing of the libraries'.
@@ -126,11 +130,24 @@ class Bench:
 
     def _origin(self, cell: Cell) -> Origin | None:
         course, found = self.recorded(cell, Calls())
-        quantised = course.does.quantised
+
+        def truth_of(batch: Batch, told_positions: bool) -> Truth:
+            key = (*course.references.key(batch, golden=True), told_positions)
+            if key not in self._truths:
+                self._truths[key] = Truth(
+                    course.references,
+                    batch,
+                    told_positions=told_positions,
+                    dtype=cell.dtype,
+                    quantised=course.does.quantised,
+                )
+                while len(self._truths) > _TRUTHS_KEPT:
+                    self._truths.popitem(last=False)
+            self._truths[key].forget()
+            return self._truths[key]
+
         with torch.no_grad():
-            origin = origin_of(
-                course.calls, found, course.references, course.heads, dtype=cell.dtype, quantised=quantised
-            )
+            origin = origin_of(course.calls, found, truth_of, course.heads)
         if origin is not None or not isinstance(found, TrainingStep):
             return origin
         course, found = self.recorded(cell, Calls(gradients=True))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 
 UNJUDGED, WITHIN, NOT_FINITE = " ", ".", "#"
+_ROWS_NAMED = 4
 _BLOCKS = (4, 8, 16, 32, 64, 128)
 SCATTERED = "scattered tokens"
 _BY_PADDING = ("padded rows only", "unpadded rows only")
@@ -52,6 +53,8 @@ def _rows(wrong: set[int], judged: set[int], padded: set[int]) -> str:
         return _BY_PADDING[0]
     if padded and wrong == judged - padded:
         return _BY_PADDING[1]
+    if len(wrong) > _ROWS_NAMED:
+        return "some rows"
     return f"row{'s' if len(wrong) > 1 else ''} {', '.join(map(str, sorted(wrong)))} only"
 
 

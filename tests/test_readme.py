@@ -9,6 +9,7 @@ from matrix.regressions import load_regressions
 from matrix.stack import Device
 from reports.calibration import Calibration
 from reports.document import Report
+from reports.places import published_places
 from reports.power import RULES, Power, PowerSummary, published_power
 from reports.runs import collect
 from reports.support import all_series
@@ -83,6 +84,18 @@ def test_every_fault_of_the_catalogue_was_tried() -> None:
     }
     assert all(found == set(FAULTS) for found in tried.values())
     assert f"{len(FAULTS)} faults" in README
+
+
+def test_the_places_of_planted_faults_are_found_as_often_as_it_says() -> None:
+    for device, named in ((Device.CUDA, "on an H100"), (Device.CPU, "on a CPU")):
+        places = published_places(device)
+        exact = sum(trial.exact for trial in places.seen)
+        assert f"{exact} of {len(places.seen)} {named}" in " ".join(README.split())
+        assert exact >= 0.95 * len(places.seen)
+        assert not any(trial.before for trial in places.seen)
+        assert all(trial.pattern == trial.expected_pattern for trial in places.seen if trial.expected_pattern)
+        assert len({trial.cell.partition("-")[0] for trial in places.seen}) == 12
+        assert len({trial.fault for trial in places.trials}) == 12
 
 
 def test_no_sabotage_left_a_cell_green() -> None:

@@ -1,6 +1,6 @@
 """What every module of a model was given and gave, and which tokens of a batch that was of."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -12,6 +12,7 @@ _FEATURES_KEPT = 4096  # of a wider output, such as the logits of a real vocabul
 _FEWEST_TOKENS = 4  # fewer of a new beginning could be found anywhere
 
 Batch = Mapping[str, torch.Tensor]
+Searched = Sequence[tuple[list[int], list[int]]]  # for each call the rows of the batch, and the columns of its tokens
 
 
 @dataclass
@@ -102,8 +103,8 @@ class Calls:
             torch.nn.Module.__call__ = usual
         _bring_home([tensors for record in self.found for tensors in (record.inputs, record.outputs)])
 
-    def placed(self, batch: Batch) -> list[Call]:
-        """The calls of passes whose tokens are found in the batch, in order."""
+    def placed(self, batch: Batch, searched: Searched | None = None) -> list[Call]:
+        """The calls of passes whose tokens are found in the batch, in order; of a search it is said where they are."""
         passes = list({id(call.of): call.of for call in self.found}.values())
         for encoder in (True, False):
             if encoder or "decoder_input_ids" not in batch:
@@ -111,7 +112,8 @@ class Calls:
             else:
                 tokens = batch["decoder_input_ids"]
                 mask = torch.ones_like(tokens, dtype=torch.bool)
-            _place([one for one in passes if one.encoder is encoder], tokens.cpu(), mask.cpu())
+            own = [one for one in passes if one.encoder is encoder]
+            _place(own, tokens.cpu(), mask.cpu(), searched if not encoder else None)
         return [call for call in self.found if call.of.positions is not None]
 
 
@@ -135,7 +137,7 @@ def _tokens(args: Any, kwargs: Mapping[str, Any]) -> torch.Tensor | None:
     return None if found is None or found.is_floating_point() else found.detach().cpu()
 
 
-def _place(passes: list[Pass], tokens: torch.Tensor, mask: torch.Tensor) -> None:
+def _place(passes: list[Pass], tokens: torch.Tensor, mask: torch.Tensor, searched: Searched | None = None) -> None:
     """Find each pass in the batch: it goes on where the one before ended, or begins anew.
 
     Anew a row of it is the row of the batch that begins with the same tokens, with its padding or without; what
@@ -143,7 +145,11 @@ def _place(passes: list[Pass], tokens: torch.Tensor, mask: torch.Tensor) -> None
     """
     held: list[tuple[int, int]] = []
     run, number = -1, 0
-    for one in passes:
+    for index, one in enumerate(passes):
+        if searched is not None and 0 < index < len(searched):
+            one.rows, columns = searched[index]
+            one.positions, one.number = torch.tensor(columns)[:, None], index
+            continue
         given = one.tokens
         length = given.shape[1]
         goes_on = len(held) == len(given) and all(

@@ -9,8 +9,8 @@ import torch
 from conformance.explaining.calls import Batch, Call, Calls
 from conformance.judging.comparison import compare
 from conformance.judging.found import TrainingStep, TwoRuns
-from conformance.judging.references import ORDINARY, References, each_row_alone
-from conformance.models.batches import judged, takes_positions, told
+from conformance.judging.references import References, each_row_alone
+from conformance.models.batches import takes_positions, told
 from matrix import oracle
 from matrix.observation import Comparison, ModuleError, Origin
 from matrix.pattern import map_row, words
@@ -95,14 +95,10 @@ class Truth:
         def alone(model: Any) -> Any:
             return each_row_alone(model, given)
 
-        self._golden, truth = self._laid(references, models[True], at_once if whole else alone, golden=True)
+        self._golden, _ = self._laid(references, models[True], at_once if whole else alone, golden=True)
         self._baseline, usual = self._laid(references, models[False], at_once, golden=False)
-        if not whole:
-            others, apart = self._laid(references, models[False], alone, golden=False)
-            where = judged(batch)
-            errors = [float((found - truth)[where].abs().double().mean()) for found in (usual, apart)]
-            if not errors[0] <= ORDINARY * errors[1]:
-                self._baseline = others
+        if not whole and not torch.equal(usual, references(batch, golden=False)):  # the batch is no ordinary run
+            self._baseline, _ = self._laid(references, models[False], alone, golden=False)
 
     def _laid(
         self, references: References, model: Any, how: Callable[[Any], torch.Tensor], *, golden: bool
@@ -112,6 +108,10 @@ class Truth:
         with calls.recording():
             logits = references.run(model, how, golden)
         return laid_out(calls.placed(self.batch), self.batch), logits
+
+    def forget(self) -> None:
+        """What was held against it is another cell's."""
+        self._held.clear()
 
     def hold(self, call: Call, side: str, name: str) -> Held | None:
         """One tensor of a call, at the tokens that are judged; None if there is nothing to hold it against."""
@@ -202,17 +202,14 @@ def laid_out(calls: Iterable[Call], batch: Batch) -> dict[Key, Laid]:
     return found
 
 
-def origin_of(
-    calls: Calls, found: Any, references: References, heads: int, *, dtype: str, quantised: bool
-) -> Origin | None:
+def origin_of(calls: Calls, found: Any, truth_of: Callable[[Batch, bool], Truth], heads: int) -> Origin | None:
     """The first module, in the order of the forward passes, whose inputs are right and whose output is not.
 
     One that was given what is wrong already only hands it on, and so does what follows. None if no module's output is
     wrong, such as where the logits are by a little.
     """
-    placed = calls.placed(found.forced)
-    told_positions = any(call.of.told for call in placed)
-    truth = Truth(references, found.forced, told_positions=told_positions, dtype=dtype, quantised=quantised)
+    placed = calls.placed(found.forced, getattr(found, "searched", None))
+    truth = truth_of(found.forced, any(call.of.told for call in placed))
     for beyond in _BEYOND:
         brings, hands_on = _first(placed, truth, beyond)
         if brings is not None:

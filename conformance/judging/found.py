@@ -30,12 +30,13 @@ class OneRun:
         consequences: what was made of the logits, by name: how far it is off, given the true logits of the attended
             positions, of shape (attended, vocabulary).
         chosen: of a generation the tokens chosen, of shape (batch, positions).
+        searched: of a search, whose rows change places, for each call the rows of `forced` and the column of its token.
     """
 
-    def __init__(self, name, logits, forced, attended, *, pick=None, consequences=None, chosen=None):
+    def __init__(self, name, logits, forced, attended, *, pick=None, consequences=None, chosen=None, searched=None):
         self.name, self.logits, self.forced, self.attended = name, logits, forced, attended
         self.pick = pick or (lambda found: found)
-        self.consequences, self.chosen = consequences or {}, chosen
+        self.consequences, self.chosen, self.searched = consequences or {}, chosen, searched
 
     def compare(self, references, dtype, quantised, off=0.0):
         """The one comparison; `off` is added to the logits before."""

@@ -39,13 +39,17 @@ class SharedReferences(References):
 
     def __call__(self, batch: Batch, *, golden: bool) -> torch.Tensor:
         """Logits of shape (batch, positions, vocabulary)."""
-        digest = tuple((name, tensor.shape, tensor.cpu().numpy().tobytes()) for name, tensor in sorted(batch.items()))
-        key, logits = (*self._weights(golden), digest), self._kept.logits
+        key, logits = self.key(batch, golden=golden), self._kept.logits
         if key not in logits:
             logits[key] = super().__call__(batch, golden=golden)
             while len(logits) > 1 and sum(kept.nbytes for kept in logits.values()) > _LOGIT_BYTES_KEPT:
                 logits.popitem(last=False)
         return logits[key]
+
+    def key(self, batch: Batch, *, golden: bool) -> tuple[object, ...]:
+        """What the logits of a batch follow from."""
+        digest = tuple((name, tensor.shape, tensor.cpu().numpy().tobytes()) for name, tensor in sorted(batch.items()))
+        return (*self._weights(golden), digest)
 
     def model(self, golden: bool) -> torch.nn.Module:
         """The reference model."""

@@ -82,6 +82,7 @@ def script_of(
         attention=cell.attention.value,
         loaded_as="eager" if workload == "switched" else cell.attention.value,
         quantisation=f', "quantization_config": {arguments}' if packed else "",
+        reference=architecture.reference_attention,
         workload=workload,
         told=told,
         masked=padded or workload not in ("causality", "continued"),

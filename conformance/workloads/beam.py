@@ -39,6 +39,11 @@ def run(model, batch, course):
         logits_processor=transformers.LogitsProcessorList([prefixes]),
     )
     leaves, rows, places = tree_of(prefixes.kept)
+    beams = len(prefixes.kept[0])
+
+    def chunked(listed):
+        return [listed[begin : begin + beams] for begin in range(0, len(listed), beams)]
+
     repeated = {name: tensor[[row for row, _ in leaves]] for name, tensor in batch.items()}
     # The last token of what is forced is not looked at: it is what a leaf's own logits are asked for.
     padded = [torch.nn.functional.pad(held, (0, output.sequences.shape[1] - len(held))) for _, held in leaves]
@@ -51,6 +56,7 @@ def run(model, batch, course):
         pick=lambda found: found[rows, places][None],
         consequences={"score": lambda truth: score_error(truth, prefixes.kept, output)},
         chosen=output.sequences,
+        searched=list(zip(chunked(rows), chunked(places), strict=True)),
     )
 
 
