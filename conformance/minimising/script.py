@@ -20,7 +20,12 @@ LINES = 40
 _IN_LOOPS = ("stepwise", "chunked_prefill", "static_cache")
 _TOLD = ("padding_invariance", "batch_permutation", "causality", "reload", "switched", *_IN_LOOPS)
 _ALSO = ("prefill", "single_row", "generate", "continued")
-_BITSANDBYTES = {"int8": "load_in_8bit=True", "nf4": 'load_in_4bit=True, bnb_4bit_quant_type="nf4"'}
+_BITSANDBYTES = {
+    "int8": "load_in_8bit=True",
+    "nf4": 'load_in_4bit=True, bnb_4bit_quant_type="nf4"',
+    "fp4": 'load_in_4bit=True, bnb_4bit_quant_type="fp4"',
+    "nf4_double_quant": 'load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True',
+}
 
 
 def script_of(
