@@ -240,7 +240,6 @@ class RecordedCourse(_WatchedCourse):
     def watching(self, model: Any) -> Iterator[None]:
         """While entered the modules' calls are recorded, beside what is watched anyway."""
         self.calls.know(model)
-        self.model = model
         self.heads = getattr(model.config.get_text_config(), "num_attention_heads", None) or 1
         with super().watching(model), self.calls.recording():
             yield

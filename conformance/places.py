@@ -65,8 +65,9 @@ def _trial(bench: Bench, architecture: Architecture, planted: Planted, dtype: Dt
     seen = any(oracle.problems(one) for one in observation.comparisons)
     origin = bench.origin(cell) if seen else None
     course, _ = bench.recorded(cell, Calls())
-    names = {id(module): name for name, module in course.model.named_modules()}
-    expected = names[id(planted.where(course.model))]
+    model = course.load()
+    names = {id(module): name for name, module in model.named_modules()}
+    expected = names[id(planted.where(model))]
     order = [call.module for call in course.calls.found]
     return PlaceTrial(
         fault=planted.name,

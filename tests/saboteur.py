@@ -7,6 +7,7 @@ import collections
 import itertools
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from conformance.plugin.rows import row_key
 from matrix.architectures import load_architectures
 from matrix.axes import Attention
 from matrix.cell import Cell
-from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
+from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Origin, Phase
 
 interruption.GRACE_SECONDS = 1.0
 ARCHITECTURES = load_architectures()
@@ -47,8 +48,10 @@ def play(self: Any, cell: Cell) -> Observation:
             return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.5)
         case "suffer":  # from what another cell has left behind
             return _completed(cell, error=9.0 if _seen[cell.id] == 1 else 0.5)
-        case "err":
-            return _completed(cell, error=9.0)
+        case "err" | "err, and crash when explained" | "err, and hang when explained" | "err, and lack":
+            lacking = ("lm_head.weight",) if "lack" in _SABOTAGE[cell.id] else ()
+            played = _completed(cell, error=9.0)
+            return replace(played, evidence=replace(played.evidence, missing_parameters=lacking))
         case "break the suite":
             raise AssertionError("the suite itself is at fault")
     return _completed(cell, error=0.5)
@@ -65,6 +68,19 @@ def _completed(cell: Cell, error: float) -> Observation:
     return Observation(Ending.COMPLETED, comparisons=(comparison,), evidence=evidence)
 
 
+class Explaining:
+    """A bench that is asked where wrong numbers begin."""
+
+    def origin(self, cell: Cell) -> Origin | None:
+        """What it would have found."""
+        if _SABOTAGE[cell.id].endswith("crash when explained"):
+            os.abort()
+        if _SABOTAGE[cell.id].endswith("hang when explained"):
+            collections.deque(itertools.repeat(None), maxlen=0)
+        return Origin("", 0, "model.layers.0.mlp", "MLP", "row 1 only", 9.0, 1.0, 3.1, 0.0, 1.0, True)
+
+
+measuring.Measure._warm_bench = lambda self: Explaining()  # type: ignore[method-assign,assignment,return-value]
 measuring.Measure._on_bench = measuring.Measure._alone = play  # type: ignore[method-assign]
 
 

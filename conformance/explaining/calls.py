@@ -49,7 +49,7 @@ class Calls:
         self._gradients = gradients  # keep what is handed back, instead of what is handed on
         self._names: dict[int, tuple[str, str]] = {}
         self._encoders: set[int] = set()
-        self._models: list[torch.nn.Module] = []  # kept alive, for their modules' ids
+        self._models: list[torch.nn.Module] = []  # kept alive while recording, for their modules' ids
 
     def know(self, model: Any) -> None:
         """Record this model's modules."""
@@ -61,7 +61,7 @@ class Calls:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """While entered, calls are recorded; whoever makes a model known later is recorded too."""
+        """While entered, calls are recorded, also of a model that is made known meanwhile; afterwards none is known."""
         usual = torch.nn.Module.__call__
         passes: list[Pass] = []
         turns: dict[tuple[int, int], int] = {}
@@ -101,6 +101,8 @@ class Calls:
             yield
         finally:
             torch.nn.Module.__call__ = usual
+            self._models.clear()  # to make room for the next
+            self._names.clear()
         _bring_home([tensors for record in self.found for tensors in (record.inputs, record.outputs)])
 
     def placed(self, batch: Batch, searched: Searched | None = None) -> list[Call]:

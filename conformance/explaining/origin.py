@@ -82,28 +82,27 @@ class Truth:
         architecture = references.source.architecture
         whole = architecture.positions in ("fixed", "length")
         self._held: dict[tuple[int, str, str], Held | None] = {}
-        models = {golden: references.model(golden) for golden in (True, False)}
-        given = dict(batch)
-        rotary = any("rotary" in type(module).__name__.lower() for module in models[True].modules())
-        if rotary and not told_positions and takes_positions(models[True]) and not whole:
-            given["position_ids"] = torch.arange(batch["input_ids"].shape[1]).expand_as(batch["input_ids"])
-            given["position_ids"] = given["position_ids"].to(batch["input_ids"].device)
+        tokens = batch["input_ids"]
+        columns = {**batch, "position_ids": torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)}
 
         def at_once(model: Any) -> Any:
             return model(**(batch if whole else told(batch, model, architecture))).logits
 
         def alone(model: Any) -> Any:
-            return each_row_alone(model, given)
+            rotary = any("rotary" in type(module).__name__.lower() for module in model.modules())
+            relative = rotary and not told_positions and takes_positions(model)
+            return each_row_alone(model, columns if relative else batch)
 
-        self._golden, _ = self._laid(references, models[True], at_once if whole else alone, golden=True)
-        self._baseline, usual = self._laid(references, models[False], at_once, golden=False)
+        # One after the other: of a real checkpoint no two need fit at once.
+        self._golden, _ = self._laid(references, at_once if whole else alone, golden=True)
+        self._baseline, usual = self._laid(references, at_once, golden=False)
         if not whole and not torch.equal(usual, references(batch, golden=False)):  # the batch is no ordinary run
-            self._baseline, _ = self._laid(references, models[False], alone, golden=False)
+            self._baseline, _ = self._laid(references, alone, golden=False)
 
     def _laid(
-        self, references: References, model: Any, how: Callable[[Any], torch.Tensor], *, golden: bool
+        self, references: References, how: Callable[[Any], torch.Tensor], *, golden: bool
     ) -> tuple[dict[Key, Laid], torch.Tensor]:
-        calls = Calls()
+        calls, model = Calls(), references.model(golden)
         calls.know(model)
         with calls.recording():
             logits = references.run(model, how, golden)

@@ -92,6 +92,22 @@ EARNED = [
         Verdict.INACCURATE,
         "the checkpoint lacks 1 parameters of LlamaForCausalLM, which were drawn at random: lm_head.weight",
     ),
+    (
+        evidenced(REFUSED_CASE, model_class="LlamaForCausalLM", missing_parameters=("lm_head.weight",)),
+        Verdict.REFUSED,
+        "ValueError in load",
+    ),
+    (
+        raised(
+            ERROR_CASE,
+            module="model.layers.1.mixer",
+            module_class="Mixer",
+            frames=("a.py:1 f", "b.py:2 g"),
+            causes=("KeyError: k",),
+        ),
+        Verdict.ERROR,
+        "yet, in model.layers.1.mixer (Mixer) at b.py:2 g; caused by KeyError: k",
+    ),
     (raised(ERROR_CASE, phase=Phase.BUILD), Verdict.NOT_BUILT, "ValueError in build: Bloom"),
     (CRASHED_CASE, Verdict.CRASHED, "ProcessDied in forward: the process died"),
     (observed(CRASHED_CASE, ending=Ending.TIMEOUT), Verdict.TIMEOUT, "in forward"),
@@ -106,6 +122,19 @@ def test_an_observation_earns_its_verdict_and_says_why(case: Case, verdict: Verd
     judgement = case.judged()
     assert judgement.verdict is verdict
     assert words in judgement.reason
+
+
+def test_what_a_checkpoint_lacks_has_shapes_and_says_that_there_are_more() -> None:
+    names = tuple(f"layer.{number}" for number in range(7))
+    case = evidenced(
+        SUPPORTED_CASE,
+        missing_parameters=names,
+        mismatched_parameters=("layer.0: (8, 4) is (8, 6)",),
+        unexpected_parameters=("pooler",),
+    )
+    reason = case.judged().reason
+    assert "layer.4, …; of another shape: layer.0: (8, 4) is (8, 6)" in reason
+    assert reason.endswith("it has 1 that the class does not use: pooler")
 
 
 def test_every_verdict_of_the_judge_is_in_the_table() -> None:

@@ -98,6 +98,19 @@ def test_the_first_paint_has_what_a_person_needs_first(opened: Open, page_file: 
     assert shown(page) == counted(report, ("architecture",), ("backend",))
 
 
+def test_a_cell_with_wrong_numbers_shows_where_they_begin(opened: Open, tmp_path: Path) -> None:
+    whole = read_report(ROOT / "reports" / "published" / "nvidia-h100-torch2.11.0-transformers5.17.0.json")
+    record = next(r for r in whole.records if r.observation.origin is not None and r.observation.origin.rows)
+    origin = record.observation.origin
+    assert origin is not None
+    page = opened(written(whole.model_copy(update={"records": [record], "rows": []}), tmp_path), f"#cell={record.cell}")
+    panel = page.locator("#detail").inner_text()
+    for part in (f"{origin.module} ({origin.kind})", origin.pattern, origin.rows[0].strip()):
+        assert part in panel
+    assert page.locator("#detail .modules .begins").count() == 1
+    assert page.locator("#detail .modules .eager").count() == len(origin.strip)
+
+
 def test_failures_stand_before_all_else(opened: Open, tmp_path: Path) -> None:
     page = opened(written(everything(), tmp_path))
     first = page.locator(".failure").first

@@ -39,8 +39,9 @@ def test_the_module_is_named_in_which_the_fault_was_planted(bench: Bench, archit
     cell = make_cell(architecture, dtype="float32", attention="sdpa", padding="left", workload=planted.workload)
     found = origin(bench, cell.id, planted.fault())
     course, _ = bench.recorded(cell, Calls())
-    names = {id(module): name for name, module in course.model.named_modules()}
-    assert found.module == names[id(planted.where(course.model))]
+    model = course.load()
+    names = {id(module): name for name, module in model.named_modules()}
+    assert found.module == names[id(planted.where(model))]
     assert found.brings
     assert found.finite is (name != "overflow")
     assert found.strip

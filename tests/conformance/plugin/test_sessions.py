@@ -39,6 +39,42 @@ def test_an_inaccurate_cell_fails_the_run_and_is_named_first(tmp_path: Path) -> 
     assert "max error 9 exceeds 3.1" in summary
 
 
+def test_wrong_numbers_say_where_they_begin_and_cells_of_one_cause_are_one_entry(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage=dict.fromkeys(CELLS[:2], "err"))
+    record = session.record(CELLS[0])
+    assert record.observation.origin is not None
+    assert record.reason.endswith("begins in model.layers.0.mlp (MLP): row 1 only")
+    summary = session.output.partition("support matrix")[2]
+    assert f"INACCURATE {CELLS[1]} and 1 more" in summary
+    assert f"the same: {CELLS[0]}" in summary
+
+
+@pytest.mark.parametrize("how", ["crash", "hang"])
+def test_an_explanation_that_takes_the_process_down_costs_the_explanation_alone(tmp_path: Path, how: str) -> None:
+    sabotage = {CELLS[1]: f"err, and {how} when explained"}
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", "--cell-timeout=2", sabotage=sabotage)
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[1]: "inaccurate"}
+    assert session.record(CELLS[1]).observation.origin is None
+    assert "max error 9 exceeds" in session.record(CELLS[1]).reason
+
+
+def test_what_a_checkpoint_lacks_is_no_fault_that_a_waiver_excuses(tmp_path: Path) -> None:
+    waiver = tmp_path / "waivers.toml"
+    waiver.write_text(
+        """[[waiver]]
+cells = "architecture=gpt2 attention=eager"
+verdict = "inaccurate"
+reason = "a fault"
+url = "https://example.org/1"
+"""
+    )
+    for sabotage, status in (("err", 0), ("err, and lack", 1)):
+        out = tmp_path / sabotage.replace(", ", "-").replace(" ", "-")
+        session = run_pytest(out, *CHOSEN, "-n", "0", f"--waivers={waiver}", sabotage={CELLS[0]: sabotage})
+        assert session.status == status, session.output
+        assert (session.record(CELLS[0]).waived is None) is bool(status)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_crash_costs_one_cell(tmp_path: Path, workers: str) -> None:
     session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, sabotage={CELLS[1]: "crash"})
