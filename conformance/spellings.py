@@ -87,6 +87,12 @@ def make_static_cache(model: Any, rows: int, slots: int) -> tuple[Any, Callable[
     return cache, lambda mask: mask
 
 
+def static_cache_arguments(model: str, rows: int, slots: int) -> str:
+    """How a script makes a `StaticCache` of a model of that name."""
+    said = f"config={model}.config, max_cache_len={slots}"
+    return f"{said}, max_batch_size={rows}, device={model}.device, dtype={model}.dtype" if RELEASE < (4, 54) else said
+
+
 def cache_argument(model: Any) -> str:
     """What a forward pass calls the cache that it is given and gives back; of Mamba 5.24 renamed it."""
     known = inspect.signature(model.forward).parameters

@@ -52,7 +52,7 @@ def minimised(cell: Cell, architecture: Architecture, stack: Stack, issue: bool)
     told.append(f"{tried} smaller cases tried; left of it: {left}")
     for chosen in (smallest, case):
         text = _script(chosen, architecture, wanted, stack)
-        if text is not None and _fails(text):
+        if text is not None and _shows(text, wanted):
             break
     else:
         told.append("no short script shows it: here is the whole one")
@@ -99,15 +99,16 @@ def _script(case: Case, architecture: Architecture, symptom: Symptom, stack: Sta
     )
 
 
-def _fails(text: str) -> bool:
-    """Whether the script says that the fault is there."""
+def _shows(text: str, symptom: Symptom) -> bool:
+    """Whether the script says that the fault is there, and raises no other exception than the one it is to show."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "reproduce.py"
         path.write_text(text, encoding="utf-8")
         command = [sys.executable, str(path)]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, cwd=folder)
     # A script that itself goes wrong ends with 1 too, but with a traceback.
-    return answer.returncode == 1 and "Traceback" not in answer.stderr
+    named = f"seen: {symptom.where.partition(' ')[0]} " if symptom.verdict is Verdict.ERROR else "row 0: off by"
+    return answer.returncode == 1 and named in answer.stdout and "Traceback" not in answer.stderr
 
 
 def _as_issue(text: str, cell: Cell, symptom: Symptom, tried: int, stack: Stack) -> str:

@@ -64,7 +64,8 @@ def script_of(
     written = ", ".join(f"{name}={value!r}" for name, value in case.config.items())
     first_cache = None
     if workload == "static_cache":
-        first_cache = f"StaticCache(config=model.config, max_cache_len={case.lengths[0] + SPARE_SLOTS})"
+        given = spellings.static_cache_arguments("model", len(case.lengths), case.lengths[0] + SPARE_SLOTS)
+        first_cache = f"StaticCache({given})"
     elif (
         workload in (*_IN_LOOPS, "continued") and architecture.model_type == "recurrent_gemma"
     ):  # which does not give it back
@@ -101,6 +102,7 @@ def script_of(
         if any("experts" in name for name in case.config)
         else "",
         to_device=".cuda()" if cuda else "",
+        model_to_device=".cuda()" if cuda and not packed else "",  # packed weights are put there by their quantiser
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.minimising.case import Case, change, simpler
-from conformance.minimising.command import minimised, reduced
+from conformance.minimising.command import _shows, minimised, reduced
 from conformance.minimising.script import LINES, script_of
 from conformance.minimising.symptom import Clinic, Symptom
 from matrix.cell import parse_cell
@@ -150,3 +150,11 @@ def test_what_needs_the_suites_machinery_has_no_short_script(cell_id: str) -> No
         case, architecture, Verdict.INACCURATE, "x", cache_argument="past_key_values", positions=True, cuda=False
     )
     assert found is None
+
+
+def test_a_script_that_raises_something_else_does_not_show_the_fault() -> None:
+    wanted = Symptom(Verdict.ERROR, "", "RuntimeError in update")
+    for name, shows in (("RuntimeError", True), ("TypeError", False)):
+        assert _shows(f'print("expected: it runs; seen: {name} of it")\nraise SystemExit(1)\n', wanted) is shows
+    assert not _shows('print("seen: RuntimeError of it")\n', wanted)
+    assert not _shows("raise ValueError\n", replace(wanted, verdict=Verdict.INACCURATE))
