@@ -75,7 +75,7 @@ def reduced(case: Case, wanted: Symptom, clinic: Clinic) -> tuple[Case, int]:
                 return case, tried
             tried += 1
             found = clinic.symptom(step)
-            # Another workload has other rows and tokens: there it is the module alone that must be the same.
+            # A plain pass has other rows and tokens: there it is the module alone that must be the same.
             if found is not None and wanted.same(found, pattern=step.cell.workload is case.cell.workload):
                 case, wanted, shrinks = step, found, True
             else:
