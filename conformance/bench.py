@@ -143,7 +143,6 @@ class Bench:
                 )
                 while len(self._truths) > _TRUTHS_KEPT:
                     self._truths.popitem(last=False)
-            self._truths[key].forget()
             return self._truths[key]
 
         with torch.no_grad():

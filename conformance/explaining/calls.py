@@ -28,7 +28,7 @@ class Pass:
     number: int = 0  # of the call in that run
 
 
-@dataclass
+@dataclass(eq=False)
 class Call:
     """One call of one module, in the order in which they ended."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -71,6 +72,10 @@ class Held:
         return torch.where(torch.isfinite(self.candidate).all(1), own, float("inf"))
 
 
+# One tensor of a call, held against the truth: the side that it is on, and its name.
+Hold = Callable[[Call, str, str], Held | None]
+
+
 class Truth:
     """Golden and baseline of a batch, module by module.
 
@@ -82,7 +87,6 @@ class Truth:
         self.batch, self._dtype, self._quantised = batch, dtype, quantised
         architecture = references.source.architecture
         whole = architecture.positions in ("fixed", "length")
-        self._held: dict[tuple[int, str, str], Held | None] = {}
         tokens = batch["input_ids"]
         columns = {**batch, "position_ids": torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)}
 
@@ -109,18 +113,8 @@ class Truth:
             logits = references.run(model, how, golden)
         return laid_out(calls.placed(self.batch), self.batch), logits
 
-    def forget(self) -> None:
-        """What was held against it is another cell's."""
-        self._held.clear()
-
     def hold(self, call: Call, side: str, name: str) -> Held | None:
         """One tensor of a call, at the tokens that are judged; None if there is nothing to hold it against."""
-        kept = id(call), side, name
-        if kept not in self._held:
-            self._held[kept] = self._hold(call, side, name)
-        return self._held[kept]
-
-    def _hold(self, call: Call, side: str, name: str) -> Held | None:
         key = call.of.encoder, call.module, call.turn, side, name
         golden, baseline = self._golden.get(key), self._baseline.get(key)
         tensor = (call.inputs if side == "in" else call.outputs)[name]
@@ -209,40 +203,40 @@ def origin_of(calls: Calls, found: Any, truth_of: Callable[[Batch, bool], Truth]
     wrong, such as where the logits are by a little.
     """
     placed = calls.placed(found.forced, getattr(found, "searched", None))
-    truth = truth_of(found.forced, any(call.of.told for call in placed))
+    hold = cache(truth_of(found.forced, any(call.of.told for call in placed)).hold)
     for beyond in _BEYOND:
-        brings, hands_on = _first(placed, truth, beyond)
+        brings, hands_on = _first(placed, hold, beyond)
         if brings is not None:
             break
     call = brings or hands_on
     if call is None:
         return None
-    inputs = _holds(call, "in", truth)
-    wrong = next(held for held in _holds(call, "out", truth) if held.ratio > beyond)
+    inputs = _holds(call, "in", hold)
+    wrong = next(held for held in _holds(call, "out", hold) if held.ratio > beyond)
     return replace(
         _origin(call, wrong, inputs, call is brings, beyond, _padded(found.forced)),
         run=("first run", "second run")[min(call.of.run, 1)] if isinstance(found, TwoRuns) else "",
-        heads=_heads(call, placed, truth, heads, beyond),
-        strip=_strip(call, placed, truth),
-        rows=_map(call, placed, truth),
+        heads=_heads(call, placed, hold, heads, beyond),
+        strip=_strip(call, placed, hold),
+        rows=_map(call, placed, hold),
     )
 
 
-def _first(placed: list[Call], truth: Truth, beyond: float) -> tuple[Call | None, Call | None]:
+def _first(placed: list[Call], hold: Hold, beyond: float) -> tuple[Call | None, Call | None]:
     """The first call that gives what is wrong of what is right, and else the first that gives what is wrong."""
     hands_on = None
     for call in placed:
-        worst = max((held.ratio for held in _holds(call, "out", truth)), default=0.0)
+        worst = max((held.ratio for held in _holds(call, "out", hold)), default=0.0)
         if worst > beyond:
-            if not any(held.ratio > min(beyond, worst / _GROWN) for held in _holds(call, "in", truth)):
+            if not any(held.ratio > min(beyond, worst / _GROWN) for held in _holds(call, "in", hold)):
                 return call, hands_on
             hands_on = hands_on or call
     return None, hands_on
 
 
-def _holds(call: Call, side: str, truth: Truth) -> list[Held]:
+def _holds(call: Call, side: str, hold: Hold) -> list[Held]:
     names = call.inputs if side == "in" else call.outputs
-    return [held for name in names if (held := truth.hold(call, side, name)) is not None]
+    return [held for name in names if (held := hold(call, side, name)) is not None]
 
 
 def _origin(call: Call, wrong: Held, inputs: list[Held], brings: bool, beyond: float, padded: frozenset[int]) -> Origin:
@@ -278,13 +272,13 @@ def _rows(held: Held, beyond: float = 1.0) -> list[str]:
     return [map_row(row) for row in ratios]
 
 
-def _map(begins: Call, placed: list[Call], truth: Truth) -> tuple[str, ...]:
+def _map(begins: Call, placed: list[Call], hold: Hold) -> tuple[str, ...]:
     """Where the logits of the run are wrong in which it begins."""
     found: dict[int, dict[int, str]] = {}
     for call in placed:
         if call.module or call.of.run != begins.of.run or call.of.encoder or "logits" not in call.outputs:
             continue
-        held = truth.hold(call, "out", "logits")
+        held = hold(call, "out", "logits")
         for row, line in enumerate(_rows(held) if held else []):
             for position, character in enumerate(line):
                 if character != " ":
@@ -296,13 +290,13 @@ def _map(begins: Call, placed: list[Call], truth: Truth) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _strip(begins: Call, placed: list[Call], truth: Truth) -> tuple[ModuleError, ...]:
+def _strip(begins: Call, placed: list[Call], hold: Hold) -> tuple[ModuleError, ...]:
     """How the error grows along the forward pass in which it begins."""
     found = []
     for call in placed:
         if call.of is not begins.of:
             continue
-        held = _holds(call, "out", truth)
+        held = _holds(call, "out", hold)
         if held:
             worst = max(held, key=lambda one: one.ratio)
             errors = worst.comparison.candidate_mean, worst.comparison.baseline_mean
@@ -310,7 +304,7 @@ def _strip(begins: Call, placed: list[Call], truth: Truth) -> tuple[ModuleError,
     return tuple(found[:_STRIP_KEPT])
 
 
-def _heads(call: Call, placed: list[Call], truth: Truth, heads: int, beyond: float) -> tuple[int, ...]:
+def _heads(call: Call, placed: list[Call], hold: Hold, heads: int, beyond: float) -> tuple[int, ...]:
     """The heads that are wrong of a module that is attention, where they can be told apart and not all are.
 
     They stand side by side in what goes into its last projection, or in what it gives itself.
@@ -321,7 +315,7 @@ def _heads(call: Call, placed: list[Call], truth: Truth, heads: int, beyond: flo
     sides = [(parts[-1], "in", name) for name in (parts[-1].inputs if parts else {})]
     sides += [(call, "out", name) for name in call.outputs]
     for one, side, name in sides:
-        held = truth.hold(one, side, name)
+        held = hold(one, side, name)
         if held is None or held.candidate.shape[1] % heads:
             continue
         error = (held.candidate - held.golden).abs().unflatten(1, (heads, -1))

@@ -29,12 +29,6 @@ class Case:
     lengths: tuple[int, ...]  # of the rows, the longest first
     new_tokens: int  # that are generated, or given one by one
 
-    @property
-    def size(self) -> int:
-        """Roughly how much there is to read and to run."""
-        numbers = sum(value for value in self.config.values() if isinstance(value, int))
-        return numbers + sum(self.lengths) + self.new_tokens + len(self.config)
-
 
 def simpler(case: Case) -> Iterator[Case]:
     """Cases that differ from this one by one thing that is simpler; the largest steps first."""
@@ -57,7 +51,7 @@ def simpler(case: Case) -> Iterator[Case]:
 def change(case: Case, step: Case) -> str:
     """By what a step differs from a case, in words."""
     parts = [
-        *((name, dict(case.config).get(name), value) for name, value in step.config.items()),
+        *((name, case.config.get(name), value) for name, value in step.config.items()),
         *((name, value, None) for name, value in case.config.items() if name not in step.config),
         ("cell", case.cell, step.cell),
         ("lengths", case.lengths, step.lengths),

@@ -6,14 +6,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from conformance.minimising.case import Case, change, simpler
 from conformance.minimising.script import LINES, script_of
-from conformance.minimising.symptom import Clinic, Symptom
+from conformance.minimising.symptom import Clinic, Symptom, plain_model
 from conformance.models.batches import LENGTHS, takes_positions
-from conformance.models.recipe import build_model
 from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.spellings import cache_argument, quieten
 from conformance.workloads import continued, generate
@@ -50,8 +49,9 @@ def minimised(cell: Cell, architecture: Architecture, stack: Stack, issue: bool)
     told.append(f"{cell.id}: {wanted.reason}")
     left = f"{smallest.cell.id}, {dict(smallest.config)}, rows of {', '.join(map(str, smallest.lengths))} tokens"
     told.append(f"{tried} smaller cases tried; left of it: {left}")
+    model = plain_model(architecture)
     for chosen in (smallest, case):
-        text = _script(chosen, architecture, wanted, stack)
+        text = _script(chosen, architecture, model, wanted, stack)
         if text is not None and _shows(text, wanted):
             break
     else:
@@ -83,8 +83,7 @@ def reduced(case: Case, wanted: Symptom, clinic: Clinic) -> tuple[Case, int]:
     return case, tried
 
 
-def _script(case: Case, architecture: Architecture, symptom: Symptom, stack: Stack) -> str | None:
-    model = build_model(architecture.model_type, architecture.auto_class, architecture.config)
+def _script(case: Case, architecture: Architecture, model: Any, symptom: Symptom, stack: Stack) -> str | None:
     decodes = str(case.cell.workload) in ("generate", "continued", "stepwise", "chunked_prefill")
     where = f"{symptom.where}{f', {symptom.pattern}' if symptom.pattern else ''}"
     title = f"{case.cell.architecture}, {case.cell.workload}: {symptom.verdict} in {where}"
@@ -112,8 +111,7 @@ def _shows(text: str, symptom: Symptom) -> bool:
 
 
 def _as_issue(text: str, cell: Cell, symptom: Symptom, tried: int, stack: Stack) -> str:
-    versions: Mapping[str, str] = stack.versions
-    named = ", ".join(f"{name} {version}" for name, version in versions.items())
+    named = ", ".join(f"{name} {version}" for name, version in stack.versions.items())
     what = "raises" if symptom.verdict is Verdict.ERROR else "gives wrong logits"
     title = f"# {cell.architecture} {what}: {symptom.where}{f' ({symptom.pattern})' if symptom.pattern else ''}"
     reason = re.sub(r"\s+", " ", symptom.reason)
