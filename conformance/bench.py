@@ -19,7 +19,7 @@ from conformance.explaining.calls import Calls
 from conformance.explaining.origin import Truth, gradient_origin, origin_of
 from conformance.explaining.raised import failure_of
 from conformance.faults.catalogue import Fault
-from conformance.interruption import CellTimeout, ProcessEnded, process_kept
+from conformance.interruption import CellTimeout, DeviceLost, ProcessEnded, process_kept
 from conformance.judging.canary import must_see
 from conformance.judging.found import TrainingStep
 from conformance.judging.references import References
@@ -119,13 +119,18 @@ class Bench:
         """Where the wrong numbers of a cell begin that was found out of bounds; it runs once more for that.
 
         None where no place can be told, whatever the reason: an explanation is nothing that a cell fails by.
+
+        Raises:
+            DeviceLost: it took the CUDA context with it.
         """
         try:
             with kept(), said(), process_kept():
                 return self._origin(cell)
         except KeyboardInterrupt:
             raise
-        except BaseException:
+        except BaseException as error:
+            if self._ending_of(error) is Ending.DEVICE_LOST:
+                raise DeviceLost("lost while a cell was explained") from error
             return None
 
     def _origin(self, cell: Cell) -> Origin | None:

@@ -95,7 +95,7 @@ def judge(
     if failure is not None and failure.phase in _OF_THE_SUITE:
         return Judgement(Verdict.NOT_BUILT, said)
     if observation.ending is Ending.RAISED:
-        if failure is None or not refused:
+        if not refused:
             wanted = f"; documented was {_documented(expectation)}" if expectation.type else ""
             return Judgement(Verdict.ERROR, said + (_where(failure) if failure else "") + wanted)
         if expectation.outcome is Outcome.UNAVAILABLE:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from conformance import interruption
-from conformance.interruption import CellTimeout
+from conformance.interruption import CellTimeout, DeviceLost
 from conformance.plugin import measuring
 from conformance.plugin.rows import row_key
 from matrix.architectures import load_architectures
@@ -48,7 +48,7 @@ def play(self: Any, cell: Cell) -> Observation:
             return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.5)
         case "suffer":  # from what another cell has left behind
             return _completed(cell, error=9.0 if _seen[cell.id] == 1 else 0.5)
-        case "err" | "err, and crash when explained" | "err, and hang when explained" | "err, and lack":
+        case wrong if wrong.startswith("err"):
             lacking = ("lm_head.weight",) if "lack" in _SABOTAGE[cell.id] else ()
             played = _completed(cell, error=9.0)
             return replace(played, evidence=replace(played.evidence, missing_parameters=lacking))
@@ -75,6 +75,8 @@ class Explaining:
         """What it would have found."""
         if _SABOTAGE[cell.id].endswith("crash when explained"):
             os.abort()
+        if _SABOTAGE[cell.id].endswith("lose the device when explained"):
+            raise DeviceLost("lost")
         if _SABOTAGE[cell.id].endswith("hang when explained"):
             collections.deque(itertools.repeat(None), maxlen=0)
         return Origin("", 0, "model.layers.0.mlp", "MLP", "row 1 only", 9.0, 1.0, 3.1, 0.0, 1.0, True)

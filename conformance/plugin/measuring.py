@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.interruption import LAST_WORDS, time_limit
+from conformance.interruption import LAST_WORDS, DeviceLost, time_limit
 from conformance.plugin.afresh import observed_afresh
 from conformance.plugin.settings import Settings
 from matrix.architectures import Architecture
@@ -68,6 +68,7 @@ class Measure:
                 _, again = self._measure(cell, afresh=True)
                 judgement = _of_three(doubted, judgement, again)
                 self.left_changed = judgement.verdict is not Verdict.FLAKY
+        self.device_lost = observation.ending is Ending.DEVICE_LOST
         if judgement.verdict is Verdict.INACCURATE and observation.ending is Ending.COMPLETED and not self.left_changed:
             # Should that take the process down, what is already known is not lost.
             self._known = self._made(cell, observation, judgement, first).model_dump_json()
@@ -75,7 +76,6 @@ class Measure:
             observation = replace(observation, origin=origin)
             judgement = replace(judgement, reason="; ".join([judgement.reason, *begins(origin)]))
         self._record = self._made(cell, observation, judgement, first)
-        self.device_lost = observation.ending is Ending.DEVICE_LOST
         return self._record
 
     def _origin(self, cell: Cell) -> Origin | None:
@@ -84,6 +84,9 @@ class Measure:
         try:
             with time_limit(self._settings.cell_timeout):
                 return self._warm_bench().origin(cell)
+        except DeviceLost:  # which the next cell must not answer for
+            self.device_lost = True
+            return None
         finally:
             self._known = ""
 

@@ -10,9 +10,10 @@ from conformance.explaining.calls import Calls
 from conformance.faults import find
 from conformance.faults.catalogue import Fault
 from conformance.faults.planted import PLANTED
+from conformance.interruption import DeviceLost
 from matrix import oracle
 from matrix.cell import make_cell, parse_cell
-from matrix.observation import Origin
+from matrix.observation import Ending, Origin
 from matrix.stack import Device
 from matrix.verdict import begins
 from tests.builders import ARCHITECTURES
@@ -126,3 +127,10 @@ def test_an_explanation_that_fails_says_nothing_and_leaves_nothing_changed(
     bench.fault = find("scale_10_percent")
     assert bench.origin(parse_cell("llama-float32-sdpa-prefill")) is None
     assert torch.nn.Module.__call__ is usual
+
+
+def test_an_explanation_that_loses_the_device_says_so(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("conformance.bench.origin_of", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr(bench, "_ending_of", lambda error: Ending.DEVICE_LOST)
+    with pytest.raises(DeviceLost):
+        bench.origin(parse_cell("llama-float32-sdpa-prefill"))

@@ -58,6 +58,14 @@ def test_an_explanation_that_takes_the_process_down_costs_the_explanation_alone(
     assert "max error 9 exceeds" in session.record(CELLS[1]).reason
 
 
+def test_an_explanation_that_loses_the_device_ends_the_process_and_no_other_cell_is_blamed(tmp_path: Path) -> None:
+    sabotage = {CELLS[0]: "err, and lose the device when explained"}
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", sabotage=sabotage)
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[0]: "inaccurate"}
+    workers = {record.worker for record in session.report.records}
+    assert len(workers) == 2, "the rest must run in a fresh process"
+
+
 def test_what_a_checkpoint_lacks_is_no_fault_that_a_waiver_excuses(tmp_path: Path) -> None:
     waiver = tmp_path / "waivers.toml"
     waiver.write_text(
