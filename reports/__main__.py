@@ -15,6 +15,7 @@ from reports.calibration import calibration_lines, calibration_svg
 from reports.diff import compare, markdown_lines, text_lines
 from reports.document import json_schema
 from reports.html import render_diff, render_stacks
+from reports.packed import plain_name, report_file
 from reports.power import read_power
 from reports.reading import read_report
 from reports.runs import collect
@@ -22,7 +23,11 @@ from reports.site import publish
 from reports.text import headline
 from reports.write import write_html, write_json
 
-app = typer.Typer(help="Reports of the support matrix.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Reports of the support matrix: each a matrix.json, packed or not, or the folder of a run.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 
 @app.command()
@@ -34,14 +39,16 @@ def render(
 
     Lines that cannot be read are named, the rest is kept.
     """
+    source = report_file(source)
     report = read_report(source)
     folder = output or source.parent
-    stem = "index" if source.name in ("records.jsonl", "matrix.json") else source.stem
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if source.suffix == ".jsonl":
+        if plain_name(source).endswith(".jsonl"):
             write_json(report, folder)
-        page = write_html(report, folder, stem)
+            page = write_html(report, folder)
+        else:
+            page = write_html(report, folder, source.name)
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written to: {error.strerror}") from None
     for line in report.unreadable:
@@ -60,6 +67,7 @@ def calibrate(
 ) -> None:
     """Hold honest cells and seeded faults against this release's bounds: a table, a plot, and the numbers as JSON."""
     numbers = output.with_suffix(".json")
+    sources = [report_file(source) for source in sources]
     if output.suffix != ".svg" or numbers.resolve() in {path.resolve() for path in [*sources, *(power or ())]}:
         raise UsageError(f"--output {output}: must end in .svg, and {numbers} must be none of the sources")
     calibration = calibration_of(
@@ -80,6 +88,7 @@ def stacks(
     output: Annotated[Path, typer.Option("--output", "-o", help="the page")] = Path("stacks.html"),
 ) -> None:
     """The guide's recipes stack by stack, and what is right on one stack and wrong on another."""
+    sources = [report_file(source) for source in sources]
     if output.resolve() in {path.resolve() for path in sources}:
         raise UsageError(f"--output {output}: is one of the sources")
     try:
@@ -106,6 +115,7 @@ def diff(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a file to write to instead")] = None,
 ) -> None:
     """What an upgrade changed: versions, then cells and rows that are worse, changed, drifted, added or deleted."""
+    before, after = report_file(before), report_file(after)
     if output is not None and output.resolve() in (before.resolve(), after.resolve()):
         raise UsageError(f"--output {output}: is one of the sources")
     old, new = read_report(before), read_report(after)
@@ -129,7 +139,7 @@ def diff(
 
 @app.command("publish")
 def publish_site(
-    folder: Annotated[Path, typer.Argument(help="a folder with matrix.json files, in it or in its folders")],
+    folder: Annotated[Path, typer.Argument(help="a folder with reports, in it or in its folders")],
     output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the site")] = Path("site"),
 ) -> None:
     """Make a static site of many reports: an index, support by version, any two runs compared.

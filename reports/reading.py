@@ -9,13 +9,12 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from matrix.errors import UsageError
 from reports.document import SCHEMA_VERSION, End, Record, Report, RowRecord, Run, complaint, make_report
+from reports.packed import plain_name, read_plain, report_file
 from reports.part import LONGEST_TEXT, Part
 from reports.power import PowerSummary, published_power
 
-# The full plan of 26,400 cells takes 80 MB, a cell at most some hundred values.
-LARGEST = 256 * 2**20  # bytes
 MOST_RECORDS = 100_000
-MOST_VALUES = 20_000  # of one record or row
+MOST_VALUES = 20_000  # of one record or row; a cell has at most some hundred
 _COMPLAINTS = 1_000
 
 _LINE: TypeAdapter[Record | RowRecord | End] = TypeAdapter(
@@ -56,21 +55,17 @@ class _Ended(End):
 
 
 def read_report(path: Path) -> Report:
-    """The report in a matrix.json, or the one that a records.jsonl adds up to.
+    """The report in a matrix.json, or the one that a records.jsonl adds up to; either may be packed with gzip.
 
-    Records, rows and lines that cannot be read are named in it, the rest is kept. Counts are taken anew.
+    Of the folder of a run it is that of its matrix.json. Records, rows and lines that cannot be read are named in it,
+    the rest is kept. Counts are taken anew.
 
     Raises:
         UsageError: the file cannot be read, is too large, holds no run, or is of another major schema version.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    if len(content) > LARGEST:
-        raise UsageError(f"{path}: larger than {LARGEST >> 20} MiB, the most that is read of one report")
-    return _from_lines(content, path) if path.suffix == ".jsonl" else _from_document(content, path)
+    path = report_file(path)
+    content = read_plain(path)
+    return _from_lines(content, path) if plain_name(path).endswith(".jsonl") else _from_document(content, path)
 
 
 def _from_document(content: bytes, path: Path) -> Report:

@@ -10,6 +10,7 @@ from matrix.errors import UsageError
 from matrix.stack import Device
 from reports.diff import Diff
 from reports.document import Report, complaint
+from reports.packed import SUFFIX, plain_name
 from reports.reading import NoReport, read_report
 from reports.support import version_order
 from reports.text import device_of
@@ -22,6 +23,11 @@ class Published:
     name: str  # of its files
     source: Path
     report: Report
+
+    @property
+    def document(self) -> str:
+        """The name of its data, packed if the source is."""
+        return f"{self.name}.json{'.gz' if self.source.suffix == '.gz' else ''}"
 
     @property
     def device(self) -> str:
@@ -54,7 +60,7 @@ class Collection:
 
 
 def collect(folder: Path, site: Path) -> Collection:
-    """Every matrix.json and NAME.json in a folder and its folders, but for those of the site itself.
+    """Every matrix.json and NAME.json in a folder and its folders, packed or not, but for those of the site itself.
 
     Raises:
         UsageError: there is no such folder, or no report in it.
@@ -65,7 +71,7 @@ def collect(folder: Path, site: Path) -> Collection:
         raise UsageError(f"--output {site}: holds the reports themselves; name another folder")
     found = Collection()
     seen: set[bytes] = set()
-    for path in sorted(folder.rglob("*.json")):
+    for path in sorted([*folder.rglob("*.json"), *folder.rglob(f"*{SUFFIX}")]):
         if not path.is_file() or site.resolve() in path.resolve().parents:
             continue
         try:
@@ -76,8 +82,8 @@ def collect(folder: Path, site: Path) -> Collection:
         except UsageError as error:
             found.unreadable.append(complaint(str(error).replace(f"{folder}/", "", 1)))
             continue
-        digest = hashlib.sha256(path.read_bytes()).digest()
-        if digest not in seen:  # a copy, or a link to the latest run
+        digest = hashlib.sha256(report.model_dump_json().encode()).digest()
+        if digest not in seen:  # a copy, packed or not, or a link to the latest run
             seen.add(digest)
             found.runs.append(Published(_name_of(path, folder, found.runs), path, report))
     if not found.runs:
@@ -87,8 +93,8 @@ def collect(folder: Path, site: Path) -> Collection:
 
 
 def _name_of(path: Path, folder: Path, taken: Sequence[Published]) -> str:
-    relative = path.relative_to(folder)
-    named = relative.parent if path.name == "matrix.json" and relative.parent.parts else relative.with_suffix("")
+    relative = path.relative_to(folder).with_name(plain_name(path))
+    named = relative.parent if relative.name == "matrix.json" and relative.parent.parts else relative.with_suffix("")
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(named.parts)).strip("-.") or "run"
     names = {run.name.lower() for run in taken}  # some file systems do not tell A from a
     return next(name for name in _numbered(plain[:100]) if name.lower() not in names)

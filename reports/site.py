@@ -32,10 +32,10 @@ def _pages(found: Collection, site: Path) -> Iterator[Path]:
     for folder in (site, site / "runs", site / "diff"):
         folder.mkdir(parents=True, exist_ok=True)
     for run in found.runs:
-        copy = site / "runs" / f"{run.name}.json"
+        copy = site / "runs" / run.document
         copy.unlink(missing_ok=True)  # never through a link, to where it leads
         shutil.copyfile(run.source, copy)
-        text = render_html(run.report, document=f"{run.name}.json", home="../index.html")
+        text = render_html(run.report, document=run.document, home="../index.html")
         yield _written(site / "runs" / f"{run.name}.html", text)
     compared: dict[tuple[str, str], Comparison] = {}
     newest = {run.name for run in sorted(found.runs, key=lambda run: run.report.run.started)[-_COMPARED:]}

@@ -7,6 +7,7 @@ from pathlib import Path
 from reports.document import Report
 from reports.html import render_html
 from reports.markdown import summary_markdown
+from reports.packed import plain_name
 
 
 def write_json(report: Report, folder: Path) -> None:
@@ -27,9 +28,9 @@ def write_summary(report: Report, folder: Path) -> None:
             summary.write(text)
 
 
-def write_html(report: Report, folder: Path, stem: str = "index") -> Path:
-    """Write the page into the folder, and say where."""
-    page = folder / f"{stem}.html"
-    document = "matrix.json" if stem == "index" else f"{stem}.json"
+def write_html(report: Report, folder: Path, document: str = "matrix.json") -> Path:
+    """Write the page of that document into the folder, and say where: `index.html`, of NAME.json `NAME.html`."""
+    name = plain_name(Path(document)).removesuffix(".json")
+    page = folder / f"{'index' if name == 'matrix' else name}.html"
     page.write_text(render_html(report, document=document), encoding="utf-8")
     return page

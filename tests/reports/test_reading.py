@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from matrix.errors import UsageError
 from matrix.verdict import Verdict
-from reports import reading
+from reports import packed
 from reports.document import SCHEMA_VERSION, Report
 from reports.html import render_html, render_stacks, render_support
 from reports.part import LONGEST_TEXT
@@ -104,9 +104,9 @@ def test_what_is_no_report_is_refused(tmp_path: Path, document: str, words: str)
         read(tmp_path, document)
 
 
-@pytest.mark.parametrize("name", ["matrix.json", "records.jsonl"])
+@pytest.mark.parametrize("name", ["matrix.json", "matrix.json.gz", "records.jsonl"])
 def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(reading, "LARGEST", 1 << 20)
+    monkeypatch.setattr(packed, "LARGEST", 1 << 20)
     (tmp_path / name).symlink_to("/dev/zero")
     with pytest.raises(UsageError, match=rf"{name}: larger than 1 MiB"):
         read_report(tmp_path / name)
@@ -248,3 +248,4 @@ def test_whatever_stands_in_a_report_it_is_refused_or_it_renders(
     except UsageError:
         return
     render_html(report).encode()
+    report.model_dump_json().encode()  # by which copies are told from other runs
