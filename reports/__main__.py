@@ -1,4 +1,4 @@
-"""Reports without torch: `python -m reports render`, `diff`, `publish`, `validate` and more."""
+"""Reports without torch: `python -m reports render`, `diff`, `keep`, `publish`, `validate` and more."""
 
 import json
 from dataclasses import asdict
@@ -15,6 +15,7 @@ from reports.calibration import calibration_lines, calibration_svg
 from reports.diff import compare, markdown_lines, text_lines
 from reports.document import json_schema
 from reports.html import render_diff, render_stacks
+from reports.keep import keep
 from reports.packed import plain_name, report_file
 from reports.power import read_power
 from reports.reading import read_report
@@ -135,6 +136,18 @@ def diff(
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     say(str(output))
+
+
+@app.command("keep")
+def keep_report(
+    source: Annotated[Path, typer.Argument(help="the folder of a run, or its matrix.json")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="a NAME.json.gz, or a folder for one named by stack and profile")
+    ] = Path("reports/published"),
+) -> None:
+    """Pack the report of a run, to be kept in a repository: the same content gives the same bytes."""
+    kept = keep(source, output)
+    say(f"{kept}: {kept.stat().st_size:,} bytes")
 
 
 @app.command("publish")

@@ -66,7 +66,7 @@ def _inflated(content: bytes, path: Path) -> bytes:
 
 
 def _broken(path: Path, how: str) -> UsageError:
-    return UsageError(f"{path}: what gzip packed {how}; fetch it anew")
+    return UsageError(f"{path}: what gzip packed {how}; fetch it anew, or python -m reports keep RUN")
 
 
 def packed(plain: bytes) -> bytes:

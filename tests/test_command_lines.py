@@ -135,17 +135,52 @@ def test_render_reads_a_report_and_writes_elsewhere(tmp_path: Path, printed: Pri
     assert (folder / "index.html").is_file()
 
 
+@pytest.mark.parametrize("name", ["some-gpu.json", "some-gpu.json.gz"])
 def test_render_of_a_published_report_writes_the_page_beside_it_and_leaves_the_report_alone(
-    tmp_path: Path, printed: Printed
+    tmp_path: Path, printed: Printed, name: str
 ) -> None:
     (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
     printed("reports", "render", str(tmp_path / "records.jsonl"))
     published = (tmp_path / "matrix.json").rename(tmp_path / "some-gpu.json")
+    if name.endswith(".gz"):
+        printed("reports", "keep", str(published), "-o", str(tmp_path / name))
+        published.unlink()
+        published = tmp_path / name
     (tmp_path / "index.html").unlink()
     before = published.read_bytes()
     assert printed("reports", "render", str(published))[-1] == str(tmp_path / "some-gpu.html")
     assert published.read_bytes() == before
     assert not (tmp_path / "index.html").exists()
+    assert f"<code>{name}</code>" in (tmp_path / "some-gpu.html").read_text(encoding="utf-8")
+
+
+def test_every_command_reads_packed_reports_and_folders_of_runs_as_plain_ones(tmp_path: Path, printed: Printed) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    printed("reports", "render", str(tmp_path / "old" / "records.jsonl"))
+    plain, kept, folder = (tmp_path / name for name in ("old/matrix.json", "new/matrix.json.gz", "new"))
+    folder.mkdir()
+    printed("reports", "keep", str(tmp_path / "old"), "-o", str(kept))
+    (tmp_path / "old" / "index.html").unlink()
+    for form in (kept, folder):
+        assert printed("reports", "validate", str(form))[1:] == printed("reports", "validate", str(plain))[1:]
+        assert printed("reports", "diff", str(plain), str(form)) == printed("reports", "diff", str(plain), str(plain))
+        assert printed("reports", "render", str(form))[-1] == str(folder / "index.html")
+        assert printed("reports", "stacks", str(form), "-o", str(tmp_path / "s.html")) == [str(tmp_path / "s.html")]
+        told = printed("reports", "calibrate", str(form), "-o", str(tmp_path / "c.svg"))
+        assert told == printed("reports", "calibrate", str(plain), "-o", str(tmp_path / "c.svg"))
+
+
+def test_the_report_of_a_folder_is_not_written_over(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    call("reports", "render", str(tmp_path / "records.jsonl"))
+    document = tmp_path / "matrix.json"
+    before = document.read_bytes()
+    for command in (["diff", str(tmp_path), str(tmp_path)], ["stacks", str(tmp_path)], ["keep", str(tmp_path)]):
+        code, _, (line,) = call("reports", *command, "-o", str(document))
+        assert (code, f"--output {document}: " in line, document.read_bytes()) == (2, True, before)
+    code, _, (line,) = call("reports", "calibrate", str(tmp_path), "-o", str(tmp_path / "matrix.svg"))
+    assert (code, "must be none of the sources" in line, document.read_bytes()) == (2, True, before)
 
 
 def test_schema_prints_a_schema_of_reports(printed: Printed) -> None:

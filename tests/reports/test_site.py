@@ -18,6 +18,8 @@ from matrix.verdict import Verdict
 from reports import site as site_module
 from reports.__main__ import app
 from reports.document import Report, json_schema, make_report
+from reports.keep import keep
+from reports.packed import packed
 from reports.runs import collect
 from reports.site import publish
 from tests.builders import ROOT, cuda_stack, ended, make_run, make_stack, record_of
@@ -137,6 +139,34 @@ def test_copies_links_and_the_site_itself_are_no_runs_of_their_own(folder: Path)
         publish(found, site)
 
 
+def test_packed_reports_are_runs_like_others_and_their_data_stays_packed(tmp_path: Path) -> None:
+    runs, site = tmp_path / "runs", tmp_path / "site"
+    plain = put(report(make_stack()), tmp_path / "matrix.json")
+    for name in ("20261126/matrix.json.gz", "old cpu-5.23.0.json.gz"):
+        (runs / name).parent.mkdir(parents=True, exist_ok=True)
+        keep(plain, runs / name)
+        plain = put(report(cuda_stack()), plain)
+    (runs / "cut.json.gz").write_bytes((runs / "old cpu-5.23.0.json.gz").read_bytes()[:-20])
+    (runs / "notes.json.gz").write_bytes(packed(b"[1, 2]"))
+    found = collect(runs, site)
+    assert [run.name for run in found.runs] == ["old-cpu-5.23.0", "20261126"]
+    assert [path.name for path in found.passed_over] == ["notes.json.gz"]
+    assert [line.partition(";")[0] for line in found.unreadable] == ["cut.json.gz: what gzip packed is cut off"]
+    publish(found, site)
+    assert broken_links(site) == []
+    for run in found.runs:
+        assert (site / "runs" / f"{run.name}.json.gz").read_bytes() == run.source.read_bytes()
+        assert f'href="runs/{run.name}.json.gz"' in (site / "index.html").read_text(encoding="utf-8")
+        page = (site / "runs" / f"{run.name}.html").read_text(encoding="utf-8")
+        assert f'<a href="{run.name}.json.gz">{run.name}.json.gz</a>' in page
+
+
+def test_a_packed_copy_is_no_run_of_its_own(folder: Path, tmp_path: Path) -> None:
+    keep(folder / "h100", folder / "h100" / "matrix.json.gz")
+    keep(folder / "old cpu.json", folder / "a-copy.json.gz")
+    assert [run.name for run in collect(folder, tmp_path / "site").runs] == ["h100", "a-copy", "out-20261122"]
+
+
 def test_what_is_no_report_is_passed_over_and_what_is_broken_is_named(folder: Path, tmp_path: Path) -> None:
     (folder / "calibration.json").write_text('{"honest": [], "faults": []}')
     (folder / "list.json").write_text("[1, 2]")
@@ -234,6 +264,7 @@ main()
         ["render", "{one}", "--output", "{tmp}"],
         ["diff", "{one}", "{two}"],
         ["diff", "{one}", "{two}", "--format", "html", "-o", "{tmp}/diff.html"],
+        ["keep", "{one}", "-o", "{tmp}/one.json.gz"],
         ["publish", "{runs}", "-o", "{tmp}/site"],
         ["schema"],
     ],
