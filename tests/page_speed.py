@@ -20,7 +20,7 @@ from reports.html import render_html
 from reports.reading import read_report
 from tests.conftest import ARGUMENTS
 
-_SOURCE = Path(__file__).parent.parent / "reports/published/nvidia-h100-torch2.11.0-transformers5.17.0.json"
+_SOURCE = Path(__file__).parent.parent / "reports/published/nvidia-h100-torch2.11.0-transformers5.17.0.json.gz"
 _SIZES = (1_000, 10_000)
 _ROUNDS = 9
 _REPEATED = 3  # the first use of a page is the slowest: code is not compiled yet

@@ -20,6 +20,7 @@ from reports.write import write_json
 from tests.builders import ROOT, ended, make_run, record_of
 
 ONE, TWO = "llama-float32-eager-prefill", "llama-float32-sdpa-prefill"
+PUBLISHED = sorted((ROOT / "reports" / "published").glob("*.json.gz"))
 
 
 def report(**changes: Any) -> Report:
@@ -154,3 +155,20 @@ def test_what_cannot_be_kept_is_refused_and_no_file_harmed(
     assert not (run_folder / "x.json.gz").exists()
     assert (run_folder / "kept.json.gz").read_bytes() == kept
     assert (run_folder / "matrix.json").read_text(encoding="utf-8") == text
+
+
+def test_no_report_is_published_plain() -> None:
+    plain = {path.name for path in (ROOT / "reports" / "published").glob("*.json")}
+    assert plain == {"calibration.json"}
+    assert len(PUBLISHED) > 10
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.name)
+def test_every_published_report_is_one_that_was_kept(path: Path) -> None:
+    run, content = read_report(path).run, path.read_bytes()
+    # Not the same bytes again: another zlib, with another Python, may choose other matches.
+    assert content[:10] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
+    text = gzip.decompress(content).decode()
+    assert text == json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False) + "\n"
+    if (run.planned and not run.narrowed) or run.guide:
+        assert path.name == f"{kept_name(run)}.json.gz"

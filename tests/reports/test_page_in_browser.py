@@ -21,7 +21,7 @@ from tests.builders import ARCHITECTURES, ROOT
 from tests.conftest import Open
 from tests.reports.test_html import everything, poisoned
 
-SOURCE = ROOT / "reports" / "published" / "nvidia-h100-torch2.11.0-transformers5.17.0-guide.json"
+SOURCE = ROOT / "reports" / "published" / "nvidia-h100-torch2.11.0-transformers5.17.0-guide.json.gz"
 AXIS_NAMES = ("architecture", "backend", *AXES)
 
 
@@ -99,7 +99,7 @@ def test_the_first_paint_has_what_a_person_needs_first(opened: Open, page_file: 
 
 
 def test_a_cell_with_wrong_numbers_shows_where_they_begin(opened: Open, tmp_path: Path) -> None:
-    whole = read_report(ROOT / "reports" / "published" / "nvidia-h100-torch2.11.0-transformers5.17.0.json")
+    whole = read_report(ROOT / "reports" / "published" / "nvidia-h100-torch2.11.0-transformers5.17.0.json.gz")
     record = next(r for r in whole.records if r.observation.origin is not None and r.observation.origin.rows)
     origin = record.observation.origin
     assert origin is not None

@@ -45,7 +45,7 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert json.loads(read(tmp_path, WHOLE).model_dump_json()) == WHOLE
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "reports" / "published").glob("*-*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "reports" / "published").glob("*.json.gz")), ids=lambda path: path.name)
 def test_every_published_report_can_be_read(path: Path) -> None:
     report = read_report(path)
     assert (report.unreadable, Verdict.MISSING.value in report.counts) == ([], False)

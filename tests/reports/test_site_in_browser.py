@@ -27,13 +27,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site of three real runs."""
     folder = tmp_path_factory.mktemp("runs")
     for name in NAMES:
-        (folder / f"{name}.json").symlink_to(PUBLISHED / f"{name}.json")
+        (folder / f"{name}.json.gz").symlink_to(PUBLISHED / f"{name}.json.gz")
     publish(collect(folder, folder / "site"), folder / "site")
     return folder / "site"
 
 
 def test_from_the_index_to_any_two_runs_compared_and_on_to_a_cell(opened: Open, site: Path) -> None:
-    old, new = (read_report(PUBLISHED / f"{name}.json") for name in (NAMES[0], NAMES[2]))
+    old, new = (read_report(PUBLISHED / f"{name}.json.gz") for name in (NAMES[0], NAMES[2]))
     found = compare(old, new)
     page = opened(site / "index.html")
     entry = page.get_by_role("link", name=f"{NAMES[0]} to {NAMES[2]}")
@@ -56,7 +56,7 @@ def test_from_the_index_to_any_two_runs_compared_and_on_to_a_cell(opened: Open, 
 
 
 def test_the_table_of_verdicts_adds_up_to_what_both_runs_have(opened: Open, site: Path) -> None:
-    old, new = (read_report(PUBLISHED / f"{name}.json") for name in NAMES[:2])
+    old, new = (read_report(PUBLISHED / f"{name}.json.gz") for name in NAMES[:2])
     both = {record.cell for record in old.records} & {record.cell for record in new.records}
     page = opened(site / "diff" / f"{NAMES[0]}--{NAMES[1]}.html")
     numbers = page.locator(".moved td").all_text_contents()
