@@ -6,8 +6,8 @@ import torch
 
 from conformance.evidence.watch import Watch
 from conformance.judging.references import References
-from conformance.models.batches import batch_for, checked
-from conformance.models.loading import load, needs_moving
+from conformance.models.batches import batch_for, checked, moved
+from conformance.models.loading import load, needs_moving, torch_dtype
 from conformance.spellings import forget_compiled, pinned
 
 
@@ -81,7 +81,8 @@ class Course:
         with self.during("build"):
             batch = batch_for(self.source, model.config, self.does.inputs, self.cell.padding, self.seed)
             checked(batch, self.cell.padding)
-        batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        # What is rounded on the way in is no error of the model.
+        batch = moved(batch, self.device, torch_dtype(self.cell.dtype))
         if self.cell.attention == "flex_attention":
             forget_compiled()
         with torch.no_grad(), self.watching(model):

@@ -2,7 +2,7 @@
 
 import torch
 
-from conformance.models.batches import extended, judged, takes_positions
+from conformance.models.batches import by_token, extended, length_of, others, takes_positions
 from conformance.spellings import cache_argument, first_cache
 
 STEPS = 8  # decoded one by one
@@ -10,7 +10,7 @@ STEPS = 8  # decoded one by one
 
 def steps(batch):
     """How many tokens each call gets where the last STEPS of them come one by one."""
-    return [judged(batch).shape[1] - STEPS] + [1] * STEPS
+    return [length_of(batch) - STEPS] + [1] * STEPS
 
 
 def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
@@ -21,15 +21,19 @@ def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
     handed_on = cache_argument(model)
     cache = first_cache(model) if cache is None else cache
     if "decoder_input_ids" in batch:
-        mask = batch["attention_mask"]
-        encoded = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=mask)
+        mask = batch.get("attention_mask")
+        heard = {name: tensor for name, tensor in batch.items() if not name.startswith("decoder")}
+        encoded = model.get_encoder()(**heard)
     for part in parts:
         end = begin + part
         if "decoder_input_ids" in batch:
-            given = {"encoder_outputs": encoded, "attention_mask": mask}
+            given = {"encoder_outputs": encoded} | ({} if mask is None else {"attention_mask": mask})
             given["decoder_input_ids"] = batch["decoder_input_ids"][:, begin:end]
         else:
-            given = {name: batch[name][:, begin:end] for name in ("input_ids", "position_ids") if name in batch}
+            told = ("input_ids", "position_ids", *by_token(batch))
+            given = {name: batch[name][:, begin:end] for name in told if name in batch}
+            if begin == 0:  # what the tokens stand for is looked at once
+                given |= others(batch)
             if "attention_mask" in batch:
                 given["attention_mask"] = adapt(batch["attention_mask"][:, :end])
         output = model(**given, **{handed_on: cache}, use_cache=True)

@@ -24,6 +24,7 @@ from conformance.judging.precision import TrueFloat64, without_tf32
 from conformance.models.batches import make_batch
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, golden_dtype, torch_dtype
+from conformance.models.outputs import forward
 from conformance.models.probes import ARCHITECTURES
 from matrix import oracle
 from matrix.architectures import Architecture
@@ -148,7 +149,7 @@ class Lab:
         """
         watch = Watch()
         with torch.no_grad(), said(), self.seeded(model), watch.calls(model):
-            logits: torch.Tensor = model(**self._moved(batch), **arguments).logits
+            logits: torch.Tensor = forward(model, self._moved(batch), **arguments)
         asked = self._asked.get(model, "eager").removeprefix("paged|")
         seen = kernels_seen(evidence_of(watch))
         if asked != "eager" and ("eager" in seen or asked not in ("sdpa", *seen)):
@@ -166,7 +167,7 @@ class Lab:
         """A reference's forward pass: SDPA's math kernel where it calls SDPA, no TF32, and true float64."""
         exact = TrueFloat64() if model.dtype is torch.float64 else contextlib.nullcontext()
         with torch.no_grad(), without_tf32(), spellings.pinned(SdpaKernel.MATH), exact:
-            logits: torch.Tensor = model(**self._moved(batch), **arguments).logits
+            logits: torch.Tensor = forward(model, self._moved(batch), **arguments)
         return logits
 
     def against_eager(

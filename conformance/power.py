@@ -30,6 +30,7 @@ from conformance.judging.references import References
 from conformance.models.batches import told
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, from_pretrained, golden_dtype, torch_dtype
+from conformance.models.outputs import forward
 from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.plugin.workers import auto_workers
 from conformance.sabotage import SABOTAGE, sabotage_trials
@@ -208,7 +209,7 @@ class _Laboratory:
         fault.loaded(model, cell)
         precise = TrueFloat64() if cell.dtype is Dtype.FLOAT32 else contextlib.nullcontext()
         with torch.no_grad(), fault.running(model), precise:
-            faulty = model(**told(logits.forced, model, self._architecture)).logits
+            faulty = forward(model, told(logits.forced, model, self._architecture))
         signal = (faulty - logits.golden)[attended].double().abs().mean()
         noise = (logits.baseline - logits.golden)[attended].double().abs().mean()
         return float(signal / noise)

@@ -37,6 +37,31 @@ DECLARED_FLAGS = (
 )
 
 
+# What else a class says of itself, true where it says anything.
+CLASS_FLAGS = (
+    *DECLARED_FLAGS,
+    "supports_gradient_checkpointing",
+    "_can_compile_fullgraph",
+    "_tp_plan",
+    "_no_split_modules",
+)
+
+
+def left_unquantised(model: Any) -> list[str]:
+    """The modules that the library's quantisers leave alone by design: heads, what is tied to them, the last one."""
+    if RELEASE >= (5,):
+        from transformers.quantizers.base import get_keys_to_not_convert
+    else:
+        from transformers.integrations.bitsandbytes import get_keys_to_not_convert
+    return sorted(get_keys_to_not_convert(model))
+
+
+def kept_in_float32(model: Any) -> list[str]:
+    """The modules whose parameters the class keeps in float32 whatever dtype is asked for."""
+    lists = (getattr(model, name, None) or () for name in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"))
+    return sorted({name for listed in lists for name in listed})
+
+
 _SDP_BACKENDS = {
     "flash": "FLASH_ATTENTION",
     "mem_efficient": "EFFICIENT_ATTENTION",

@@ -8,6 +8,7 @@ import torch
 import transformers
 
 from conformance.course import Course
+from conformance.models.batches import inputs_of
 from conformance.models.loading import Source, lacking
 from conformance.models.recipe import build_model
 from matrix.oracle import bounds, problems
@@ -33,8 +34,10 @@ def main(cell, architecture, checkpoint, seed, does):
     print("torch", torch.__version__, "transformers", transformers.__version__, "device", device)
     with tempfile.TemporaryDirectory() as folder:
         if checkpoint is None:
-            made = build_model(architecture.model_type, architecture.auto_class, architecture.config, seed)
-            made.save_pretrained(folder, safe_serialization=True)
+            config = transformers.AutoConfig.for_model(architecture.model_type, **architecture.config)
+            inputs = inputs_of(architecture, config)
+            small = build_model(architecture.model_type, architecture.auto_class, architecture.config, inputs, seed)
+            small.save_pretrained(folder, safe_serialization=True)
         source = Source(architecture, checkpoint or folder, own=checkpoint is not None)
         course = ToldCourse(cell, source, does, device, seed)
         try:

@@ -70,7 +70,7 @@ in the cell's own. All of it is the suite's own code; what is the cell's own sta
 
 
 def _of_architecture(architecture: Architecture) -> dict[str, object]:
-    names = ("model_type", "auto_class", "config", "reference_attention")
+    names = ("model_type", "auto_class", "config", "inputs", "reference_attention")
     words = {"kind": architecture.kind.value, "positions": architecture.positions.value}
     return words | {name: getattr(architecture, name) for name in names}
 

@@ -3,8 +3,9 @@
 import torch
 
 from conformance.judging.precision import exactly
-from conformance.models.batches import alone, judged, told
+from conformance.models.batches import alone, judged, rows_of, told
 from conformance.models.loading import load_reference
+from conformance.models.outputs import forward
 
 # How many times what its rows alone err by a batch may err by, in the same eager attention and dtype, and still be an
 # ordinary run. Rounding differs with the shape of a product, on an H100 by up to 1.3 times.
@@ -28,18 +29,19 @@ class References:
     def __call__(self, batch, *, golden):
         """Logits of shape (batch, positions, vocabulary)."""
         if self.source.architecture.positions in ("fixed", "length"):
-            return self.run(self.model(golden), lambda model: model(**batch).logits, golden)
+            return self.run(self.model(golden), lambda model: forward(model, batch), golden)
         if golden:
             truth = self.run(self.model(golden), lambda model: each_row_alone(model, batch), golden)
-            if "decoder_input_ids" not in batch and bool(truth[~batch["attention_mask"].bool()].any()):
+            if bool(truth[~judged(batch, truth)].any()):
                 raise RuntimeError("the truth says something of padding: it is not of each row alone")
             return truth
-        truth, where, baseline = self(batch, golden=True), judged(batch), self.model(golden)
+        truth, baseline = self(batch, golden=True), self.model(golden)
         if self.weight_sums[True] != self.weight_sums[False]:
             raise RuntimeError("golden and baseline have different weights: some were drawn, not loaded")
         alone = self.run(baseline, lambda model: each_row_alone(model, batch), golden)
         given = told(batch, baseline, self.source.architecture)
-        whole = self.run(baseline, lambda model: model(**given).logits, golden)
+        whole = self.run(baseline, lambda model: forward(model, given), golden)
+        where = judged(batch, truth)
         errors = [float((found - truth)[where].abs().double().mean()) for found in (whole, alone)]
         return whole if errors[0] <= ORDINARY * errors[1] else alone
 
@@ -62,14 +64,15 @@ class References:
 
 
 def each_row_alone(model, batch):
-    """Logits of shape (batch, positions, vocabulary); zero where there is padding."""
+    """Logits of shape (batch, positions, classes); zero where there is padding."""
     found = None
-    for row in range(len(batch["attention_mask"])):
+    for row in range(rows_of(batch)):
         own, where = alone(batch, row)
-        del own["attention_mask"]
-        logits = model(**own).logits
+        own.pop("attention_mask", None)
+        logits = forward(model, own)
         if found is None:
-            length = batch.get("decoder_input_ids", batch["attention_mask"]).shape[1]
-            found = logits.new_zeros((len(batch["attention_mask"]), length, logits.shape[-1]))
-        found[row, where] = logits[0]
+            by_position = isinstance(where, torch.Tensor) and logits.shape[1] == int(where.sum())
+            length = len(where) if by_position else logits.shape[1]
+            found = logits.new_zeros((rows_of(batch), length, logits.shape[-1]))
+        found[row, where if by_position else slice(None)] = logits[0]
     return found

@@ -48,7 +48,7 @@ class SharedReferences(References):
 
     def key(self, batch: Batch, *, golden: bool) -> tuple[object, ...]:
         """What the logits of a batch follow from."""
-        digest = tuple((name, tensor.shape, tensor.cpu().numpy().tobytes()) for name, tensor in sorted(batch.items()))
+        digest = tuple((name, *_said(value)) for name, value in sorted(batch.items()))
         return (*self._weights(golden), digest)
 
     def model(self, golden: bool) -> torch.nn.Module:
@@ -72,6 +72,12 @@ class SharedReferences(References):
     def _weights(self, golden: bool) -> tuple[object, ...]:
         placed = self.cell.device_map if self.does.placed_first else ""
         return self.source.checkpoint, self.cell.dtype, self.cell.quantisation, placed, golden
+
+
+def _said(value: object) -> tuple[object, ...]:
+    if not isinstance(value, torch.Tensor):
+        return (repr(value),)
+    return value.shape, value.dtype, value.cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _bytes(model: torch.nn.Module) -> int:

@@ -5,6 +5,8 @@ import inspect
 import torch
 import transformers
 
+from conformance.models.inputs import made
+
 # Longer than the sliding windows of the fixtures and than kernels' blocks of 64 and 128; the padded
 # rows are judged like all others, and the shortest row is shorter than a block.
 LENGTHS = {"prefill": (144, 131, 65, 9), "generate": (48, 41, 33, 7), "continue": (13, 11, 7, 3)}
@@ -17,6 +19,33 @@ TEXTS = (
     "The cat sat by the door and waited.",
     "Once",
 )
+# What a model takes of whom nothing else is known, beside the ids that are plain tokens.
+PLAIN = {
+    "tokens": True,
+    "mask": True,
+    "prefix": [],
+    "by_token": {},
+    "noise": {},
+    "stamped": {},
+    "constant": {},
+    "frames": None,
+    "arguments": {},
+    "output": "logits",
+}
+
+
+def inputs_of(architecture, config):
+    """What goes into a model of the architecture: see conformance/models/inputs.py."""
+    if architecture.inputs:
+        return architecture.inputs
+    decodes = architecture.kind == "encoder_decoder"
+    positions = "decoder" if decodes else "tokens"
+    return {**PLAIN, "highest": vocabulary_of(config), "decoder": decodes, "positions": positions}
+
+
+def vocabulary_of(config):
+    """How many tokens a model knows, by its config or that of its text."""
+    return config.get_text_config().vocab_size
 
 
 def make_batch(inputs, padding, vocabulary, pad_token, decoder_tokens=0, seed=1):
@@ -24,20 +53,8 @@ def make_batch(inputs, padding, vocabulary, pad_token, decoder_tokens=0, seed=1)
 
     With `decoder_tokens` there are `decoder_input_ids` of that length too, never padded.
     """
-    lengths = LENGTHS[inputs]
-    rows, longest = len(lengths), max(lengths)
-    generator = torch.Generator().manual_seed(seed)
-    tokens = torch.randint(4, vocabulary, (rows, longest), generator=generator)
-    mask = torch.ones_like(tokens)
-    for row, length in enumerate(lengths):
-        if padding == "left":
-            mask[row, : longest - length] = 0
-        elif padding == "right":
-            mask[row, length:] = 0
-    batch = {"input_ids": tokens.masked_fill(mask == 0, pad_token), "attention_mask": mask}
-    if decoder_tokens:
-        batch["decoder_input_ids"] = torch.randint(4, vocabulary, (rows, decoder_tokens), generator=generator)
-    return batch
+    spec = {**PLAIN, "highest": vocabulary, "decoder": bool(decoder_tokens)}
+    return made(spec, LENGTHS[inputs], padding, pad_token, decoder_tokens, seed)
 
 
 def extended(batch, sequences, takes_position_ids):
@@ -46,11 +63,59 @@ def extended(batch, sequences, takes_position_ids):
     `sequences` is the whole output of a decoder: prompt, then new tokens.
     """
     new = sequences.shape[1] - batch["input_ids"].shape[1]
-    mask = torch.cat([batch["attention_mask"], batch["attention_mask"].new_ones(len(sequences), new - 1)], dim=1)
-    forced = {"input_ids": sequences[:, :-1], "attention_mask": mask}
-    if takes_position_ids:
+    forced = {**others(batch), "input_ids": sequences[:, :-1]}
+    if "attention_mask" in batch:
+        mask = batch["attention_mask"]
+        forced["attention_mask"] = mask = torch.cat([mask, mask.new_ones(len(sequences), new - 1)], dim=1)
+    for name in by_token(batch):
+        last = batch[name][:, -1:]
+        forced[name] = torch.cat([batch[name], last.expand(-1, new - 1)], dim=1)
+    if takes_position_ids and "attention_mask" in batch and not others(batch):
         forced["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
     return forced
+
+
+def others(batch):
+    """What of a batch is neither tokens nor said of them: pictures, sounds, and where they are."""
+    tokens = {"input_ids", "attention_mask", "position_ids", "decoder_input_ids", *by_token(batch)}
+    return {name: tensor for name, tensor in batch.items() if name not in tokens}
+
+
+def others_of(batch, names):
+    """The names of its other tensors."""
+    return [name for name, value in batch.items() if isinstance(value, torch.Tensor) and name not in names]
+
+
+def by_token(batch):
+    """The names of what is said of each token, beside its mask and position: its type, for one."""
+    if "input_ids" not in batch:
+        return []
+    usual = {"input_ids", "attention_mask", "position_ids", "decoder_input_ids"}
+    shape = batch["input_ids"].shape
+    return [name for name in others_of(batch, usual) if batch[name].shape[:2] == shape]
+
+
+def rows_of(batch):
+    """How many rows it has."""
+    known = [name for name in ("input_ids", "decoder_input_ids", "attention_mask") if name in batch]
+    return len(batch[(known or others_of(batch, ()))[0]])
+
+
+def length_of(batch):
+    """How many tokens its rows have, padding included: those of the decoder, where there is one."""
+    return batch.get("decoder_input_ids", batch.get("input_ids")).shape[1]
+
+
+def one_row(batch, row):
+    """That row as a batch of its own: of pictures and sounds its share, of tokens with their padding."""
+    rows = rows_of(batch)
+    return {name: one.chunk(rows)[row] if isinstance(one, torch.Tensor) else one for name, one in batch.items()}
+
+
+def rolled(batch):
+    """The rows in another order: the last one first."""
+    rows = rows_of(batch)
+    return {**batch, **{name: batch[name].roll(len(batch[name]) // rows, 0) for name in others_of(batch, ())}}
 
 
 def tokenised(source, inputs, padding):
@@ -79,12 +144,13 @@ def tokenised(source, inputs, padding):
 
 
 def batch_for(source, config, inputs, padding, seed):
-    """What a cell begins with: texts for a checkpoint of the user's that has a tokenizer, random tokens else."""
-    decoder_tokens = DECODER_TOKENS if source.architecture.kind == "encoder_decoder" and inputs == "prefill" else 0
-    batch = tokenised(source, inputs, padding) if source.own else None
+    """What a cell begins with: texts for a checkpoint of the user's that has a tokenizer, random inputs else."""
+    spec = inputs_of(source.architecture, config)
+    decoder_tokens = DECODER_TOKENS if spec["decoder"] and inputs == "prefill" else 0
+    batch = tokenised(source, inputs, padding) if source.own and not source.architecture.inputs else None
     if batch is None:
         pad = getattr(config, "pad_token_id", None) or 0
-        return make_batch(inputs, padding, config.get_text_config().vocab_size, pad, decoder_tokens, seed + 1)
+        return made(spec, LENGTHS[inputs], padding, pad, decoder_tokens, seed + 1)
     if decoder_tokens:
         batch["decoder_input_ids"] = batch["input_ids"][:, :decoder_tokens].contiguous()
     return batch
@@ -96,12 +162,17 @@ def checked(batch, padding):
     Raises:
         RuntimeError: it is padded otherwise, or says next to nothing.
     """
-    mask = batch["attention_mask"].bool()
+    mask = batch["attention_mask"].bool() if "attention_mask" in batch else torch.ones(rows_of(batch), 1, dtype=bool)
     sides = {side for side, end in (("left", 0), ("right", -1)) if not mask[:, end].all()} or {"none"}
     if sides != {padding}:
         raise RuntimeError(f"the batch is padded on {' and '.join(sorted(sides))}, not {padding}")
-    if len(batch["input_ids"][mask].unique()) < FEWEST_TOKENS or len(batch["input_ids"].unique(dim=0)) < 2:
+    told = batch.get("input_ids")
+    if told is not None and len(told[mask.expand_as(told)].unique()) < FEWEST_TOKENS:
         raise RuntimeError("the batch has too few different tokens to judge a model by")
+    names = others_of(batch, ())
+    rows = [torch.cat([one_row(batch, row)[name].flatten().double() for name in names]) for row in range(2)]
+    if rows_of(batch) < 2 or rows[0].equal(rows[1]):
+        raise RuntimeError("the batch has too few different rows to judge a model by")
     return batch
 
 
@@ -112,29 +183,53 @@ def takes_positions(model):
 
 def with_positions(batch, model):
     """The batch with the positions that `generate` would use, so that padding does not shift them."""
-    if not takes_positions(model):
+    # With pictures among them tokens have positions that only the model itself works out.
+    if not takes_positions(model) or "attention_mask" not in batch or others(batch):
         return dict(batch)
     return {**batch, "position_ids": (batch["attention_mask"].cumsum(-1) - 1).clamp_min(0)}
 
 
 def told(batch, model, architecture):
     """A padded batch with positions, for a model that would count the padding. Nobody tells the others."""
-    counts = architecture.positions == "told" and not batch["attention_mask"].all()
+    counts = architecture.positions == "told" and is_padded(batch)
     return with_positions(batch, model) if counts else batch
 
 
-def judged(batch):
-    """Where logits of shape (batch, positions, vocabulary) are judged: at all tokens, of an encoder at the attended."""
-    if "decoder_input_ids" in batch:
-        return torch.ones_like(batch["decoder_input_ids"], dtype=torch.bool)
-    return batch["attention_mask"].bool()
+def moved(batch, device, dtype):
+    """The batch there, its numbers that are no ids in that dtype."""
+    return {
+        name: one.to(device, dtype if one.is_floating_point() else one.dtype) if isinstance(one, torch.Tensor) else one
+        for name, one in batch.items()
+    }
+
+
+def is_padded(batch):
+    """Whether part of it is there only to make its rows as long as the longest."""
+    return "attention_mask" in batch and not bool(batch["attention_mask"].all())
+
+
+def judged(batch, logits):
+    """Where logits of shape (batch, positions, classes) are judged: at all tokens, of an encoder at the attended.
+
+    Frames of sound are fewer than its samples: those are judged that begin and end where there is sound.
+    """
+    mask = batch.get("attention_mask")
+    shape, own = logits.shape[:2], mask is not None and "decoder_input_ids" not in batch
+    if own and mask.shape == shape:
+        return mask.bool()
+    if own and "input_ids" not in batch:
+        frames = mask.sum(1, keepdim=True) * shape[1] // mask.shape[1]
+        return torch.arange(shape[1], device=mask.device)[None] < frames - frames.lt(shape[1]).long()
+    return torch.ones(shape, dtype=torch.bool, device=logits.device)
 
 
 def alone(batch, row):
     """One row without its padding, as a batch of its own, and where in the row its logits belong."""
+    own = one_row(batch, row)
+    if "input_ids" not in batch or "attention_mask" not in batch:
+        return own, slice(None)
     mask = batch["attention_mask"][row].bool()
-    own = {
-        name: tensor[row : row + 1] if name.startswith("decoder") else tensor[row : row + 1, mask]
-        for name, tensor in batch.items()
-    }
+    for name in ("input_ids", "attention_mask", "position_ids", *by_token(batch)):
+        if name in own:
+            own[name] = own[name][:, mask]
     return own, slice(None) if "decoder_input_ids" in batch else mask

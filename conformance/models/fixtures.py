@@ -7,10 +7,13 @@ import os
 import shutil
 import tempfile
 import warnings
-from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import transformers
 
 from conformance.models import recipe
+from conformance.models.batches import inputs_of
 from matrix.architectures import Architecture
 
 # Beside the weights: by what measurements they were scaled, and the digest of every file.
@@ -21,17 +24,18 @@ DIGESTS = "digests.json"
 def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     """The folder of the architecture's checkpoint, built and saved as safetensors on first use.
 
-    The folder's name digests the config, the seed, the recipe and the library versions. It is built
-    aside and renamed into place, so that whoever comes second finds it whole. One that is damaged, or holds
-    something else, is named in a warning and built anew.
+    The folder's name digests the config, the seed and the recipe, but no library's version: an upgrade is measured on
+    the weights that were there before. It is built aside and renamed into place, so that whoever comes second finds it
+    whole. One that is damaged, or holds something else, is named in a warning and built anew.
     """
+    inputs = inputs_of(architecture, transformers.AutoConfig.for_model(architecture.model_type, **architecture.config))
     ingredients = {
         "model_type": architecture.model_type,
         "auto_class": architecture.auto_class,
         "config": dict(architecture.config),
+        "inputs": dict(inputs),
         "seed": seed,
         "recipe": inspect.getsource(recipe),
-        "versions": [metadata.version("torch"), metadata.version("transformers")],
     }
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:12]
     target = cache / f"{architecture.name}-{digest}"
@@ -43,9 +47,10 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=cache, prefix=".building-"))
     try:
-        model = recipe.build_model(architecture.model_type, architecture.auto_class, architecture.config, seed)
+        model = recipe.build_model(architecture.model_type, architecture.auto_class, architecture.config, inputs, seed)
         model.save_pretrained(building, safe_serialization=True)
-        measured = json.dumps(recipe.calibration(model), indent=1)
+        _say_only_what_was_asked_for(building, model, architecture)
+        measured = json.dumps(recipe.calibration(model, inputs), indent=1)
         (building / CALIBRATION).write_text(measured + "\n", encoding="utf-8")
         promised = {"fixture": target.name, "files": _digests(building)}
         (building / DIGESTS).write_text(json.dumps(promised), encoding="utf-8")
@@ -53,6 +58,17 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target
+
+
+def _say_only_what_was_asked_for(folder: Path, model: Any, architecture: Architecture) -> None:
+    """Leave out of the configs what a release writes down of itself: its version, and defaults in its own spelling."""
+    said = {"model_type": architecture.model_type, "architectures": [type(model).__name__], **architecture.config}
+    (folder / "config.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    generation = folder / "generation_config.json"
+    if generation.exists():
+        kept = json.loads(generation.read_text(encoding="utf-8"))
+        kept.pop("transformers_version", None)
+        generation.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _put_into_place(building: Path, target: Path) -> None:

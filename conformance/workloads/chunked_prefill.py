@@ -2,7 +2,8 @@
 
 from conformance.decoding import cached
 from conformance.judging.found import TwoRuns
-from conformance.models.batches import judged, with_positions
+from conformance.models.batches import judged, length_of, with_positions
+from conformance.models.outputs import forward
 
 CHUNK = 17  # no multiple of any block size
 
@@ -10,8 +11,8 @@ CHUNK = 17  # no multiple of any block size
 def run(model, batch, course):
     """All tokens at once, and in chunks of CHUNK with a cache."""
     batch = with_positions(batch, model)
-    length = judged(batch).shape[1]
+    length = length_of(batch)
     parts = [min(CHUNK, length - begin) for begin in range(0, length, CHUNK)]
     with course.during("forward"):
-        one, other = model(**batch).logits, cached(model, batch, parts)
-    return TwoRuns("chunked_prefill", one, other, batch, judged(batch))
+        one, other = forward(model, batch), cached(model, batch, parts)
+    return TwoRuns("chunked_prefill", one, other, batch, judged(batch, one))

@@ -10,7 +10,7 @@ def run(model, batch, course):
     """Logits in training mode, and gradients."""
     with course.during("forward"):
         logits, gradients = train_step(without_dropout(model), batch)
-    return TrainingStep(logits, gradients, batch, judged(batch), again)
+    return TrainingStep(logits, gradients, batch, judged(batch, logits), again)
 
 
 def again(model, batch):

@@ -1,0 +1,21 @@
+"""A forward pass, and what is judged of it. Scripts carry it along."""
+
+from conformance.models.batches import moved
+
+
+def logits_of(output):
+    """Logits of shape (batch, positions, classes); the last hidden state of a model that has no head.
+
+    One class per row is a position of its own; pictures of features are rows of positions.
+    """
+    logits = getattr(output, "logits", None)
+    if logits is None:
+        logits = output.last_hidden_state
+    if logits.ndim == 2:
+        return logits[:, None]
+    return logits if logits.ndim == 3 else logits.flatten(2).transpose(1, 2)
+
+
+def forward(model, batch, **given):
+    """The logits of a forward pass; numbers that are no ids are handed over in the model's own dtype."""
+    return logits_of(model(**moved(batch, model.device, model.dtype), **given))
