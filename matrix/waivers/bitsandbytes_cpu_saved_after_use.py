@@ -6,38 +6,26 @@ The first forward pass repacks each weight and transposes its absmax. `_convert_
 
 import tempfile
 
+import bitsandbytes
 import torch
-import transformers
+from bitsandbytes.functional import has_avx512bf16
+from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
-transformers.logging.set_verbosity_error()
+SIZES = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+
 torch.manual_seed(0)
-config = transformers.LlamaConfig(
-    vocab_size=256,
-    hidden_size=64,
-    intermediate_size=128,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-)
-plain, saved = tempfile.mkdtemp(), tempfile.mkdtemp()
-transformers.LlamaForCausalLM(config).save_pretrained(plain)
+print("torch", torch.__version__, "bitsandbytes", bitsandbytes.__version__, "AVX512-BF16:", has_avx512bf16())
+quantised = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
 tokens = torch.randint(0, 256, (1, 64))
-for double_quantised in (False, True):
-    quantised = transformers.BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=double_quantised,
-        bnb_4bit_compute_dtype=torch.bfloat16,
-    )
+with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as saved, torch.no_grad():
+    LlamaForCausalLM(LlamaConfig(**SIZES, num_attention_heads=4)).save_pretrained(plain)
     for used in (False, True):
-        model = transformers.LlamaForCausalLM.from_pretrained(plain, quantization_config=quantised).eval()
-        with torch.no_grad():
-            fresh = transformers.LlamaForCausalLM.from_pretrained(plain, quantization_config=quantised).eval()
-            right = fresh(tokens).logits
-            if used:
-                model(tokens)
-            model.save_pretrained(saved)
-            again = transformers.LlamaForCausalLM.from_pretrained(saved).eval()(tokens).logits
-        scales = f"double_quant={double_quantised}"
-        run = "after a forward pass" if used else "before its first pass"
-        error = (again - right).abs().max().item()
-        print(f"{scales}, saved {run}: logits change by {error:.3g}, they spread by {right.std().item():.3g}")
+        model, fresh = (LlamaForCausalLM.from_pretrained(plain, quantization_config=quantised) for _ in range(2))
+        expected = fresh(tokens).logits
+        if used:
+            model(tokens)
+        model.save_pretrained(saved)
+        off = float((LlamaForCausalLM.from_pretrained(saved)(tokens).logits - expected).abs().max())
+        when = "after a forward pass" if used else "before its first pass"
+        print(f"saved {when}: expected the same logits, off by {off:.3g}, spread {float(expected.std()):.3g}")
+raise SystemExit(off > 1e-3)

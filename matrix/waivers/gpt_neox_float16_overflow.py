@@ -9,34 +9,22 @@ import transformers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 HEADS, HEAD_DIM = 4, 96  # the head size of GPT-NeoX-20B
-RUNS = (("eager", "float32"), ("eager", "bfloat16"), ("sdpa", "float16"), ("eager", "float16"))
+SIZES = {"vocab_size": 256, "hidden_size": HEADS * HEAD_DIM, "intermediate_size": 384, "num_hidden_layers": 1}
 
-
-def main():
-    """Print the largest unscaled and scaled score, and whether the logits are finite."""
-    print("torch", torch.__version__, "transformers", transformers.__version__)
-    tokens = torch.randint(4, 256, (1, 32), generator=torch.Generator().manual_seed(0))
-    for implementation, dtype in RUNS:
-        torch.manual_seed(0)
-        size = HEADS * HEAD_DIM
-        config = GPTNeoXConfig(
-            vocab_size=256, hidden_size=size, intermediate_size=size, num_hidden_layers=1, num_attention_heads=HEADS
-        )
-        model = GPTNeoXForCausalLM._from_config(config, attn_implementation=implementation).eval()
-        attention = model.gpt_neox.layers[0].attention
-        attention.query_key_value.weight.data.mul_(130)
-        fused = []
-        attention.query_key_value.register_forward_hook(lambda *call, fused=fused: fused.append(call[-1]))
-        with torch.no_grad():
-            logits = model.to(getattr(torch, dtype))(tokens).logits
-        query, key, _ = fused[0].float().view(32, HEADS, 3 * HEAD_DIM).permute(1, 0, 2).chunk(3, dim=-1)
-        largest = (query @ key.transpose(1, 2)).abs().max().item()
-        missing = int((~torch.isfinite(logits)).sum())
-        print(
-            f"{implementation:5} {dtype:8} scores up to {largest:.0f} unscaled, {largest / HEAD_DIM**0.5:.0f} scaled:",
-            f"FAULT: {missing} of {logits.numel()} logits are NaN" if missing else "logits are finite",
-        )
-
-
-if __name__ == "__main__":
-    main()
+print("torch", torch.__version__, "transformers", transformers.__version__)
+for attention, dtype in (("eager", torch.bfloat16), ("sdpa", torch.float16), ("eager", torch.float16)):
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(**SIZES, num_attention_heads=HEADS, attn_implementation=attention)
+    model = GPTNeoXForCausalLM(config).eval()
+    fused = model.gpt_neox.layers[0].attention.query_key_value
+    fused.weight.data.mul_(130)
+    found = []
+    fused.register_forward_hook(lambda module, inputs, output, found=found: found.append(output))
+    with torch.no_grad():
+        logits = model.to(dtype)(torch.randint(4, 256, (1, 32))).logits
+    query, key, _ = found[0].float().view(32, HEADS, 3 * HEAD_DIM).transpose(0, 1).chunk(3, dim=-1)
+    largest = float((query @ key.transpose(1, 2)).abs().max())
+    missing = int((~logits.isfinite()).sum())
+    print(f"{attention} {dtype}: scores up to {largest:.0f} unscaled, {largest / HEAD_DIM**0.5:.0f} scaled")
+    print(f"    expected finite logits, {missing} of {logits.numel()} are not")
+raise SystemExit(missing > 0)

@@ -8,37 +8,21 @@ import tempfile
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, MixtralConfig, MixtralForCausalLM
 
+SIZES = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 
-def main():
-    """Load a small Mixtral in 4 bits and print where its bytes are."""
-    print("torch", torch.__version__, "transformers", transformers.__version__)
-    config = MixtralConfig(
-        vocab_size=256,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_local_experts=4,
+print("torch", torch.__version__, "transformers", transformers.__version__)
+config = transformers.MixtralConfig(**SIZES, num_attention_heads=4, num_key_value_heads=2, num_local_experts=4)
+quantised = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+with tempfile.TemporaryDirectory() as folder:
+    transformers.MixtralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    model = transformers.MixtralForCausalLM.from_pretrained(
+        folder, torch_dtype=torch.bfloat16, quantization_config=quantised
     )
-    with tempfile.TemporaryDirectory() as folder:
-        MixtralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-        quantised = AutoModelForCausalLM.from_pretrained(
-            folder,
-            torch_dtype=torch.bfloat16,
-            quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4"),
-        )
-    experts = {name: weight for name, weight in quantised.named_parameters() if ".experts." in name}
-    plain = {name: weight for name, weight in experts.items() if weight.is_floating_point()}
-    for name, weight in list(experts.items())[:2]:
-        print(f"{name}: {tuple(weight.shape)} {weight.dtype}")
-    total = sum(weight.nbytes for weight in quantised.parameters())
-    left = sum(weight.nbytes for weight in plain.values())
-    print(f"is_quantized: {quantised.is_quantized}; experts left in 16 bits: {left} of {total} bytes")
-    print(f"FAULT: {len(plain)} of {len(experts)} expert weights" if plain else "all experts are quantised")
-
-
-if __name__ == "__main__":
-    main()
+experts = {name: weight for name, weight in model.named_parameters() if ".experts." in name}
+left = {name: weight for name, weight in experts.items() if weight.is_floating_point()}
+for name, weight in left.items():
+    print(f"{name}: expected 4 bits, is {tuple(weight.shape)} {weight.dtype}")
+total, plain = (sum(weight.nbytes for weight in weights) for weights in (model.parameters(), left.values()))
+print(f"is_quantized is {model.is_quantized}: expected no experts in 16 bits, they have {plain} of {total} bytes")
+raise SystemExit(plain > 0)
