@@ -47,6 +47,14 @@ CLASS_FLAGS = (
 )
 
 
+def text_config(config: Any) -> Any:
+    """The config of the model's text, or the config itself; where there are two that of what decodes."""
+    try:
+        return config.get_text_config()
+    except ValueError:
+        return config.get_text_config(decoder=True)
+
+
 def left_unquantised(model: Any) -> list[str]:
     """The modules that the library's quantisers leave alone by design: heads, what is tied to them, the last one."""
     if RELEASE >= (5,):

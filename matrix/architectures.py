@@ -23,6 +23,24 @@ class Kind(StrEnum):
     ENCODER_DECODER = "encoder_decoder"
 
 
+class Family(StrEnum):
+    """What goes into a model and what comes out: rows of the matrix that belong together."""
+
+    TEXT_DECODER = "text decoder"
+    TEXT_ENCODER = "text encoder"
+    ENCODER_DECODER = "encoder-decoder"
+    IMAGE = "image"
+    SPEECH = "speech"
+    IMAGE_AND_TEXT = "image and text"
+
+
+_FAMILY_OF_KIND = {
+    Kind.DECODER: Family.TEXT_DECODER,
+    Kind.ENCODER: Family.TEXT_ENCODER,
+    Kind.ENCODER_DECODER: Family.ENCODER_DECODER,
+}
+
+
 class Positions(StrEnum):
     """What padding does to the positions of the tokens behind it."""
 
@@ -31,6 +49,8 @@ class Positions(StrEnum):
     FIXED = "fixed"  # they count the padding, and cannot be told
     LENGTH = "length"  # rotary frequencies follow the length of the batch: a row alone is another model
 
+
+_DERIVED = {"inputs", "modality", "traits", "flags", "parameters", "unbuilt", "missing"}
 
 # transformers' modeling_rope_utils: beyond the length that they were trained for, frequencies follow the longest
 # position of the batch (`dynamic_rope_update`).
@@ -54,6 +74,30 @@ class Architecture:
     recurrent: bool = False  # layers that remember, beside attention or instead of it
     profiles: tuple[str, ...] = ()  # those that try it; empty for all
     aliases: tuple[str, ...] = field(default=())  # other model_types whose checkpoints load as this architecture
+    # What follows is read off the installed library, for those that nobody typed and for those that somebody did.
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # see conformance/models/inputs.py; empty: tokens alone
+    modality: Family | None = None
+    traits: tuple[str, ...] = ()  # such as moe, window, alibi, sinks, mla, cross, linear
+    flags: Mapping[str, bool] = field(default_factory=dict)  # what its class declares, such as _supports_sdpa
+    parameters: int = 0
+    unbuilt: str = ""  # why no model of it can be made, with the phase; empty where one can
+    missing: tuple[str, ...] = ()  # distributions without which none can
+
+    @property
+    def family(self) -> Family:
+        """Its modality, or the one that its kind suggests."""
+        return self.modality or _FAMILY_OF_KIND[self.kind]
+
+    def cannot_pad(self, side: str) -> str | None:
+        """Why its inputs cannot be padded on that side, or None."""
+        if not self.inputs:
+            return None
+        if not self.inputs["mask"]:
+            return "it takes no mask: padding cannot be told from what is meant"
+        if self.inputs["tokens"]:
+            whole = self.inputs["positions"] in ("tokens", "decoder")
+            return None if whole else "its output has no position for each token: nobody knows which are of padding"
+        return None if side == "right" else "sound is padded at its end"
 
 
 def load_architectures(extra: Path | None = None) -> dict[str, Architecture]:
@@ -81,6 +125,8 @@ def _read(path: Path) -> Architecture:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
     document.setdefault("name", path.stem)
+    for key in set(document) & _DERIVED:
+        raise UsageError(f"{path}: {key} is read off the installed library; it cannot be set")
     for key in ("kept_linear", "kept_float32", "profiles", "aliases"):
         names = document.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -1,7 +1,7 @@
 """Combinations that cannot exist. What a library *refuses* is no constraint: it is a cell with an expectation."""
 
 from matrix.architectures import Architecture
-from matrix.axes import Attention, SdpaKernel
+from matrix.axes import Attention, Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
 
 
@@ -14,6 +14,8 @@ def why_impossible(cell: Cell, architecture: Architecture) -> str | None:
         return "an SDPA kernel can be pinned only where attention goes through SDPA"
     if cell.cache != SILENT["cache"] and not cell.workload.decodes:
         return "only what generates has a choice of cache"
+    if cell.padding is not Padding.NONE and (reason := architecture.cannot_pad(cell.padding)) is not None:
+        return reason
     for room in cell.rooms:
         if room.impossible is not None and (reason := room.impossible(cell, architecture)) is not None:
             return reason

@@ -150,7 +150,7 @@ def load_rules(architectures: Collection[str], extra: Path | None = None) -> tup
     for path in [*user_files(extra), *sorted(FOLDER.glob("*.toml"))]:
         for number, table in enumerate(read_tables(path, "rule"), start=1):
             place = f"{path}: rule {number}"
-            found.append(_rule(table, place, architectures))
+            found.append(_rule(table, place, architectures, ours=path.parent == FOLDER))
     return tuple(found)
 
 
@@ -245,13 +245,13 @@ def require_text(table: Mapping[str, Any], keys: Collection[str], place: str) ->
             raise UsageError(f"{place}: {key} must be a non-empty string, not {table.get(key)!r}")
 
 
-def _rule(table: dict[str, Any], place: str, architectures: Collection[str]) -> Rule:
+def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, ours: bool) -> Rule:
     unknown = set(table) - _RULE_KEYS
     if unknown:
         raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_RULE_KEYS))}")
     require_text(table, ("cells", "outcome", "source"), place)
     try:
-        selection = parse_selection(table["cells"], architectures)
+        selection = parse_selection(table["cells"], architectures, absent=ours)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
     if table["outcome"] not in list(Outcome):

@@ -8,7 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from matrix.architectures import Architecture
-from matrix.cell import AXES, Cell, parse_cell
+from matrix.cell import AXES, Cell, make_cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
 from matrix.guide import load_guide
@@ -90,22 +90,26 @@ def make_plan(
     if profile_name not in profiles:
         raise UsageError(f"unknown profile {profile_name!r}; allowed are {', '.join(profiles)}")
     profile = profiles[profile_name]
+    selections = profile.selections(architectures)
     cells: list[Cell] = []
     for name, architecture in architectures.items():
-        tried = not architecture.profiles or profile_name in architecture.profiles
+        named = narrow is not None and "architecture" in narrow.allowed
+        tried = not architecture.profiles or profile_name in architecture.profiles or named
         if tried and (narrow is None or narrow.could_contain("architecture", name)):
             # Choosing first and narrowing after keeps a cell's membership independent of what else is asked for.
-            cells += _cells_of(profile, {name: architecture}, narrow, known=architectures)
+            cells += _cells_of(profile, selections, {name: architecture}, narrow)
     if not cells:
         raise UsageError(f"no cell of profile {profile_name!r} matches {narrow.text if narrow else ''!r}")
     return cells
 
 
 def _cells_of(
-    profile: Profile, one: Mapping[str, Architecture], narrow: Selection | None, *, known: Collection[str]
+    profile: Profile, selections: Sequence[Selection], one: Mapping[str, Architecture], narrow: Selection | None
 ) -> list[Cell]:
-    """The cells of one architecture, in plan order."""
-    selections = profile.selections(known)
+    """The cells of one architecture, in plan order; of one that cannot be built a single one, which says why."""
+    unbuilt = [make_cell(name, dtype="float32", attention="eager") for name, known in one.items() if known.unbuilt]
+    if unbuilt:
+        return [cell for cell in unbuilt if narrow is None or cell in narrow]
     if profile.cover:
         covering = [cell for selection in selections for cell in cover(valid_cells(one, selection))]
         cells = [cell for cell in covering if narrow is None or cell in narrow]

@@ -1,10 +1,21 @@
 """Sets of cells by axis values: `architecture=llama,falcon dtype=!float32`. Used by --cells, rules and waivers."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
+from matrix.architectures import Architecture
 from matrix.cell import AXES, Cell
 from matrix.errors import UsageError
+
+# Clauses that mean architectures by what they are: the words of one, and whether those that lack the word are meant
+# by its negation where nothing is known of them.
+_PROPERTIES: Mapping[str, Callable[[Architecture], Iterable[str]]] = {
+    "traits": lambda one: one.traits,
+    "family": lambda one: (one.family.value.replace(" ", "_"),),
+    "declares": lambda one: (flag for flag, said in one.flags.items() if said),
+    "denies": lambda one: (flag for flag, said in one.flags.items() if not said),
+}
 
 
 @dataclass(frozen=True)
@@ -23,27 +34,43 @@ class Selection:
 
 
 def parse_selection(
-    text: str, architectures: Collection[str], aside: Mapping[str, frozenset[str]] | None = None
+    text: str,
+    architectures: Collection[str],
+    aside: Mapping[str, frozenset[str]] | None = None,
+    *,
+    absent: bool = False,
 ) -> Selection:
     """Read `axis=value[,value…]` clauses, separated by spaces; `axis=!value[,…]` means all but those.
 
-    A family's name stands for its values: `quantisation=bitsandbytes`, `workload=relation`. `aside` are values by axis
-    that are meant only where they are named themselves.
+    A family's name stands for its values: `quantisation=bitsandbytes`, `workload=relation`. Architectures are also
+    meant by patterns, `architecture=gemma*`, and by what is known of them: `traits=moe,window`, `family=image`, and
+    `declares=_supports_sdpa` or `denies=_supports_sdpa` by the flags of their classes. `aside` are values by axis that
+    are meant only where they are named themselves. Where architectures may be `absent`, which another release has, one
+    that is unknown here means none.
 
     Raises:
         UsageError: a clause that is not of that form, an unknown axis or value, an axis given twice.
     """
     aside = aside or {}
     allowed: dict[str, frozenset[str]] = {}
+    by_property: list[frozenset[str]] = []
     for clause in text.split():
         axis, equals, listed = clause.partition("=")
         if not equals or not listed.strip("!"):
             raise UsageError(f"cells {text!r}: {clause!r} is not of the form axis=value[,value…]")
+        if axis in _PROPERTIES:
+            by_property.append(_with_property(axis, listed, architectures))
+            continue
         if axis != "architecture" and axis not in AXES:
-            raise UsageError(f"cells {text!r}: unknown axis {axis!r}; allowed are architecture, {', '.join(AXES)}")
+            known_axes = ", ".join(["architecture", *_PROPERTIES, *AXES])
+            raise UsageError(f"cells {text!r}: unknown axis {axis!r}; allowed are {known_axes}")
         known = list(architectures) if axis == "architecture" else list(AXES[axis].values)
         families = {} if axis == "architecture" else AXES[axis].families
         names = frozenset(listed.removeprefix("!").split(","))
+        if axis == "architecture":
+            names = _spelled_out(names, known)
+        if axis == "architecture" and absent:
+            names &= set(known)
         for name in sorted(names - set(known) - set(families)):
             raise UsageError(f"cells {text!r}: unknown {axis} {name!r}; allowed are {', '.join([*known, *families])}")
         if axis in allowed:
@@ -52,6 +79,36 @@ def parse_selection(
         values = named.union(*(families[name] for name in names if name in families))
         meant = frozenset(known) - values if listed.startswith("!") else values
         allowed[axis] = meant - (aside.get(axis, frozenset()) - (frozenset() if listed.startswith("!") else named))
+    for meant in by_property:
+        allowed["architecture"] = allowed.get("architecture", frozenset(architectures)) & meant
     for axis, values in aside.items():
         allowed.setdefault(axis, frozenset(AXES[axis].values) - values)
     return Selection(text, allowed)
+
+
+def _spelled_out(names: frozenset[str], known: Collection[str]) -> frozenset[str]:
+    """Patterns with `*` replaced by the names that they match; one that matches none stays, to be turned down."""
+    found: set[str] = set()
+    for name in names:
+        matching = [one for one in known if fnmatchcase(one, name)] if "*" in name else []
+        found.update(matching or [name])
+    return frozenset(found)
+
+
+def _with_property(what: str, listed: str, architectures: Collection[str]) -> frozenset[str]:
+    """The architectures with one of the words, or after `!` with none of them."""
+    words = set(listed.removeprefix("!").split(","))
+    known = architectures if isinstance(architectures, Mapping) else {}
+    having = {name for name, one in known.items() if words & set(_PROPERTIES[what](one))}
+    return frozenset(set(architectures) - having if listed.startswith("!") else having)
+
+
+def means_installed(text: str, typed: Collection[str]) -> bool:
+    """Whether a selection speaks of architectures beyond those that somebody typed."""
+    for clause in text.split():
+        axis, _, listed = clause.partition("=")
+        if axis in _PROPERTIES:
+            return True
+        if axis == "architecture":
+            return any("*" in name or name not in typed for name in listed.removeprefix("!").split(","))
+    return False

@@ -75,7 +75,7 @@ def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Coll
     if table["verdict"] not in waivable:
         raise UsageError(f"{place}: verdict {table['verdict']!r}; allowed are {', '.join(waivable)}")
     try:
-        selection = parse_selection(table["cells"], architectures)
+        selection = parse_selection(table["cells"], architectures, absent=folder == FOLDER)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
     verdict = Verdict(table["verdict"])

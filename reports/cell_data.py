@@ -112,7 +112,8 @@ def _trim(value: Any) -> Any:
     if isinstance(value, list):
         return [_trim(part) for part in value] or None
     if isinstance(value, float):
-        return float(f"{value:.5g}") if math.isfinite(value) else str(value)
+        rounded = float(f"{value:.5g}")  # of the largest float64 there is it is infinite
+        return rounded if math.isfinite(rounded) else str(value)
     return None if value == "" else value
 
 

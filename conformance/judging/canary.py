@@ -38,8 +38,8 @@ def must_see(found: Any, honest: Comparison, course: Any) -> None:
 def _places(logits: torch.Tensor, forced: Any) -> list[tuple[int, int]]:
     """The beginning of the second row, and the middle of the first."""
     rows, length = logits.shape[:2]
-    mask = forced["attention_mask"]
-    own = mask.shape == logits.shape[:2] and "decoder_input_ids" not in forced
+    mask = forced.get("attention_mask")
+    own = mask is not None and mask.shape == logits.shape[:2] and "decoder_input_ids" not in forced
     attended = mask.bool() if own else torch.ones(rows, length, dtype=torch.bool)
     second = min(1, rows - 1)
     begins, inside = attended[second].nonzero()[:, 0], attended[0].nonzero()[:, 0]

@@ -6,6 +6,7 @@ import torch
 import transformers
 
 from conformance.models.inputs import made
+from conformance.spellings import text_config
 
 # Longer than the sliding windows of the fixtures and than kernels' blocks of 64 and 128; the padded
 # rows are judged like all others, and the shortest row is shorter than a block.
@@ -45,7 +46,7 @@ def inputs_of(architecture, config):
 
 def vocabulary_of(config):
     """How many tokens a model knows, by its config or that of its text."""
-    return config.get_text_config().vocab_size
+    return text_config(config).vocab_size
 
 
 def make_batch(inputs, padding, vocabulary, pad_token, decoder_tokens=0, seed=1):

@@ -10,6 +10,7 @@ import transformers
 from torch.overrides import TorchFunctionMode
 
 from conformance.models.inputs import made
+from conformance.spellings import text_config
 
 _ROUTER = re.compile(r"(^|\.)(gate|router|classifier|wg)(\.weight)?$|router\.\w+\.weight$")
 _INTO_RESIDUAL = re.compile(r"(o_proj|out_proj|down_proj|c_proj|wo|w2|dense|output_linear|dense_4h_to_h)(\.weight)?$")
@@ -108,7 +109,7 @@ def _fan_in(parameter):
 
 
 def _carries_outlier(name, parameter, model):
-    hidden = getattr(model.config.get_text_config(), "hidden_size", None)
+    hidden = getattr(text_config(model.config), "hidden_size", None)
     return len(parameter) == hidden and not _POST_NORM.search(name)
 
 

@@ -16,7 +16,7 @@ from conformance.plugin.settings import Settings
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.expectation import expect
-from matrix.observation import Ending, Observation, Origin, Phase
+from matrix.observation import Ending, Failure, Observation, Origin, Phase
 from matrix.verdict import Judgement, Verdict, begins, judge
 from matrix.waiver import Waiver, waiver_for
 from reports.document import Record, make_record
@@ -60,7 +60,8 @@ class Measure:
         """
         observation, judgement = self._measure(cell)
         first: Verdict | None = None
-        if judgement.verdict in _DOUBTED and self._waiver(cell, observation, judgement) is None:
+        known = self._settings.architectures[cell.architecture].unbuilt
+        if judgement.verdict in _DOUBTED and not known and self._waiver(cell, observation, judgement) is None:
             doubted = judgement
             observation, judgement = self._measure(cell, afresh=True)
             if judgement.verdict is not doubted.verdict:
@@ -126,6 +127,8 @@ class Measure:
         absent = tuple(name for name in ("torch", "transformers") if settings.stack.lacks(name))
         if absent:
             observation = Observation(Ending.NOT_RUN, missing=absent)
+        elif architecture.unbuilt:
+            observation = _unbuilt(architecture)
         elif expectation.runs:
             self._deadline = time.time() + settings.cell_timeout
             self._leave_breadcrumb(cell, Phase.LOAD)
@@ -186,6 +189,15 @@ class Measure:
         if self._breadcrumb is not None:
             with contextlib.suppress(OSError):  # a full disk is no fault of the cell that is measured meanwhile
                 self._breadcrumb.write_text(json.dumps(place), encoding="utf-8")
+
+
+def _unbuilt(architecture: Architecture) -> Observation:
+    """Of an architecture of which no model can be made: what is missing, or what went wrong in which phase."""
+    if architecture.missing:
+        return Observation(Ending.NOT_RUN, missing=architecture.missing)
+    phase, _, said = architecture.unbuilt.partition(": ")
+    kind, _, message = said.partition(": ")
+    return Observation(Ending.RAISED, failure=Failure(Phase.BUILD, kind, f"{message} (while its {phase} was made)"))
 
 
 def _of_three(doubted: Judgement, alone: Judgement, again: Judgement) -> Judgement:

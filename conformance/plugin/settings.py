@@ -1,5 +1,6 @@
 """The command line, validated before any model is loaded."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,9 +14,10 @@ from matrix.checkpoints import check_hub_model, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
+from matrix.installed import PROFILE, with_installed
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
-from matrix.selection import parse_selection
+from matrix.selection import means_installed, parse_selection
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
 
@@ -23,6 +25,7 @@ FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
 REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
 _IDS_SHOWN = 3
+_PATTERNS = re.compile(r"[a-z][a-z0-9_*,]*")
 _PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers")
 
 
@@ -30,7 +33,8 @@ def add_options(parser: pytest.Parser) -> None:
     """The suite's own options."""
     group = parser.getgroup("conformance", "the support matrix")
     group.addoption(
-        "--profile", help="the plan: smoke, pairwise, relations, full, guide (default: pairwise with a GPU, else smoke)"
+        "--profile",
+        help="the plan: smoke, pairwise, relations, full, zoo, guide (default: pairwise with a GPU, else smoke)",
     )
     group.addoption("--cells", default="", help='narrow the plan: "architecture=llama,falcon dtype=bfloat16"')
     group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
@@ -46,7 +50,11 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="ARCHITECTURE=PATH_OR_HUB_ID",
         help="run an architecture's cells on this checkpoint; may be repeated",
     )
-    group.addoption("--architectures", metavar="DIR", help="a folder of further architecture files")
+    group.addoption(
+        "--architectures",
+        metavar="DIR|PATTERNS",
+        help='a folder of further architecture files, or rows: "gemma*,qwen3*"',
+    )
     group.addoption("--expectations", metavar="PATH", help="a file or folder of expectations that override the suite's")
     group.addoption("--waivers", metavar="PATH", help="a file or folder of further waivers")
     group.addoption(
@@ -79,8 +87,13 @@ class Settings:
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
-        """All architectures by name."""
-        return load_architectures(self.architecture_folder)
+        """All architectures by name; those that nobody typed where the plan has some of them."""
+        typed = load_architectures(self.architecture_folder)
+        named = [cell_id.partition("-")[0] for cell_id in self.cell_ids]
+        beyond = means_installed(self.cells, typed) or any(name not in typed for name in named)
+        if self.profile == PROFILE or beyond:
+            return with_installed(typed, self.fixture_cache)
+        return typed
 
     @cached_property
     def regressions(self) -> dict[str, Regression]:
@@ -166,15 +179,16 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
         raise UsageError(f"--profile {profile!r}: allowed are {', '.join(load_profiles())}")
     folder = report_dir or option.report_dir or REPORTS / datetime.now().strftime("%Y%m%d-%H%M%S")
     root = config.invocation_params.dir
+    folder_of_architectures, cells = _architectures(root, option.architectures, option.cells)
     settings = Settings(
         profile=profile,
-        cells=option.cells,
+        cells=cells,
         cell_ids=tuple(option.cell),
         required=tuple(name.strip() for name in option.require.split(",") if name.strip()),
         report_dir=root / folder,
         fixture_cache=root / Path(option.fixture_cache).expanduser(),
         checkpoint_arguments=tuple(option.checkpoint),
-        architecture_folder=_path(root, option.architectures),
+        architecture_folder=folder_of_architectures,
         expectation_path=_path(root, option.expectations),
         waiver_path=_path(root, option.waivers),
         cell_timeout=option.cell_timeout,
@@ -185,6 +199,13 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
     )
     settings.check()
     return settings
+
+
+def _architectures(root: Path, value: str | None, cells: str) -> tuple[Path | None, str]:
+    """A folder, or the selection narrowed to the architectures that patterns name."""
+    if value is None or not _PATTERNS.fullmatch(value) or (root / value).exists():
+        return _path(root, value), cells
+    return None, f"{cells} architecture={value}".strip()
 
 
 def _path(root: Path, value: str | None) -> Path | None:

@@ -1,0 +1,1 @@
+"""Architectures that nobody typed: every type of the installed transformers, made small."""

@@ -1,0 +1,25 @@
+"""`python -m conformance.zoo FILE`: write down what must be known of every type of the installed transformers."""
+
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from conformance.zoo.census import entries, known_of
+
+
+def main(path: Path) -> None:
+    """Look at every type, in as many processes as there are cores."""
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+        found = list(pool.map(known_of, entries(), chunksize=4))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
+        json.dump([one for one in found if one is not None], file, indent=1)
+    os.replace(file.name, path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,104 @@
+"""The architectures of the installed transformers: read off the library once per release, and kept.
+
+Planning needs neither torch nor the library's models: a process of its own looks at them (`conformance/zoo/`) and
+writes down what must be known of each type.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from matrix.architectures import Architecture, Family, Kind, Positions
+from matrix.errors import UsageError
+
+_ROOT = Path(__file__).parent.parent
+# What a census follows from, beside the releases of torch and transformers.
+_SOURCES = ("conformance/zoo", "conformance/models/inputs.py")
+PROFILE = "zoo"  # in which they are tried; elsewhere only those that somebody names
+
+
+def with_installed(typed: Mapping[str, Architecture], cache: Path) -> dict[str, Architecture]:
+    """All architectures by name: those that somebody typed, then every other type of the installed library.
+
+    A typed one stands for the type and class that it names; what the library says of these is added to it.
+
+    Raises:
+        UsageError: the library cannot be looked at.
+    """
+    entries = json.loads(census(cache).read_text(encoding="utf-8"))
+    known = {(entry["model_type"], entry["auto_class"]): entry for entry in entries}
+    found = {}
+    for name, architecture in typed.items():
+        entry = known.pop((architecture.model_type, architecture.auto_class), None) or known.get((name, ""))
+        same = entry or next((one for one in entries if _is_of(one, architecture)), None)
+        found[name] = architecture if same is None else replace(architecture, **_said_by_class(same))
+    for entry in known.values():
+        name = entry["name"] if entry["name"] not in found else f"{entry['name']}_causal"
+        found[name] = _architecture(name, entry)
+    return found
+
+
+def _is_of(entry: Mapping[str, Any], architecture: Architecture) -> bool:
+    return (entry["model_type"], entry["auto_class"]) == (architecture.model_type, architecture.auto_class)
+
+
+def _said_by_class(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"traits": tuple(entry["traits"]), "flags": entry["flags"], "parameters": entry["parameters"]}
+
+
+def _architecture(name: str, entry: Mapping[str, Any]) -> Architecture:
+    return Architecture(
+        name=name,
+        model_type=entry["model_type"],
+        kind=Kind(entry["kind"]),
+        auto_class=entry["auto_class"],
+        config=entry["config"],
+        kept_linear=tuple(entry["kept_linear"]),
+        kept_float32=tuple(entry["kept_float32"]),
+        positions=Positions(entry["positions"]),
+        recurrent=entry["recurrent"],
+        profiles=(PROFILE,),
+        aliases=tuple(entry["aliases"]),
+        inputs=entry["inputs"],
+        modality=Family(entry["family"]),
+        unbuilt=entry["unbuilt"],
+        missing=tuple(entry["missing"]),
+        **_said_by_class(entry),
+    )
+
+
+def census(cache: Path) -> Path:
+    """The file with what is known of every type, made on first use.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    path = cache / f"installed-{_digest()}.json"
+    if not path.exists():
+        print("reading the architectures of the installed transformers, once per release", file=sys.stderr)
+        answer = subprocess.run(
+            [sys.executable, "-m", "conformance.zoo", str(path)], cwd=_ROOT, capture_output=True, text=True, check=False
+        )
+        if answer.returncode != 0:
+            said = (answer.stderr.strip() or "nothing was said").splitlines()[-1]
+            raise UsageError(f"the architectures of the installed transformers cannot be read: {said}")
+    return path
+
+
+def _digest() -> str:
+    try:
+        ingredients = [metadata.version("torch"), metadata.version("transformers")]
+    except metadata.PackageNotFoundError as error:
+        raise UsageError(f"profile {PROFILE!r} needs {error.name}, whose architectures are its rows") from None
+    for source in _SOURCES:
+        path = _ROOT / source
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            if file.suffix in (".py", ".toml"):
+                ingredients.append(file.read_text(encoding="utf-8"))
+    return hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:12]
