@@ -102,7 +102,7 @@ _HEAD_COUNTS = ("num_attention_heads", "n_head", "num_heads", "n_heads", "decode
 _KEY_VALUE = re.compile(r"(num_(global_)?key_value_heads|num_kv_heads|n_head_kv|kv_n_heads|multi_query_group_num)$")
 _SPECIAL = re.compile(r"(token_id|token_index|_token|_index|_idx|lang_id|_code|_id)s?$")
 _PLACEHOLDER = re.compile(r"^(image|video|audio)_token_(id|index)$")
-_NOT_SPECIAL = re.compile(r"layer|_per_|block|samples|ignore|altup|active")
+_NOT_SPECIAL = re.compile(r"layer|_per_|block|samples|ignore|altup|active|(^|_)(num|max|n)_")
 _PER_STAGE = re.compile(r"^(depths?|num_blocks|layers|num_hidden_layers|num_conv_blocks|n_attn_blocks|stage_num\w*)$")
 _STAGE_WIDTHS = re.compile(r"(hidden_sizes|embed_dims?|dims|channels|widths)$")
 _WHICH_LAYERS = re.compile(r"index|layers?$|layer_ids|blocks$|idxs$|indices$")
@@ -408,7 +408,9 @@ def _by_layer(name: str, kept: list[Any], config: Config, chosen: Chosen, shrink
 
 def _rope(value: Config, config: Config) -> dict[str, Any]:
     """Sections and factors by frequency belong to the size of a head, which is now 16."""
-    found = {name: _rope(one, config) if isinstance(one, Mapping) else one for name, one in value.items()}
+    found: dict[str, Any] = {
+        name: _rope(one, config) if isinstance(one, Mapping) else one for name, one in value.items()
+    }
     head = ROTARY if config.get("qk_rope_head_dim") else HEAD
     part = found.get("partial_rotary_factor")
     sections = found.get("mrope_section")
