@@ -1,7 +1,7 @@
 """A library's default config, made small: what decides attention survives. Pure; knows fields, not types."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -238,7 +238,7 @@ def _index_heads(value: int, config: Config) -> int:
     return INDEX_HEADS
 
 
-_SPECIAL_SIZES = {
+_SPECIAL_SIZES: dict[str, Callable[[int, Config], int]] = {
     "head_dim": _head_size,
     "qk_head_dim": _head_size,
     "qk_rope_head_dim": lambda value, _: min(value, ROTARY),
