@@ -22,6 +22,7 @@ from matrix.verdict import Verdict
 from reports import benchmarks, charts, power
 from reports.causes import failure_groups
 from reports.cell_data import cells_json, scripts_json
+from reports.declared import by_architecture, claims_of, disagreements
 from reports.diff import Diff, Group, Kind, groups, transitions
 from reports.document import Report
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
@@ -35,7 +36,6 @@ from reports.views import (
     absences,
     axis_values,
     by_property,
-    declared_and_measured,
     gravest_first,
     kernels,
     known_faults,
@@ -71,6 +71,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     points = benchmarks.all_points(guide_claims)
     axes = axis_values(report.records)
     own = by_stack([report])
+    claims = claims_of(report.records)
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return _render(
         "report.html.j2",
@@ -90,7 +91,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         pivots=_PIVOTS,
         # One that has a single value leaves nothing to choose.
         choices={axis: values for axis, values in axes.items() if len(values) > 1},
-        claims=declared_and_measured(report.records),
+        claims=by_architecture(claims),
+        disagreements=disagreements(claims),
         faults=known_faults(report.records, report.rows),
         reported=reported,
         properties=by_property(properties),

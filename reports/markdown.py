@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from reports.causes import failure_groups
+from reports.declared import disagreement_line
 from reports.document import Report
 from reports.text import headline_parts, reproducing_command, row_command, verdicts_by_backend
 
@@ -38,7 +39,7 @@ def _lines(report: Report) -> Iterator[str]:
     libraries = ", ".join(f"{name} {version}" for name, version in stack.versions.items())
     yield "## Inference support matrix"
     yield ""
-    yield from (f"- {literal(part)}" for part in headline_parts(report))
+    yield from (f"- {literal(part)}" for part in (*headline_parts(report), *disagreement_line(report)))
     yield f"- {literal(f'{device}, {libraries}')}"
     failing = []
     for group in failure_groups(report.failures):

@@ -9,6 +9,7 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.causes import Group, failure_groups
+from reports.declared import disagreement_line
 from reports.document import Report, RowRecord, backend_of
 
 # One of a family, and several.
@@ -91,7 +92,7 @@ def _of_rows(family: Family, rows: list[RowRecord]) -> str:
 
 
 def summary_lines(report: Report) -> Iterator[str]:
-    """Failing cells and rows, other problems, the table of verdicts by backend, and the headline in its parts."""
+    """Failures, other problems, verdicts by backend, flags that are contradicted, and the headline in its parts."""
     failures, failing_rows = failure_groups(report.failures), report.failing_rows
     for group in failures[:_FAILURES_SHOWN]:
         yield from failure_lines(group, report.run.checkpoints)
@@ -108,6 +109,7 @@ def summary_lines(report: Report) -> Iterator[str]:
     if report.records or not report.rows:
         yield from verdict_table(report)
         yield ""
+    yield from disagreement_line(report)
     yield from headline_parts(report)
 
 

@@ -72,13 +72,6 @@ _ROWS_GRAVEST_FIRST = (
 )
 
 
-_FAMILIES = (
-    ("sdpa", ("_supports_sdpa",)),
-    ("flash_attention", ("_supports_flash_attn", "_supports_flash_attn_2")),
-    ("flex_attention", ("_supports_flex_attn",)),
-)
-
-
 _REQUIREMENT = re.compile(r"(?:\d+ )?(?P<name>[\w-]+)(?: (?P<release>[<>=!~][\w.<>=!~]+))?(?: \(here .*\))?")
 _OF_A_KERNEL = re.compile(r"(?P<name>[^\[]+)\[(?P<kernel>.+)\]", re.DOTALL)
 
@@ -132,25 +125,6 @@ class Absence:
     backends: str
     count: int
     rows: int = 0
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a class declares of one attention family, beside what was measured."""
-
-    family: str
-    flag: str
-    declared: bool | None
-    measured: str
-    mix: list[Share]
-
-    @property
-    def disagrees(self) -> bool:
-        """Whether the measurement contradicts the flag."""
-        if self.declared is None or self.measured == "not measured":
-            return False
-        # A class that declares no support owes no particular error, so only success contradicts it.
-        return self.declared != (self.measured == "supported")
 
 
 def worst_ratio(record: Record) -> float | None:
@@ -280,30 +254,6 @@ def _remedies(missing: str) -> list[str]:
                 f"pip install '{asked['name']}{asked['release']}'" if asked["release"] else REMEDIES[asked["name"]]
             )
     return found
-
-
-def declared_and_measured(records: Iterable[Record]) -> dict[str, list[Claim]]:
-    """By architecture, a claim for each attention family; architectures with a disagreement first."""
-    groups = _grouped(records, lambda record: record.axes["architecture"])
-    claims = {name: [_claim(family, flags, group) for family, flags in _FAMILIES] for name, group in groups.items()}
-    return dict(sorted(claims.items(), key=lambda item: not any(claim.disagrees for claim in item[1])))
-
-
-def _claim(family: str, flags: tuple[str, ...], records: list[Record]) -> Claim:
-    declared = next((record.observation.declared for record in records if record.observation.declared), {})
-    flag = next((flag for flag in flags if flag in declared), flags[0])
-    # SDPA's pinned kernels count: the flag speaks of SDPA as a whole.
-    ran = [record for record in records if record.axes["attention"].startswith(family) and record.verdict.executed]
-    verdicts = Counter(record.verdict for record in ran)
-    if not verdicts:
-        measured = "not measured"
-    elif verdicts[Verdict.SUPPORTED]:
-        measured = "supported"
-    elif set(verdicts) == {Verdict.REFUSED}:
-        measured = "refused"
-    else:
-        measured = "not supported"
-    return Claim(family, flag, declared.get(flag), measured, mix(ran))
 
 
 def _place(value: str, axis: Iterable[str]) -> int:
