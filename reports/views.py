@@ -11,8 +11,8 @@ from matrix.oracle import nan_last
 from matrix.rows import Family, RowOutcome
 from matrix.stack import DISTRIBUTIONS
 from matrix.verdict import Verdict
-from reports.causes import few
-from reports.document import Record, RowRecord, Waived, backend_of
+from reports.causes import GRAVEST_FIRST, few
+from reports.document import Record, Report, RowRecord, Waived, backend_of
 
 # Beside the colour, so that no meaning hangs on colour alone.
 SYMBOLS = {
@@ -63,6 +63,13 @@ REMEDIES = {
     "flash-attn-3": "flash-attn 3, built from the hopper folder of its repository (compute 9.0)",
     "flash-attn-4": "pip install flash-attn-4 (compute 9.0 or newer)",
 }
+# A matrix with more rows than this is drawn line by line.
+MANY = 100
+# An axis that is no part of a cell: the group of models that its architecture belongs to.
+FAMILY = "family"
+_OTHERS = "others"
+_DOCUMENTED_LAST = (Verdict.REFUSED, Verdict.SUPPORTED, Verdict.UNAVAILABLE)
+
 _ROWS_GRAVEST_FIRST = (
     RowOutcome.VIOLATED,
     RowOutcome.MISSING,
@@ -152,6 +159,53 @@ def axis_values(records: Iterable[Record]) -> dict[str, list[str]]:
         taken = _distinct(record.axes[axis] for record in records)
         found[axis] = sorted(taken, key=lambda value, axis=axis: _place(value, AXES[axis].values))  # type: ignore[misc]
     return found
+
+
+def report_axes(report: Report) -> dict[str, list[str]]:
+    """The axes of a report: those of its cells, and the families of its architectures if it tells them."""
+    axes = axis_values(report.records)
+    if not report.run.architectures:
+        return axes
+    families = _distinct(family_of(record, report) for record in report.records)
+    return {"architecture": axes.pop("architecture"), FAMILY: families, **axes}
+
+
+def family_of(record: Record, report: Report) -> str:
+    """The group of models that a cell's architecture belongs to."""
+    facts = report.run.architectures.get(record.axes["architecture"])
+    return (facts and facts.family) or _OTHERS
+
+
+def families_of(report: Report) -> dict[str, int]:
+    """How many architectures with cells are of each family; none if the report tells of no families."""
+    if not report.run.architectures:
+        return {}
+    by_architecture = {record.axes["architecture"]: family_of(record, report) for record in report.records}
+    return dict(Counter(by_architecture.values()))
+
+
+def traits_of(report: Report) -> dict[str, int]:
+    """How many architectures with cells have each trait, the most frequent first."""
+    measured = {record.axes["architecture"] for record in report.records}
+    found = Counter(
+        trait
+        for name, facts in report.run.architectures.items()
+        if name in measured
+        for trait in dict.fromkeys(facts.traits)
+    )
+    return dict(found.most_common())
+
+
+def gravity(verdict: Verdict, *, known: bool) -> int:
+    """The place of a verdict where what fails comes first, then known faults, then what is documented."""
+    if verdict in _DOCUMENTED_LAST:
+        return 2 * len(GRAVEST_FIRST) + _DOCUMENTED_LAST.index(verdict)
+    return GRAVEST_FIRST.index(verdict) + (len(GRAVEST_FIRST) if known else 0)
+
+
+def gravest_share(shares: Iterable[Share]) -> Share:
+    """The share that stands for all of them where there is room for one."""
+    return min(shares, key=lambda share: gravity(share.verdict, known=share.known))
 
 
 def matrix_rows(records: list[Record]) -> dict[str, dict[str, list[Share]]]:
