@@ -44,6 +44,7 @@ from reports.views import (
     matrix_rows,
     mix,
     report_axes,
+    rows_gravest_first,
     traits_of,
     worst_ratio,
 )
@@ -76,6 +77,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     axes = report_axes(report)
     own = by_stack([report])
     failing_rows = [row for row in [*reported, *properties, *recipes, *guide_claims] if row.fails]
+    rows = matrix_rows(report.records)
+    many = len(axes["architecture"]) > MANY
     families, traits = families_of(report), traits_of(report)
     claims = claims_of(report.records)
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
@@ -92,8 +95,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         verdicts=[verdict for verdict in Verdict if any(record.verdict is verdict for record in report.records)],
         failures=failure_groups(report.failures),
         listed_of_a_group=LISTED_OF_A_GROUP,
-        rows=matrix_rows(report.records),
-        many=len(axes["architecture"]) > MANY,
+        rows=rows_gravest_first(rows) if many else rows,
+        many=many,
         families=families,
         traits=traits,
         chips=[

@@ -217,6 +217,16 @@ def matrix_rows(records: list[Record]) -> dict[str, dict[str, list[Share]]]:
     return rows
 
 
+def rows_gravest_first(rows: dict[str, dict[str, list[Share]]]) -> dict[str, dict[str, list[Share]]]:
+    """The rows of a matrix, those with the gravest entry first."""
+
+    def worst(item: tuple[str, dict[str, list[Share]]]) -> int:
+        share = gravest_share(share for shares in item[1].values() for share in shares)
+        return gravity(share.verdict, known=share.known)
+
+    return dict(sorted(rows.items(), key=worst))
+
+
 def mix(records: Iterable[Record]) -> list[Share]:
     """How often each verdict occurs, those that a waiver excuses apart."""
     counts = Counter((record.verdict, record.waived is not None) for record in records)

@@ -153,34 +153,38 @@ function rowLine({ row, within }, columns, entries, select) {
 }
 
 // Lines that are still to be drawn, and what draws one.
-const rest = { lines: [], at: 0, draw: null, step: 0 };
-const restButton = make("button", { type: "button", id: "further" });
-const restLine = make("tr", { class: "rest" }, make("th", { scope: "row" }, restButton));
+const pending = { lines: [], at: 0, draw: null, step: 0 };
+const furtherButton = make("button", { type: "button", id: "further" });
+const furtherLine = make("tr", { class: "further" }, make("th", { scope: "row" }, furtherButton));
 const nearing = new IntersectionObserver((seen) => seen.some(({ isIntersecting }) => isIntersecting) && drawFurther(),
   { root: find("pivot").parentElement, rootMargin: "900px" });
 
-function drawFurther(until = rest.at + rest.step) {
-  const lines = rest.lines.slice(rest.at, until).map(rest.draw);
-  rest.at += lines.length;
-  const left = rest.lines.length - rest.at;
-  restButton.textContent = `${whole(left)} more lines`;
-  restLine.remove();
-  nearing.unobserve(restLine);
-  find("pivot").tBodies[0].append(...lines, ...(left ? [restLine] : []));
+function drawFurther(until = pending.at + pending.step) {
+  const lines = pending.lines.slice(pending.at, until).map(pending.draw);
+  pending.at += lines.length;
+  const left = pending.lines.length - pending.at;
+  furtherButton.textContent = `${whole(left)} more lines`;
+  furtherLine.remove();
+  nearing.unobserve(furtherLine);
+  find("pivot").tBodies[0].append(...lines, ...(left ? [furtherLine] : []));
   // Observed anew, it is told of even if it never left the sight.
-  if (left) nearing.observe(restLine);
+  if (left) nearing.observe(furtherLine);
   return lines;
 }
 
-function drawHeat(counts, view, select, { kept = 0 } = {}) {
+function forgetFurther() {
+  pending.lines = [];
+  pending.at = 0;
+}
+
+function drawHeat(counts, view, select, kept) {
   const { columns, entries } = counts;
   const lines = linesOf(gathered(counts, view), view);
-  rest.lines = lines;
-  rest.at = 0;
-  rest.step = Math.max(1, Math.ceil(AT_ONCE / columns.length));
-  rest.draw = (line) => line.group ? groupLine(line, columns, entries)
+  pending.lines = lines;
+  pending.step = Math.max(1, Math.ceil(AT_ONCE / columns.length));
+  pending.draw = (line) => line.group ? groupLine(line, columns, entries)
     : line.rows ? foldLine(line, columns, view) : rowLine(line, columns, entries, select);
-  restLine.firstChild.colSpan = columns.length + 1;
+  furtherLine.firstChild.colSpan = columns.length + 1;
   find("pivot").tBodies[0].replaceChildren();
-  drawFurther(Math.max(kept, rest.step));
+  drawFurther(Math.max(kept, pending.step));
 }

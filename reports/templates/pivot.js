@@ -93,6 +93,7 @@ function drawPivot(indices, view, select, many, kept) {
   const columns = counts.columns.length;
   table.style.minWidth = many ? `${230 + 80 * columns}px` : `${110 + 96 * columns}px`;
   table.style.width = many ? `min(100%, ${230 + 116 * columns}px)` : "";
+  forgetFurther();
   if (many) drawHeat(counts, view, select, kept);
   else drawBars(counts, select);
 }

@@ -65,7 +65,7 @@ function drawMatrix(indices, kept) {
   scroller.classList.toggle("tall", many);
   find("lines").hidden = !many;
   find("unfold").textContent = view.unfold ? "Fold all" : "Unfold all";
-  drawPivot(indices, view, selecting(), many, { kept });
+  drawPivot(indices, view, selecting(), many, kept);
   if (many) scroller.scrollTop = top;
   drawn = wanted;
 }
@@ -105,7 +105,7 @@ function turnLine(button) {
   const key = button.dataset.turn;
   const turned = new Set(view.turned.split("~").filter(Boolean));
   if (!turned.delete(key)) turned.add(key);
-  change({ turned: [...turned].join("~") }, { kept: rest.at });
+  change({ turned: [...turned].join("~") }, { kept: pending.at });
   [...find("pivot").querySelectorAll("button[data-turn]")].find((one) => one.dataset.turn === key)?.focus({ preventScroll: true });
 }
 
@@ -198,9 +198,9 @@ function listen() {
     rows: view.columns, rows2: view.columns2, columns: view.rows, columns2: view.rows2, row: view.column, column: view.row,
   }, { step: true }));
   find("unfold").addEventListener("click", () => change({ unfold: view.unfold ? "" : "all", turned: "" }));
-  restButton.addEventListener("click", () => drawFurther()[0].querySelector("a, button")?.focus());
-  addEventListener("beforeprint", () => drawFurther(rest.lines.length));
-  order.addEventListener("click", () => change({ order: view.order ? "" : "worst" }));
+  furtherButton.addEventListener("click", () => drawFurther()[0].querySelector("a, button")?.focus());
+  addEventListener("beforeprint", () => drawFurther(pending.lines.length));
+  order.addEventListener("click", () => change({ order: view.order ? "" : "worst" }, { kept: pending.at }));
   for (const chip of document.querySelectorAll(".chip")) {
     chip.addEventListener("click", (event) => {
       event.preventDefault();

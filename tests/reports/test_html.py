@@ -18,7 +18,7 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
 from reports.causes import failure_groups
-from reports.document import Bound, Record, Report, RowRecord, Run, Waived, make_record, make_report
+from reports.document import ArchitectureFacts, Bound, Record, Report, RowRecord, Run, Waived, make_record, make_report
 from reports.html import LISTED_WITHOUT_SCRIPT, is_web_address, reference, render_html
 from reports.power import Power, Rules, Trial, summarise
 from reports.text import headline, reproducing_command, row_command
@@ -93,6 +93,8 @@ def everything() -> Report:
         problems=["idle waiver"],
         rows=rows,
     )
+    facts = ArchitectureFacts(kind="decoder", family="text decoder", traits=["moe"], weak="one layer")
+    whole.run.architectures = {"llama": facts}
     whole.unreadable.append("line 3")
     seen = {"dtype": "float32", "cell": "c", "architecture": "llama", "verdict": "supported", "ratio": 0.5}
     trials = [
@@ -155,7 +157,17 @@ def poisoned(value: Any) -> Any:
     if isinstance(value, dict):
         fixed = {"kind", "verdict", "outcome", "phase", "ending", "device", "started", "finished", "first_verdict"}
         fixed |= {"family", "dtype"}
-        free = {"declared", "seconds", "placement", "versions", "counts", "attention_ops", "hf_device_map", "float32"}
+        free = {
+            "declared",
+            "seconds",
+            "placement",
+            "versions",
+            "counts",
+            "attention_ops",
+            "hf_device_map",
+            "float32",
+            "architectures",
+        }
         return {
             key: dict.fromkeys(part, HOSTILE)
             if key == "axes"
