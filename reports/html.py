@@ -53,6 +53,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 # Longer lists need the script, or the file itself: a page should stay below a few megabytes.
 LISTED_WITHOUT_SCRIPT = 2000
 LISTED_OF_A_GROUP = 200
+# Of more causes the rest is folded: the matrix should be no journey away.
+CAUSES_SHOWN = 30
 # In the order in which they read each other's names.
 _SCRIPTS = ("dom.js", "cells.js", "pivot.js", "heat.js", "detail.js", "report.js")
 _PIVOTS = {"rows": "rows", "rows2": "and", "columns": "columns", "columns2": "and"}
@@ -95,6 +97,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         verdicts=[verdict for verdict in Verdict if any(record.verdict is verdict for record in report.records)],
         failures=failure_groups(report.failures),
         listed_of_a_group=LISTED_OF_A_GROUP,
+        causes_shown=CAUSES_SHOWN,
         rows=rows_gravest_first(rows) if many else rows,
         many=many,
         families=families,
@@ -151,7 +154,6 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         absences=absences(report.records, report.rows),
         listed=report.records if len(report.records) <= LISTED_WITHOUT_SCRIPT else [],
         worst_ratio=worst_ratio,
-        reproducing_command=reproducing_command,
         # Not escaped: JSON in which nothing can end the block.
         data=Markup(cells_json(report)),
         scripts=Markup(scripts_json(report)),
@@ -270,6 +272,7 @@ def _environment() -> Environment:
         "row_looks": ROW_LOOKS,
         "family_names": FAMILY_NAMES,
         "row_command": row_command,
+        "reproducing_command": reproducing_command,
     }
     return environment
 

@@ -102,7 +102,10 @@ def zoo_report(architectures: int, source: Report) -> Report:
                 "reason": reason,
             }
             excused = {"waived": excuse if hit and known else None, "demanded": []}
-            observed = {"observation": replace(body.observation, declared=declared)}
+            seen = replace(body.observation, declared=declared)
+            if wanted is Verdict.NOT_BUILT:
+                seen = replace(seen, failure=None, origin=None)
+            observed = {"observation": seen}
             records.append(body.model_copy(update={**changes, **excused, **observed}))
     rows = [
         row.model_copy(update={"outcome": RowOutcome.MISSING, "reason": "planned, but nothing came", "waived": None})
