@@ -12,6 +12,7 @@ from matrix.command_line import run, say
 from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
+from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.document import json_schema
 from reports.html import render_diff, render_stacks
@@ -54,8 +55,8 @@ def render(
         raise UsageError(f"{folder}: cannot be written to: {error.strerror}") from None
     for line in report.unreadable:
         say(f"unreadable: {line}", err=True)
-    say(headline(report))
-    say(str(page))
+    for line in (*disagreement_line(report), headline(report), str(page)):
+        say(line)
 
 
 @app.command()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from matrix.expectation import Expectation, Outcome
 from matrix.verdict import Verdict
-from reports.document import Record, backend_of
+from reports.document import Record, RowRecord, backend_of
 
 # In the order in which a reader should see them: what takes a process down, then silent wrong answers.
-_GRAVEST_FIRST = (
+GRAVEST_FIRST = (
     Verdict.CRASHED,
     Verdict.DEVICE_LOST,
     Verdict.INACCURATE,
@@ -77,10 +77,31 @@ def failure_groups(failures: Iterable[Record]) -> list[Group]:
 
     def gravity(group: Group) -> tuple[int, int]:
         verdict = group.first.verdict
-        rank = _GRAVEST_FIRST.index(verdict) if verdict in _GRAVEST_FIRST else len(_GRAVEST_FIRST)
+        rank = GRAVEST_FIRST.index(verdict) if verdict in GRAVEST_FIRST else len(GRAVEST_FIRST)
         return rank, -len(group.records)
 
     return sorted(groups, key=gravity)
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows of one family that fail as one another, for the same reason but for the numbers in it."""
+
+    cause: str
+    rows: list[RowRecord]
+
+    @property
+    def first(self) -> RowRecord:
+        """The row that speaks for the group."""
+        return self.rows[0]
+
+
+def row_groups(rows: Iterable[RowRecord]) -> list[RowGroup]:
+    """Rows gathered by family, outcome and reason, in the order in which the first of each comes."""
+    found: dict[tuple[str, str, str], list[RowRecord]] = {}
+    for row in rows:
+        found.setdefault((row.family, row.word, _NUMBER.sub("#", row.reason)), []).append(row)
+    return [RowGroup(cause, group) for (_, _, cause), group in found.items()]
 
 
 def few(names: Iterable[str], plural: str) -> str:

@@ -13,7 +13,7 @@ from matrix.reproduce import script_pieces
 from matrix.verdict import Verdict
 from reports.document import Record, Report, backend_of
 from reports.text import reproducing_command
-from reports.views import MEANINGS, SYMBOLS, axis_values, worst_ratio
+from reports.views import FAMILY, MANY, MEANINGS, SYMBOLS, family_of, gravity, report_axes, traits_of, worst_ratio
 
 _MARKUP = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
@@ -38,14 +38,28 @@ class Numbered:
 
 def cells_json(report: Report) -> str:
     """The cells: a row for each, which holds for each field the number of its value."""
-    panels = [_panel(record) for record in report.records]
+    panels = [_panel(record, report) for record in report.records]
     fields = list(dict.fromkeys(name for panel in panels for name in panel))
     kept = Numbered()
     return _json(
         {
             "command": reproducing_command("{cell}", report.run.seed),
-            "axes": axis_values(report.records),
-            "verdicts": [[verdict.value, SYMBOLS[verdict], MEANINGS[verdict]] for verdict in Verdict],
+            "axes": report_axes(report),
+            "many": MANY,
+            "architectures": {
+                name: _trim(facts.model_dump(mode="json")) or {} for name, facts in report.run.architectures.items()
+            },
+            "traits": list(traits_of(report)),
+            "verdicts": [
+                [
+                    verdict.value,
+                    SYMBOLS[verdict],
+                    MEANINGS[verdict],
+                    gravity(verdict, known=False),
+                    gravity(verdict, known=True),
+                ]
+                for verdict in Verdict
+            ],
             "fields": fields,
             "rows": [[kept.number(panel.get(name)) for name in fields] for panel in panels],
             "values": kept.values,
@@ -84,13 +98,14 @@ def _script(record: Record, known: Mapping[str, Architecture], report: Report) -
         yield from script_pieces(cell, known[cell.architecture], checkpoint, record.seed)
 
 
-def _panel(record: Record) -> dict[str, Any]:
+def _panel(record: Record, report: Report) -> dict[str, Any]:
     dumped = record.model_dump(mode="json")
     observation = dumped["observation"]
     evidence = {f"evidence.{name}": value for name, value in observation["evidence"].items() if value}
     fields = {
         "cell": record.cell,
         "backend": backend_of(record),
+        FAMILY: family_of(record, report) if report.run.architectures else None,
         **{axis: record.axes[axis] for axis in ("architecture", *AXES)},
         "verdict": record.verdict.value,
         "fails": record.fails or None,

@@ -24,7 +24,7 @@ from reports.power import PowerSummary
 from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.5"
+SCHEMA_VERSION = "1.6"
 
 
 class Run(Part):
@@ -50,6 +50,21 @@ class Run(Part):
     planned: Annotated[list[str], FailFast()] = Field(description="cell ids in plan order")
     planned_rows: Annotated[list[str], FailFast()] = Field(default_factory=list, description="family:name of each row")
     guide: list[GuideEntry] = Field(default_factory=list, description="the guide, if the run was one of its profile")
+    architectures: dict[str, ArchitectureFacts] = Field(
+        default_factory=dict, description="architecture -> what it is; reports before 1.6 have none"
+    )
+
+
+class ArchitectureFacts(Part):
+    """What an architecture of the run is, whatever was measured of it: the pages gather and filter by it."""
+
+    kind: str = Field(default="", description="decoder, encoder or encoder_decoder")
+    family: str = Field(default="", description="the group of models that it belongs to, such as text encoder")
+    traits: list[str] = Field(default_factory=list, description="what sets it apart: moe, window, alibi, cross")
+    model_type: str = ""
+    auto_class: str = ""
+    weak: str = Field(default="", description="why its fixture shows less than others, or empty")
+    parameters: int = Field(default=0, description="of the fixture")
 
 
 class GuideEntry(Part):

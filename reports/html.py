@@ -20,8 +20,9 @@ from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports import benchmarks, charts, power
-from reports.causes import failure_groups
+from reports.causes import failure_groups, row_groups
 from reports.cell_data import cells_json, scripts_json
+from reports.declared import by_architecture, claims_of, disagreements
 from reports.diff import Diff, Group, Kind, groups, transitions
 from reports.document import Report
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
@@ -30,17 +31,21 @@ from reports.sizes import sizes
 from reports.support import Series, State
 from reports.text import FAMILY_NAMES, device_of, headline_parts, reproducing_command, row_command, row_headlines
 from reports.views import (
+    MANY,
     MEANINGS,
     SYMBOLS,
     absences,
-    axis_values,
     by_property,
-    declared_and_measured,
+    families_of,
     gravest_first,
+    gravest_share,
     kernels,
     known_faults,
     matrix_rows,
     mix,
+    report_axes,
+    rows_gravest_first,
+    traits_of,
     worst_ratio,
 )
 
@@ -48,8 +53,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 # Longer lists need the script, or the file itself: a page should stay below a few megabytes.
 LISTED_WITHOUT_SCRIPT = 2000
 LISTED_OF_A_GROUP = 200
+# Of more causes the rest is folded: the matrix should be no journey away.
+CAUSES_SHOWN = 30
 # In the order in which they read each other's names.
-_SCRIPTS = ("dom.js", "cells.js", "pivot.js", "detail.js", "report.js")
+_SCRIPTS = ("dom.js", "cells.js", "pivot.js", "heat.js", "detail.js", "report.js")
 _PIVOTS = {"rows": "rows", "rows2": "and", "columns": "columns", "columns2": "and"}
 _KINDS = {
     Kind.WORSE: "It fails a run now, and did not.",
@@ -69,8 +76,13 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     reported, properties, recipes, _ = (gravest_first(report.rows, family) for family in Family)
     guide_claims = [row for row in report.rows if row.family is Family.CLAIM]  # as the guide numbers them
     points = benchmarks.all_points(guide_claims)
-    axes = axis_values(report.records)
+    axes = report_axes(report)
     own = by_stack([report])
+    failing_rows = [row for row in [*reported, *properties, *recipes, *guide_claims] if row.fails]
+    rows = matrix_rows(report.records)
+    many = len(axes["architecture"]) > MANY
+    families, traits = families_of(report), traits_of(report)
+    claims = claims_of(report.records)
     script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return _render(
         "report.html.j2",
@@ -85,12 +97,23 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         verdicts=[verdict for verdict in Verdict if any(record.verdict is verdict for record in report.records)],
         failures=failure_groups(report.failures),
         listed_of_a_group=LISTED_OF_A_GROUP,
-        rows=matrix_rows(report.records),
+        causes_shown=CAUSES_SHOWN,
+        rows=rows_gravest_first(rows) if many else rows,
+        many=many,
+        families=families,
+        traits=traits,
+        chips=[
+            ("family", "Only one family", families),
+            ("trait", "Only one trait", traits),
+            ("backend", "Only one backend", dict.fromkeys(axes["backend"], 0)),
+        ],
+        gravest_share=gravest_share,
         axes=axes,
         pivots=_PIVOTS,
         # One that has a single value leaves nothing to choose.
         choices={axis: values for axis, values in axes.items() if len(values) > 1},
-        claims=declared_and_measured(report.records),
+        claims=by_architecture(claims),
+        disagreements=disagreements(claims),
         faults=known_faults(report.records, report.rows),
         reported=reported,
         properties=by_property(properties),
@@ -99,7 +122,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         unreached=Counter(row.reason for row in properties if row.outcome is RowOutcome.UNAVAILABLE),
         stacks=own,
         lines=guide_lines(own),
-        failing_rows=[row for row in [*reported, *properties, *recipes, *guide_claims] if row.fails],
+        failing_rows=failing_rows,
+        failing_groups=row_groups(failing_rows),
         guide_claims=guide_claims,
         benchmark_plots=benchmarks.plots(points),
         benchmark_rates=benchmarks.rates(points),
@@ -130,7 +154,6 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         absences=absences(report.records, report.rows),
         listed=report.records if len(report.records) <= LISTED_WITHOUT_SCRIPT else [],
         worst_ratio=worst_ratio,
-        reproducing_command=reproducing_command,
         # Not escaped: JSON in which nothing can end the block.
         data=Markup(cells_json(report)),
         scripts=Markup(scripts_json(report)),
@@ -249,6 +272,7 @@ def _environment() -> Environment:
         "row_looks": ROW_LOOKS,
         "family_names": FAMILY_NAMES,
         "row_command": row_command,
+        "reproducing_command": reproducing_command,
     }
     return environment
 

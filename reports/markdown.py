@@ -4,7 +4,8 @@ import html
 import re
 from collections.abc import Iterator
 
-from reports.causes import failure_groups
+from reports.causes import failure_groups, row_groups
+from reports.declared import disagreement_line
 from reports.document import Report
 from reports.text import headline_parts, reproducing_command, row_command, verdicts_by_backend
 
@@ -38,7 +39,7 @@ def _lines(report: Report) -> Iterator[str]:
     libraries = ", ".join(f"{name} {version}" for name, version in stack.versions.items())
     yield "## Inference support matrix"
     yield ""
-    yield from (f"- {literal(part)}" for part in headline_parts(report))
+    yield from (f"- {literal(part)}" for part in (*headline_parts(report), *disagreement_line(report)))
     yield f"- {literal(f'{device}, {libraries}')}"
     failing = []
     for group in failure_groups(report.failures):
@@ -46,7 +47,9 @@ def _lines(report: Report) -> Iterator[str]:
         named = first.cell if count == 1 else f"{first.cell} and {count - 1} more"
         command = reproducing_command(first.cell, first.seed, report.run.checkpoints)
         failing.append((first.verdict.value, named, first.reason, command))
-    failing += [(row.word, row.name, row.reason, row_command(row)) for row in report.failing_rows]
+    for rows in row_groups(report.failing_rows):
+        row, more = rows.first, len(rows.rows) - 1
+        failing.append((row.word, f"{row.name} and {more} more" if more else row.name, row.reason, row_command(row)))
     if failing:
         yield from ("", "| fails as | cell or row | found | again |", "|---|---|---|---|")
         for parts in failing[:_FAILURES_SHOWN]:

@@ -2,13 +2,14 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
-from reports.causes import Group, failure_groups
+from reports.causes import Group, RowGroup, failure_groups, row_groups
+from reports.declared import disagreement_line
 from reports.document import Report, RowRecord, backend_of
 
 # One of a family, and several.
@@ -91,16 +92,16 @@ def _of_rows(family: Family, rows: list[RowRecord]) -> str:
 
 
 def summary_lines(report: Report) -> Iterator[str]:
-    """Failing cells and rows, other problems, the table of verdicts by backend, and the headline in its parts."""
-    failures, failing_rows = failure_groups(report.failures), report.failing_rows
+    """Failures, other problems, verdicts by backend, flags that are contradicted, and the headline in its parts."""
+    failures, failing_rows = failure_groups(report.failures), row_groups(report.failing_rows)
     for group in failures[:_FAILURES_SHOWN]:
         yield from failure_lines(group, report.run.checkpoints)
     if len(failures) > _FAILURES_SHOWN:
         yield f"... and {len(failures) - _FAILURES_SHOWN} more causes of failures; the report has them all"
-    for row in failing_rows[:_FAILURES_SHOWN]:
-        yield from row_lines(row)
+    for rows in failing_rows[:_FAILURES_SHOWN]:
+        yield from row_group_lines(rows)
     if len(failing_rows) > _FAILURES_SHOWN:
-        yield f"... and {len(failing_rows) - _FAILURES_SHOWN} more rows that fail; the report has them all"
+        yield f"... and {len(failing_rows) - _FAILURES_SHOWN} more causes of rows that fail; the report has them all"
     for problem in [*report.problems, *report.unreadable]:
         yield f"PROBLEM {problem}"
     if failures or failing_rows or report.problems or report.unreadable:
@@ -108,6 +109,7 @@ def summary_lines(report: Report) -> Iterator[str]:
     if report.records or not report.rows:
         yield from verdict_table(report)
         yield ""
+    yield from disagreement_line(report)
     yield from headline_parts(report)
 
 
@@ -119,11 +121,24 @@ def failure_lines(group: Group, checkpoints: Mapping[str, str]) -> Iterator[str]
     yield f"{record.verdict.upper()}{required} {record.cell}{count}"
     yield f"    {record.reason}"
     yield f"    expected {record.expectation.outcome}: {record.expectation.source}"
-    others = [other.cell for other in group.records[1:]]
-    if others:
-        rest = f" and {len(others) - _OTHERS_SHOWN} more" if len(others) > _OTHERS_SHOWN else ""
-        yield f"    the same: {', '.join(others[:_OTHERS_SHOWN])}{rest}"
+    yield from _others(other.cell for other in group.records[1:])
     yield f"    {reproducing_command(record.cell, record.seed, checkpoints)}"
+
+
+def row_group_lines(group: RowGroup) -> Iterator[str]:
+    """Rows that fail of one cause: the first in full, then which others."""
+    head, *lines = row_lines(group.first)
+    others = [row.name for row in group.rows[1:]]
+    yield f"{head} and {len(others)} more" if others else head
+    yield from lines
+    yield from _others(others)
+
+
+def _others(names: Iterable[str]) -> Iterator[str]:
+    listed = list(names)
+    if listed:
+        rest = f" and {len(listed) - _OTHERS_SHOWN} more" if len(listed) > _OTHERS_SHOWN else ""
+        yield f"    the same: {', '.join(listed[:_OTHERS_SHOWN])}{rest}"
 
 
 def row_lines(row: RowRecord) -> Iterator[str]:

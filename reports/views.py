@@ -11,8 +11,8 @@ from matrix.oracle import nan_last
 from matrix.rows import Family, RowOutcome
 from matrix.stack import DISTRIBUTIONS
 from matrix.verdict import Verdict
-from reports.causes import few
-from reports.document import Record, RowRecord, Waived, backend_of
+from reports.causes import GRAVEST_FIRST, few
+from reports.document import Record, Report, RowRecord, Waived, backend_of
 
 # Beside the colour, so that no meaning hangs on colour alone.
 SYMBOLS = {
@@ -63,19 +63,19 @@ REMEDIES = {
     "flash-attn-3": "flash-attn 3, built from the hopper folder of its repository (compute 9.0)",
     "flash-attn-4": "pip install flash-attn-4 (compute 9.0 or newer)",
 }
+# A matrix with more rows than this is drawn line by line.
+MANY = 100
+# An axis that is no part of a cell: the group of models that its architecture belongs to.
+FAMILY = "family"
+_OTHERS = "others"
+_DOCUMENTED_LAST = (Verdict.REFUSED, Verdict.SUPPORTED, Verdict.UNAVAILABLE)
+
 _ROWS_GRAVEST_FIRST = (
     RowOutcome.VIOLATED,
     RowOutcome.MISSING,
     RowOutcome.HOLDS,
     RowOutcome.REFUSED,
     RowOutcome.UNAVAILABLE,
-)
-
-
-_FAMILIES = (
-    ("sdpa", ("_supports_sdpa",)),
-    ("flash_attention", ("_supports_flash_attn", "_supports_flash_attn_2")),
-    ("flex_attention", ("_supports_flex_attn",)),
 )
 
 
@@ -134,25 +134,6 @@ class Absence:
     rows: int = 0
 
 
-@dataclass(frozen=True)
-class Claim:
-    """What a class declares of one attention family, beside what was measured."""
-
-    family: str
-    flag: str
-    declared: bool | None
-    measured: str
-    mix: list[Share]
-
-    @property
-    def disagrees(self) -> bool:
-        """Whether the measurement contradicts the flag."""
-        if self.declared is None or self.measured == "not measured":
-            return False
-        # A class that declares no support owes no particular error, so only success contradicts it.
-        return self.declared != (self.measured == "supported")
-
-
 def worst_ratio(record: Record) -> float | None:
     """The highest ratio of error to bound, NaN above all; None if nothing was compared."""
     ratios = (bound.ratio for bound in record.bounds)
@@ -180,6 +161,53 @@ def axis_values(records: Iterable[Record]) -> dict[str, list[str]]:
     return found
 
 
+def report_axes(report: Report) -> dict[str, list[str]]:
+    """The axes of a report: those of its cells, and the families of its architectures if it tells them."""
+    axes = axis_values(report.records)
+    if not report.run.architectures:
+        return axes
+    families = _distinct(family_of(record, report) for record in report.records)
+    return {"architecture": axes.pop("architecture"), FAMILY: families, **axes}
+
+
+def family_of(record: Record, report: Report) -> str:
+    """The group of models that a cell's architecture belongs to."""
+    facts = report.run.architectures.get(record.axes["architecture"])
+    return (facts and facts.family) or _OTHERS
+
+
+def families_of(report: Report) -> dict[str, int]:
+    """How many architectures with cells are of each family; none if the report tells of no families."""
+    if not report.run.architectures:
+        return {}
+    by_architecture = {record.axes["architecture"]: family_of(record, report) for record in report.records}
+    return dict(Counter(by_architecture.values()))
+
+
+def traits_of(report: Report) -> dict[str, int]:
+    """How many architectures with cells have each trait, the most frequent first."""
+    measured = {record.axes["architecture"] for record in report.records}
+    found = Counter(
+        trait
+        for name, facts in report.run.architectures.items()
+        if name in measured
+        for trait in dict.fromkeys(facts.traits)
+    )
+    return dict(found.most_common())
+
+
+def gravity(verdict: Verdict, *, known: bool) -> int:
+    """The place of a verdict where what fails comes first, then known faults, then what is documented."""
+    if verdict in _DOCUMENTED_LAST:
+        return 2 * len(GRAVEST_FIRST) + _DOCUMENTED_LAST.index(verdict)
+    return GRAVEST_FIRST.index(verdict) + (len(GRAVEST_FIRST) if known else 0)
+
+
+def gravest_share(shares: Iterable[Share]) -> Share:
+    """The share that stands for all of them where there is room for one."""
+    return min(shares, key=lambda share: gravity(share.verdict, known=share.known))
+
+
 def matrix_rows(records: list[Record]) -> dict[str, dict[str, list[Share]]]:
     """By architecture and backend, the mix of verdicts."""
     cells = _grouped(records, lambda record: (record.axes["architecture"], backend_of(record)))
@@ -187,6 +215,16 @@ def matrix_rows(records: list[Record]) -> dict[str, dict[str, list[Share]]]:
     for (architecture, backend), group in cells.items():
         rows.setdefault(architecture, {})[backend] = mix(group)
     return rows
+
+
+def rows_gravest_first(rows: dict[str, dict[str, list[Share]]]) -> dict[str, dict[str, list[Share]]]:
+    """The rows of a matrix, those with the gravest entry first."""
+
+    def worst(item: tuple[str, dict[str, list[Share]]]) -> int:
+        share = gravest_share(share for shares in item[1].values() for share in shares)
+        return gravity(share.verdict, known=share.known)
+
+    return dict(sorted(rows.items(), key=worst))
 
 
 def mix(records: Iterable[Record]) -> list[Share]:
@@ -280,30 +318,6 @@ def _remedies(missing: str) -> list[str]:
                 f"pip install '{asked['name']}{asked['release']}'" if asked["release"] else REMEDIES[asked["name"]]
             )
     return found
-
-
-def declared_and_measured(records: Iterable[Record]) -> dict[str, list[Claim]]:
-    """By architecture, a claim for each attention family; architectures with a disagreement first."""
-    groups = _grouped(records, lambda record: record.axes["architecture"])
-    claims = {name: [_claim(family, flags, group) for family, flags in _FAMILIES] for name, group in groups.items()}
-    return dict(sorted(claims.items(), key=lambda item: not any(claim.disagrees for claim in item[1])))
-
-
-def _claim(family: str, flags: tuple[str, ...], records: list[Record]) -> Claim:
-    declared = next((record.observation.declared for record in records if record.observation.declared), {})
-    flag = next((flag for flag in flags if flag in declared), flags[0])
-    # SDPA's pinned kernels count: the flag speaks of SDPA as a whole.
-    ran = [record for record in records if record.axes["attention"].startswith(family) and record.verdict.executed]
-    verdicts = Counter(record.verdict for record in ran)
-    if not verdicts:
-        measured = "not measured"
-    elif verdicts[Verdict.SUPPORTED]:
-        measured = "supported"
-    elif set(verdicts) == {Verdict.REFUSED}:
-        measured = "refused"
-    else:
-        measured = "not supported"
-    return Claim(family, flag, declared.get(flag), measured, mix(ran))
 
 
 def _place(value: str, axis: Iterable[str]) -> int:

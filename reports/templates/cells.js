@@ -37,7 +37,7 @@ const kindOf = Uint8Array.from(data.rows, (_, index) =>
 
 function textOf(index) {
   searched ||= data.rows.map((_, each) =>
-    [valueOf(each, "cell"), valueOf(each, "reason"), ...(valueOf(each, "kernels") || [])].join(" ").toLowerCase());
+    [valueOf(each, "cell"), valueOf(each, "reason"), valueOf(each, "family"), ...(valueOf(each, "kernels") || [])].join(" ").toLowerCase());
   return searched[index];
 }
 
@@ -52,19 +52,26 @@ function matching(view) {
   const terms = view.q.toLowerCase().split(/\s+/).filter(Boolean);
   const wanted = Object.keys(data.axes).filter((axis) => view[axis])
     .map((axis) => [fieldOf.get(axis), data.values.indexOf(view[axis])]);
+  const architecture = fieldOf.get("architecture");
+  const withTrait = view.trait && new Set(Object.keys(data.architectures)
+    .filter((name) => data.architectures[name].traits?.includes(view.trait)).map((name) => data.values.indexOf(name)));
   const judged = VERDICTS.get(view.verdict) || ((index) => valueOf(index, "verdict") === view.verdict);
   const found = [];
   for (let index = 0; index < total; index++) {
     const row = data.rows[index];
     if (wanted.every(([field, value]) => row[field] === value) && judged(index)
+      && (!withTrait || withTrait.has(row[architecture]))
       && (!terms.length || terms.every((term) => textOf(index).includes(term)))) found.push(index);
   }
   return found;
 }
 
+// Axes whose value follows from those of others.
+const FOLLOWING = new Set(["backend", "family"]);
+
 // By axis, the cells that differ from this one in it and in nothing else.
 function related(index) {
-  const axes = Object.keys(data.axes).filter((axis) => axis !== "backend");
+  const axes = Object.keys(data.axes).filter((axis) => !FOLLOWING.has(axis));
   const found = new Map();
   for (let other = 0; other < total; other++) {
     const apart = axes.filter((axis) => numberOf(other, axis) !== numberOf(index, axis));

@@ -4,7 +4,7 @@ const detail = find("detail");
 function drawDetail(cell, linkTo, close) {
   detail.hidden = !cell;
   if (!cell) return detail.replaceChildren();
-  const parts = [verdictPart, boundPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart];
+  const parts = [verdictPart, boundPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart, architecturePart];
   detail.replaceChildren(
     make("button", { type: "button", class: "close", "aria-label": "Close the details", onclick: close }, "✕"),
     make("h2", { id: "detail-title", tabindex: "-1" }, cell.cell),
@@ -179,6 +179,13 @@ function costsPart(cell) {
   const seconds = cell.seconds && Object.entries(cell.seconds).map(([phase, time]) => `${phase} ${number(time)} s`).join(", ");
   const memory = cell.peak_memory_mib === undefined ? undefined : `${number(cell.peak_memory_mib)} MiB`;
   return seconds || memory ? titled("Time and memory", pairs([["seconds", seconds], ["peak memory", memory], ["worker", cell.worker]])) : [];
+}
+
+function architecturePart(cell) {
+  const { kind, family, traits, model_type: type, auto_class: auto, weak, parameters } = factsOf(cell.index);
+  const list = pairs([["kind", kind], ["family", family], ["traits", traits && traits.join(", ")], ["model_type", type],
+    ["class", auto], ["parameters", parameters || undefined], ["a weak fixture", weak]]);
+  return list.children.length ? titled("The architecture", list) : [];
 }
 
 function relatedPart(cell, linkTo) {

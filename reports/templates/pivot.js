@@ -36,21 +36,24 @@ function along([first, second]) {
   return (index) => one[index] * size + (two ? two[index] : 0);
 }
 
-// The labels of rows and columns in their order, and what kinds of verdicts there are where they meet.
+// Rows and columns in their order, each with its place, its label and one of its cells; what kinds of verdicts there are
+// where they meet; and by row, how many of its cells fail the run.
 function counted(indices, view) {
   const [rowAxes, columnAxes] = [axesOf(view, "rows"), axesOf(view, "columns")];
   const [rowAt, columnAt] = [along(rowAxes), along(columnAxes)];
-  const [rows, columns, entries] = [new Map(), new Map(), new Map()];
+  const [rows, columns, entries, failing] = [new Map(), new Map(), new Map(), new Map()];
   for (const index of indices) {
     const [row, column] = [rowAt(index), columnAt(index)];
-    if (!rows.has(row)) entries.set(row, new Map()) && rows.set(row, labelOf(index, rowAxes));
-    if (!columns.has(column)) columns.set(column, labelOf(index, columnAxes));
+    if (!rows.has(row)) entries.set(row, new Map()) && rows.set(row, index);
+    if (!columns.has(column)) columns.set(column, index);
+    if (numberOf(index, "fails")) failing.set(row, (failing.get(row) || 0) + 1);
     const line = entries.get(row);
     if (!line.has(column)) line.set(column, new Uint32Array(2 * verdicts.size));
     line.get(column)[kindOf[index]] += 1;
   }
-  const ordered = (labels) => [...labels].sort(([one], [other]) => one - other);
-  return { rows: ordered(rows), columns: ordered(columns), entries };
+  const ordered = (found, axes) => [...found].sort(([one], [other]) => one - other)
+    .map(([place, index]) => [place, labelOf(index, axes), index]);
+  return { rows: ordered(rows, rowAxes), columns: ordered(columns, columnAxes), entries, failing };
 }
 
 // What stands in hundreds of entries is made once and cloned.
@@ -80,21 +83,29 @@ function mix(kinds) {
 }
 
 // `select` makes the link that chooses a row, a column or where they meet.
-function drawPivot(indices, view, select) {
-  const { rows, columns, entries } = counted(indices, view);
+function drawPivot(indices, view, select, many, kept) {
+  const counts = counted(indices, view);
   const corner = `${axesOf(view, "rows").join(BETWEEN)} / ${axesOf(view, "columns").join(BETWEEN)}`;
-  const head = make("tr", {}, make("th", { scope: "col" }, corner),
-    ...columns.map(([, column]) => make("th", { scope: "col" }, select("", column, breakable(column)))));
+  const table = find("pivot");
+  table.tHead.replaceChildren(make("tr", {}, make("th", { scope: "col" }, corner),
+    ...counts.columns.map(([, column]) => make("th", { scope: "col" }, select("", column, breakable(column))))));
+  table.classList.toggle("heat", many);
+  const columns = counts.columns.length;
+  table.style.minWidth = many ? `${230 + 80 * columns}px` : `${110 + 96 * columns}px`;
+  table.style.width = many ? `min(100%, ${230 + 116 * columns}px)` : "";
+  forgetFurther();
+  if (many) drawHeat(counts, view, select, kept);
+  else drawBars(counts, select);
+}
+
+function drawBars({ rows, columns, entries }, select) {
   const body = rows.map(([place, row]) => make("tr", {},
     make("th", { scope: "row" }, select(row, "", breakable(row))),
     ...columns.map(([at, column]) => {
       const kinds = entries.get(place).get(at);
       return make("td", {}, kinds && select(row, column, ...mix(kinds)));
     })));
-  const table = find("pivot");
-  table.style.minWidth = `${110 + 96 * columns.length}px`;
-  table.tHead.replaceChildren(head);
-  table.tBodies[0].replaceChildren(...body);
+  find("pivot").tBodies[0].replaceChildren(...body);
 }
 
 function breakable(text) {

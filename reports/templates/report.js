@@ -2,17 +2,22 @@
 const PAGE = 20;
 const MORE = 200;
 const AXES = Object.keys(data.axes);
-const KEYS = [...SIDES, "row", "column", ...AXES, "verdict", "q", "order", "cell"];
+const KEYS = [...SIDES, "gather", "unfold", "turned", "row", "column", ...AXES, "trait", "verdict", "q", "order", "cell"];
+// What may change without a stroke in the matrix but for the mark of what is chosen.
+const BESIDE = new Set(["row", "column", "cell"]);
 const form = find("filters");
 const order = make("button", { type: "button", title: "Order by the worst ratio of error to bound" });
 let view = readFragment();
 let shown = PAGE;
 let opener = null;
+let drawn = null;
 
 function readFragment() {
   const given = new URLSearchParams(location.hash.slice(1));
   const asked = Object.fromEntries(KEYS.map((key) => [key, given.get(key) ?? DEFAULT[key] ?? ""]));
   if (!verdicts.has(asked.verdict) && !VERDICTS.has(asked.verdict)) asked.verdict = "";
+  if (!GATHERED.has(asked.gather)) asked.gather = "";
+  if (asked.unfold !== "all") asked.unfold = "";
   return withKnownAxes(asked);
 }
 
@@ -27,18 +32,19 @@ function turn(changes, { step }) {
   view = { ...view, ...changes };
 }
 
-function change(changes, { step = false } = {}) {
+function change(changes, { step = false, kept = 0 } = {}) {
   turn(changes, { step });
   shown = PAGE;
-  render();
+  render({ kept });
 }
 
-function render() {
+// `kept` lines of the matrix are drawn at least.
+function render({ kept = 0 } = {}) {
   const indices = matching(view);
   const rows = axesOf(view, "rows");
   const columns = axesOf(view, "columns");
   drawForm();
-  drawPivot(indices, view, selecting());
+  drawMatrix(indices, kept);
   const listed = indices.filter((index) =>
     (!view.row || labelOf(index, rows) === view.row) && (!view.column || labelOf(index, columns) === view.column));
   if (view.order === "worst") listed.sort((one, other) => severity(other) - severity(one));
@@ -46,20 +52,43 @@ function render() {
   drawCell();
 }
 
+function drawMatrix(indices, kept) {
+  const wanted = KEYS.filter((key) => !BESIDE.has(key)).map((key) => view[key]).join("\n");
+  if (wanted === drawn) {
+    const chosen = hrefOf(view.row, view.column);
+    for (const link of find("pivot").querySelectorAll("a")) mark(link, (view.row || view.column) && link.getAttribute("href") === chosen);
+    return;
+  }
+  const many = hasMany(view);
+  const scroller = find("pivot").parentElement;
+  const top = kept ? scroller.scrollTop : 0;
+  scroller.classList.toggle("tall", many);
+  find("lines").hidden = !many;
+  find("unfold").textContent = view.unfold ? "Fold all" : "Unfold all";
+  drawPivot(indices, view, selecting(), many, kept);
+  if (many) scroller.scrollTop = top;
+  drawn = wanted;
+}
+
 function drawForm() {
   for (const control of form.elements) {
     if (control.name && control.value !== view[control.name]) control.value = view[control.name];
   }
-  for (const chip of document.querySelectorAll(".chip")) mark(chip, chip.dataset.verdict === view.verdict);
+  for (const chip of document.querySelectorAll(".chip")) mark(chip, chip.dataset.value === view[chip.dataset.key]);
 }
 
-// The link that chooses a row, a column or where they meet; there are hundreds, so that one listener serves them all.
+// Where a row, a column or where they meet is chosen.
+function hrefOf(row, column, rest = fragmentOf({ row: "", column: "", cell: "" })) {
+  const chosen = [["row", row], ["column", column]].filter(([, label]) => label);
+  const parts = [rest.slice(1), ...chosen.map(([key, label]) => `${key}=${encodeURIComponent(label)}`)];
+  return `#${parts.filter(Boolean).join("&")}`;
+}
+
+// The link that chooses; there are hundreds, so that one listener serves them all.
 function selecting() {
   const rest = fragmentOf({ row: "", column: "", cell: "" });
   return (row, column, ...children) => {
-    const chosen = [["row", row], ["column", column]].filter(([, label]) => label);
-    const fragment = [rest.slice(1), ...chosen.map(([key, label]) => `${key}=${encodeURIComponent(label)}`)].filter(Boolean);
-    const link = make("a", { href: `#${fragment.join("&")}` }, ...children);
+    const link = make("a", { href: hrefOf(row, column, rest) }, ...children);
     mark(link, row === view.row && column === view.column);
     return link;
   };
@@ -67,10 +96,17 @@ function selecting() {
 
 function select(link) {
   const given = new URLSearchParams(link.hash.slice(1));
-  const place = [...find("pivot").querySelectorAll("a")].indexOf(link);
   const again = link.hasAttribute("aria-current");
   change({ row: again ? "" : given.get("row") ?? "", column: again ? "" : given.get("column") ?? "" }, { step: true });
-  find("pivot").querySelectorAll("a")[place]?.focus();
+}
+
+// A group or a fold is opened or closed where it stands.
+function turnLine(button) {
+  const key = button.dataset.turn;
+  const turned = new Set(view.turned.split("~").filter(Boolean));
+  if (!turned.delete(key)) turned.add(key);
+  change({ turned: [...turned].join("~") }, { kept: pending.at });
+  [...find("pivot").querySelectorAll("button[data-turn]")].find((one) => one.dataset.turn === key)?.focus({ preventScroll: true });
 }
 
 function drawList(listed, matched) {
@@ -161,16 +197,25 @@ function listen() {
   find("swap").addEventListener("click", () => change({
     rows: view.columns, rows2: view.columns2, columns: view.rows, columns2: view.rows2, row: view.column, column: view.row,
   }, { step: true }));
-  order.addEventListener("click", () => change({ order: view.order ? "" : "worst" }));
+  find("unfold").addEventListener("click", () => change({ unfold: view.unfold ? "" : "all", turned: "" }));
+  furtherButton.addEventListener("click", () => drawFurther()[0].querySelector("a, button")?.focus());
+  addEventListener("beforeprint", () => drawFurther(pending.lines.length));
+  order.addEventListener("click", () => change({ order: view.order ? "" : "worst" }, { kept: pending.at }));
   for (const chip of document.querySelectorAll(".chip")) {
     chip.addEventListener("click", (event) => {
       event.preventDefault();
-      change({ verdict: view.verdict === chip.dataset.verdict ? "" : chip.dataset.verdict }, { step: true });
-      if (view.verdict) find("matrix").scrollIntoView();
+      const { key, value } = chip.dataset;
+      change({ [key]: view[key] === value ? "" : value }, { step: true });
+      if (key === "verdict" && view.verdict) find("matrix").scrollIntoView();
     });
   }
   document.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || !(event.target instanceof Element)) return;
+    const turning = event.target.closest("#pivot button[data-turn]");
+    if (turning) {
+      turnLine(turning);
+      return;
+    }
     const entry = event.target.closest("#pivot a");
     if (entry) {
       event.preventDefault();

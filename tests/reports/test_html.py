@@ -18,8 +18,8 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
 from reports.causes import failure_groups
-from reports.document import Bound, Record, Report, RowRecord, Run, Waived, make_record, make_report
-from reports.html import LISTED_WITHOUT_SCRIPT, is_web_address, reference, render_html
+from reports.document import ArchitectureFacts, Bound, Record, Report, RowRecord, Run, Waived, make_record, make_report
+from reports.html import CAUSES_SHOWN, LISTED_WITHOUT_SCRIPT, is_web_address, reference, render_html
 from reports.power import Power, Rules, Trial, summarise
 from reports.text import headline, reproducing_command, row_command
 from reports.views import backends, by_property, gravest_first, kernels, known_faults, worst_ratio
@@ -93,6 +93,8 @@ def everything() -> Report:
         problems=["idle waiver"],
         rows=rows,
     )
+    facts = ArchitectureFacts(kind="decoder", family="text decoder", traits=["moe"], weak="one layer")
+    whole.run.architectures = {"llama": facts}
     whole.unreadable.append("line 3")
     seen = {"dtype": "float32", "cell": "c", "architecture": "llama", "verdict": "supported", "ratio": 0.5}
     trials = [
@@ -155,7 +157,17 @@ def poisoned(value: Any) -> Any:
     if isinstance(value, dict):
         fixed = {"kind", "verdict", "outcome", "phase", "ending", "device", "started", "finished", "first_verdict"}
         fixed |= {"family", "dtype"}
-        free = {"declared", "seconds", "placement", "versions", "counts", "attention_ops", "hf_device_map", "float32"}
+        free = {
+            "declared",
+            "seconds",
+            "placement",
+            "versions",
+            "counts",
+            "attention_ops",
+            "hf_device_map",
+            "float32",
+            "architectures",
+        }
         return {
             key: dict.fromkeys(part, HOSTILE)
             if key == "axes"
@@ -282,6 +294,26 @@ def test_failures_that_differ_in_numbers_alone_are_one_group_and_the_gravest_com
     assert groups[0].first.verdict is Verdict.CRASHED
 
 
+@pytest.mark.parametrize(("causes", "folded"), [(CAUSES_SHOWN, 0), (CAUSES_SHOWN + 1, 1)])
+def test_of_many_causes_the_last_are_folded_but_there(causes: int, folded: int) -> None:
+    records = [failed(f"a{number}-float32-sdpa-prefill", "x" * number) for number in range(1, causes + 1)]
+    page = Page(render_html(report(*records)))
+    boxes = [details for details in page.attributes("details") if str(details["class"]).startswith("failure")]
+    assert len(boxes) == causes
+    assert sum(details["class"] == "causes" for details in page.attributes("details")) == folded
+    assert (f"{folded} more causes, of {folded} cells" in page.text) is bool(folded)
+
+
+def test_rows_that_fail_of_one_cause_are_one_box() -> None:
+    rows = [row(f"r{number}", RowOutcome.MISSING, reason=f"nothing after {number} s") for number in range(1200)]
+    page = Page(render_html(report(rows=[*rows, row("there", reason="nothing after 1 s")])))
+    boxes = [details for details in page.attributes("details") if str(details["class"]).startswith("failure")]
+    assert len(boxes) == 2
+    assert "missing 1,200 rows nothing after # s reported failures r0 nothing after 0 s" in page.text
+    assert "And 1,000 more" in page.text
+    assert row_command(rows[199]) in page.text
+
+
 def test_a_disagreement_of_flag_and_measurement_shows_and_comes_first() -> None:
     document = report(
         supported("bert-float32-flash_attention_2-prefill"),
@@ -327,7 +359,7 @@ def test_a_known_fault_is_listed_once_and_is_no_failure() -> None:
     assert page.text.count("a fault") == 1
     assert "fault.py" in page.text
     assert "2 error, known" in page.text
-    assert not page.attributes("details")
+    assert "failure" not in {details["class"] for details in page.attributes("details")}
 
 
 def test_columns_stand_in_the_order_of_the_axes() -> None:

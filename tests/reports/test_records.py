@@ -17,7 +17,18 @@ from matrix.observation import Comparison, Ending, Failure, Observation, Phase, 
 from matrix.rows import Family, RowOutcome
 from matrix.stack import CPU_FLAGS
 from matrix.verdict import Verdict
-from reports.document import GuideEntry, Point, Record, Report, RowRecord, Run, Waived, json_schema, make_report
+from reports.document import (
+    ArchitectureFacts,
+    GuideEntry,
+    Point,
+    Record,
+    Report,
+    RowRecord,
+    Run,
+    Waived,
+    json_schema,
+    make_report,
+)
 from reports.reading import read_report
 from reports.records import RecordWriter
 from tests.builders import (
@@ -35,6 +46,15 @@ from tests.builders import (
 )
 
 ONE, TWO, THREE = "llama-float32-eager-prefill", "llama-float32-sdpa-prefill", "t5-float32-sdpa-left-generate"
+FULL_FACTS = ArchitectureFacts(
+    kind="decoder",
+    family="text decoder",
+    traits=["moe", "window"],
+    model_type="llama",
+    auto_class="AutoModelForCausalLM",
+    weak="one layer",
+    parameters=3,
+)
 FULL_RUN = make_run(
     ONE,
     TWO,
@@ -49,6 +69,7 @@ FULL_RUN = make_run(
     seed=2,
     planned_rows=["property:forward_is_right[flash]", "regression:one"],
     guide=[GuideEntry(number="G1", name="a", about="b", rows={"guide": "guide:G1-a-guide"}, cells=[ONE])],
+    architectures={"llama": FULL_FACTS},
 )
 FULL_RECORD = record_of(
     TWO,
@@ -146,7 +167,7 @@ def test_a_claim_that_does_not_hold_is_an_answer() -> None:
 TOLERANCES = ("k_max", "k_mean", "k_max_quantised", "k_mean_quantised")
 
 
-def at_default(part: Run | Record | RowRecord) -> set[str]:
+def at_default(part: Run | Record | RowRecord | ArchitectureFacts) -> set[str]:
     """The names of the fields that are what they would be unsaid."""
     fields = type(part).model_fields
     return {
@@ -158,6 +179,7 @@ def test_the_full_record_of_these_tests_leaves_no_field_unsaid() -> None:
     """A field that is added must be added above, or its round trip goes unproven."""
     assert at_default(FULL_RECORD) == {"kind"}
     assert at_default(FULL_ROW) == {"kind"}
+    assert at_default(FULL_FACTS) == set()
     assert at_default(FULL_RUN) == {"kind", "schema_version", *TOLERANCES}
 
 
@@ -392,6 +414,20 @@ def test_any_message_comes_back(tmp_path: Path, character: str) -> None:
     writer.write(record)
     writer.close()
     assert read_back(tmp_path / "records.jsonl")[1:] == ([record], [])
+
+
+def test_a_run_from_before_there_were_facts_has_none(tmp_path: Path) -> None:
+    older = json.loads(FULL_RUN.model_dump_json(exclude={"architectures"})) | {"schema_version": "1.5"}
+    run, records, unreadable = read_back(write_lines(tmp_path / "records.jsonl", json.dumps(older) + "\n", FULL_RECORD))
+    assert (run.architectures, run.schema_version) == ({}, "1.5")
+    assert (FULL_RECORD in records, unreadable) == (True, [])
+
+
+def test_the_schema_says_what_is_known_of_an_architecture() -> None:
+    schema = json_schema()["$defs"]
+    assert schema["Run"]["properties"]["architectures"]["additionalProperties"] == {"$ref": "#/$defs/ArchitectureFacts"}
+    assert set(schema["ArchitectureFacts"]["properties"]) == set(ArchitectureFacts.model_fields)
+    assert "architectures" not in schema["Run"]["required"]
 
 
 def test_the_schema_allows_what_is_not_finite() -> None:

@@ -230,8 +230,18 @@ def test_a_run_of_rows_alone_does_not_speak_of_cells() -> None:
 
 @pytest.mark.parametrize(("failing", "more"), [(50, None), (51, "1 more"), (60, "10 more")])
 def test_a_long_list_of_failing_rows_is_cut_and_says_so(failing: int, more: str | None) -> None:
-    lines = text_of(report_of(rows=tuple(reported(RowOutcome.VIOLATED, f"r{number}") for number in range(failing))))
+    # Each for a reason of its own, for those of one cause are one entry.
+    rows = tuple(reported(RowOutcome.VIOLATED, f"r{number}", reason="x" * number) for number in range(failing))
+    lines = text_of(report_of(rows=rows))
     assert sum(line.startswith("STILL THERE ") for line in lines) == 50
-    assert [line for line in lines if "more rows" in line] == (
-        [] if more is None else [f"... and {more} rows that fail; the report has them all"]
+    assert [line for line in lines if "more causes" in line] == (
+        [] if more is None else [f"... and {more} causes of rows that fail; the report has them all"]
     )
+
+
+def test_rows_of_one_cause_are_one_entry() -> None:
+    rows = [reported(RowOutcome.MISSING, f"r{number}", reason=f"after {number} s") for number in range(9)]
+    lines = text_of(report_of(rows=(*rows, reported(RowOutcome.VIOLATED, reason="after 1 s"))))
+    assert lines[:3] == ["MISSING r0 and 8 more", "    after 0 s", f"    {row_command(rows[0])}"]
+    assert lines[3] == "    the same: r1, r2, r3, r4, r5, r6 and 2 more"
+    assert lines[4] == "STILL THERE a_report"
