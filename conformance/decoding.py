@@ -6,6 +6,9 @@ from conformance.models.batches import by_token, extended, length_of, others, ta
 from conformance.spellings import cache_argument, first_cache
 
 STEPS = 8  # decoded one by one
+# Some classes force or forbid tokens by default. A choice is held against the logits alone.
+NOTHING_FORCED = {"forced_bos_token_id": None, "forced_eos_token_id": None, "suppress_tokens": None}
+NOTHING_FORCED |= {"begin_suppress_tokens": None, "bad_words_ids": None, "no_repeat_ngram_size": 0}
 
 
 def steps(batch):
@@ -56,6 +59,7 @@ def generated(model, batch, course, new_tokens, **arguments):
             pad_token_id=0 if pad is None else pad,
             output_logits=True,
             return_dict_in_generate=True,
+            **NOTHING_FORCED,
             **course.does.generation_arguments(),
             **arguments,
         )

@@ -70,6 +70,14 @@ def kept_in_float32(model: Any) -> list[str]:
     return sorted({name for listed in lists for name in listed})
 
 
+def made_in_float32(model: Any) -> list[str]:
+    """The parameters that a class makes in float32 when it is asked for another dtype, by the last part of their name."""
+    with torch.device("meta"):
+        made = type(model)._from_config(model.config, **{DTYPE_ARGUMENT: torch.bfloat16})
+    found = {name for name, parameter in made.named_parameters() if parameter.dtype is torch.float32}
+    return sorted({".".join(name.split(".")[-2:]) if name.endswith("weight") else name.split(".")[-1] for name in found})
+
+
 _SDP_BACKENDS = {
     "flash": "FLASH_ATTENTION",
     "mem_efficient": "EFFICIENT_ATTENTION",

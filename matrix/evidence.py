@@ -74,6 +74,7 @@ def _quantisation(cell: Cell, architecture: Architecture, evidence: Evidence) ->
 def _dtype(cell: Cell, architecture: Architecture, evidence: Evidence) -> Iterator[str]:
     for dtype, names in sorted(evidence.foreign_parameters.items()):
         kept = architecture.kept_float32 if dtype == Dtype.FLOAT32 else ()
-        strangers = [name for name in names if not set(kept) & set(name.split("."))]
+        # As transformers matches them: whole parts of a name, of which one may be named by several.
+        strangers = [name for name in names if not any(f".{part}." in f".{name}." for part in kept)]
         if strangers:
             yield f"parameters in {dtype}, not {cell.dtype}: {', '.join(strangers[:5])}"

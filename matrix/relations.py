@@ -38,6 +38,8 @@ def of_padding(cell: Values, architecture: Architecture) -> str | None:
     """The same, of a relation that is about padding."""
     if cell.padding is Padding.NONE:
         return "without padding there is nothing to be invariant to"
+    if architecture.positions is Positions.FIXED:
+        return "its tokens count or hear the padding by design, and cannot be told: a row alone is another input"
     return follows_the_length(architecture) or _on_one_device(cell)
 
 

@@ -70,7 +70,7 @@ def extended(batch, sequences, takes_position_ids):
         forced["attention_mask"] = mask = torch.cat([mask, mask.new_ones(len(sequences), new - 1)], dim=1)
     for name in by_token(batch):
         last = batch[name][:, -1:]
-        forced[name] = torch.cat([batch[name], last.expand(-1, new - 1)], dim=1)
+        forced[name] = torch.cat([batch[name], last.expand(-1, new - 1, *last.shape[2:])], dim=1)
     if takes_position_ids and "attention_mask" in batch and not others(batch):
         forced["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
     return forced

@@ -17,7 +17,7 @@ from transformers.models.auto import modeling_auto
 from conformance.models.batches import takes_positions
 from conformance.models.outputs import forward
 from conformance.models.recipe import calibration_batch
-from conformance.spellings import CLASS_FLAGS, kept_in_float32, left_unquantised
+from conformance.spellings import CLASS_FLAGS, kept_in_float32, left_unquantised, made_in_float32
 from conformance.zoo.derive import derived_config
 from conformance.zoo.hears_padding import hears_padding
 from conformance.zoo.inputs import inputs_of
@@ -102,6 +102,7 @@ def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
             phase = "build"
             model = _small_model(model_type, auto_class, known["config"])
             known |= _of_model(model, head, model_type)
+            known["kept_float32"] = sorted({*known["kept_float32"], *made_in_float32(model)})
             phase = "inputs"
             with torch.no_grad():
                 known["inputs"] = inputs_of(model, auto_class)
@@ -163,10 +164,19 @@ def _of_model(model: Any, head: Head, model_type: str) -> dict[str, Any]:
         "kept_float32": kept_in_float32(model),
         "traits": sorted(_traits(config, names, kind is Kind.ENCODER_DECODER)),
         "recurrent": any(_RECURRENT.search(name) for name in names),
-        "flags": {flag: bool(getattr(model, flag)) for flag in CLASS_FLAGS if getattr(model, flag, None) is not None},
+        "flags": {flag: _declared(model, flag) for flag in CLASS_FLAGS if getattr(model, flag, None) is not None},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "aliases": [config.model_type] if config.model_type != model_type else [],
     }
+
+
+def _declared(model: Any, flag: str) -> bool:
+    """What the class says; of a backend every part with a config of its own must say it, for each is asked."""
+    parts = [model]
+    if flag in ("_supports_sdpa", "_supports_flash_attn", "_supports_flash_attn_2", "_supports_flex_attn"):
+        models = (one for one in model.modules() if isinstance(one, transformers.PreTrainedModel))
+        parts += [one for one in models if type(one.config) is not type(model.config)]
+    return all(bool(getattr(part, flag, False)) for part in parts)
 
 
 def _of_inputs(model: Any, known: Mapping[str, Any]) -> dict[str, Any]:
