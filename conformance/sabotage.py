@@ -554,20 +554,20 @@ def generation_without_cache(stage: Stage) -> Iterator[Any]:
 
 
 def _batches(change: Callable[..., Any]) -> Any:
-    usual = batches.make_batch
-    return mock.patch.object(batches, "make_batch", lambda *given: change(usual, *given))
+    usual = batches.made
+    return mock.patch.object(batches, "made", lambda *given: change(usual, *given))
 
 
 @sabotage()
 def padding_left_out(stage: Stage) -> Iterator[Any]:
     """A batch without the padding that the cell names."""
-    yield _batches(lambda make, inputs, padding, *more: make(inputs, "none", *more))
+    yield _batches(lambda make, spec, lengths, padding, *more: make(spec, lengths, "none", *more))
 
 
 @sabotage(PREFILL, RELATION)
 def padding_on_the_other_side(stage: Stage) -> Iterator[Any]:
     """A batch padded on the other side."""
-    yield _batches(lambda make, inputs, padding, *more: make(inputs, "right", *more))
+    yield _batches(lambda make, spec, lengths, padding, *more: make(spec, lengths, "right", *more))
 
 
 @sabotage()

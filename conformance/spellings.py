@@ -71,11 +71,13 @@ def kept_in_float32(model: Any) -> list[str]:
 
 
 def made_in_float32(model: Any) -> list[str]:
-    """The parameters that a class makes in float32 when it is asked for another dtype, by the last part of their name."""
+    """What a class makes in float32 when it is asked for another dtype, by the last parts of the parameters' names."""
     with torch.device("meta"):
         made = type(model)._from_config(model.config, **{DTYPE_ARGUMENT: torch.bfloat16})
     found = {name for name, parameter in made.named_parameters() if parameter.dtype is torch.float32}
-    return sorted({".".join(name.split(".")[-2:]) if name.endswith("weight") else name.split(".")[-1] for name in found})
+    return sorted(
+        {".".join(name.split(".")[-2:]) if name.endswith("weight") else name.split(".")[-1] for name in found}
+    )
 
 
 _SDP_BACKENDS = {

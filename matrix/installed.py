@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,15 @@ def _architecture(name: str, entry: Mapping[str, Any]) -> Architecture:
         missing=tuple(entry["missing"]),
         **_said_by_class(entry),
     )
+
+
+def may_have(name: str) -> bool:
+    """Whether the installed transformers has a folder of models that an architecture of this name could be of."""
+    found = find_spec("transformers")
+    places = list(found.submodule_search_locations or ()) if found else []
+    parts = name.split("_")
+    folders = {"_".join(parts[:count]) for count in range(1, len(parts) + 1)}
+    return any((Path(place) / "models" / folder).is_dir() for place in places for folder in folders)
 
 
 def census(cache: Path) -> Path:

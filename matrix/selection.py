@@ -28,6 +28,11 @@ class Selection:
     def __contains__(self, cell: Cell) -> bool:
         return all(str(getattr(cell, axis)) in values for axis, values in self.allowed.items())
 
+    @property
+    def means_absent(self) -> bool:
+        """Whether it speaks only of architectures that are not here: of another release, or not looked at."""
+        return self.allowed.get("architecture") == frozenset()
+
     def could_contain(self, axis: str, value: str) -> bool:
         """Whether a cell with this axis value can be in the selection at all."""
         return axis not in self.allowed or value in self.allowed[axis]
@@ -103,12 +108,13 @@ def _with_property(what: str, listed: str, architectures: Collection[str]) -> fr
     return frozenset(set(architectures) - having if listed.startswith("!") else having)
 
 
-def means_installed(text: str, typed: Collection[str]) -> bool:
-    """Whether a selection speaks of architectures beyond those that somebody typed."""
+def means_installed(text: str, typed: Collection[str], may_be_installed: Callable[[str], bool]) -> bool:
+    """Whether a selection speaks of architectures beyond those that somebody typed, as far as the library may have."""
     for clause in text.split():
         axis, _, listed = clause.partition("=")
         if axis in _PROPERTIES:
             return True
         if axis == "architecture":
-            return any("*" in name or name not in typed for name in listed.removeprefix("!").split(","))
+            names = listed.removeprefix("!").split(",")
+            return any("*" in name or (name not in typed and may_be_installed(name)) for name in names)
     return False

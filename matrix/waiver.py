@@ -126,7 +126,7 @@ def idle_waivers(
     telling = {Verdict.SUPPORTED} if narrowed else {verdict for verdict in Verdict if verdict.executed}
     found = []
     for waiver in waivers:
-        if waiver.selection is None or not waiver.condition.holds(stack):
+        if waiver.selection is None or waiver.selection.means_absent or not waiver.condition.holds(stack):
             continue
         covered = {cell: verdict for cell, verdict in verdicts.items() if cell in waiver.selection}
         if not covered and not narrowed and not any(cell in waiver.selection for cell in elsewhere):

@@ -76,9 +76,9 @@ def left_read_as_right(call: Attend) -> torch.Tensor:
 
 @attention_fault("one_key_dropped", "an off-by-one in the key loop of a kernel")
 def one_key_dropped(call: Attend) -> torch.Tensor:
-    """The key before the last is not looked at."""
+    """The key in the middle is not looked at."""
     masked = call.masked.clone()
-    masked[..., -2] = True
+    masked[..., masked.shape[-1] // 2] = True
     return call(bias=call.with_mask(masked))
 
 

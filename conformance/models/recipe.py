@@ -16,6 +16,8 @@ _ROUTER = re.compile(r"(^|\.)(gate|router|classifier|wg)(\.weight)?$|router\.\w+
 _INTO_RESIDUAL = re.compile(r"(o_proj|out_proj|down_proj|c_proj|wo|w2|dense|output_linear|dense_4h_to_h)(\.weight)?$")
 _EXPERTS = re.compile(r"experts?\.")
 _POST_NORM = re.compile(r"LayerNorm|(sa|output)_layer_norm")
+# What remembers step by step also hands its rounding on: loud, it would drown what attention says.
+_RECURRENT = re.compile(r"linear_attn|mamba|mixer|ssm|rg_lru|temporal_block\.linear|delta|retention", re.IGNORECASE)
 _IN_ATTENTION = re.compile(r"attn|attention|mamba|mixer|temporal_block", re.IGNORECASE)
 ATTENTION_ENTROPY = 0.7  # mean over heads and rows, as a share of a uniform row's
 LOGIT_SPREAD = 2.0  # standard deviation
@@ -86,9 +88,9 @@ def _draw(name, parameter, model, seed):
         return
     elif isinstance(owner, torch.nn.Embedding):
         parameter.copy_(drawn * (TIED_EMBEDDING if _is_tied(model, parameter) else EMBEDDING))
-    elif isinstance(owner, torch.nn.Linear) or (_EXPERTS.search(name) and parameter.ndim > 2):
-        gain = ATTENTION_GAIN if _IN_ATTENTION.search(name) else MLP_GAIN
-        parameter.copy_(drawn * gain / math.sqrt(_fan_in(parameter)))
+    elif (parameter.ndim == 2 and kind == "weight") or (_EXPERTS.search(name) and parameter.ndim > 2):
+        loud = _IN_ATTENTION.search(name) and not _RECURRENT.search(name)
+        parameter.copy_(drawn * (ATTENTION_GAIN if loud else MLP_GAIN) / math.sqrt(_fan_in(owner, parameter)))
     elif _is_random(parameter):  # convolutions, gates of recurrent layers: as large as their class has them
         parameter.copy_(drawn * (_rounded(parameter.std()) if parameter.isfinite().all() else EMBEDDING))
     elif not parameter.any():  # positions, queries and tables that training would fill
@@ -101,9 +103,9 @@ def _is_random(parameter):
     return not parameter.isfinite().all() or bool(deviation > 0 and parameter.mean().abs() < 0.1 * deviation)
 
 
-def _fan_in(parameter):
-    if parameter.ndim == 2:
-        return parameter.shape[1]
+def _fan_in(owner, parameter):
+    if parameter.ndim == 2:  # GPT-2's Conv1D is a linear module that keeps its weight the other way round
+        return parameter.shape[0 if type(owner).__name__ == "Conv1D" else 1]
     # Of experts in one tensor nobody says which of the last dimensions is the input.
     return math.sqrt(parameter.shape[-1] * parameter.shape[-2])
 

@@ -14,7 +14,7 @@ from matrix.checkpoints import check_hub_model, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
-from matrix.installed import PROFILE, with_installed
+from matrix.installed import PROFILE, may_have, with_installed
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
 from matrix.selection import means_installed, parse_selection
@@ -90,7 +90,9 @@ class Settings:
         """All architectures by name; those that nobody typed where the plan has some of them."""
         typed = load_architectures(self.architecture_folder)
         named = [cell_id.partition("-")[0] for cell_id in self.cell_ids]
-        beyond = means_installed(self.cells, typed) or any(name not in typed for name in named)
+        beyond = means_installed(self.cells, typed, may_have) or any(
+            name not in typed and may_have(name) for name in named
+        )
         if self.profile == PROFILE or beyond:
             return with_installed(typed, self.fixture_cache)
         return typed

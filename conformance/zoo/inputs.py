@@ -77,9 +77,7 @@ def inputs_of(model: Any, auto_class: str) -> Spec:
                 reasons.append(f"{_short(spec)}: {type(error).__name__}: {str(error).strip()[:200]}")
                 continue
             media = _media_wanted(model, auto_class) and not found["noise"]
-            return (
-                found | {"note": f"on text alone: {reasons[0] if reasons else 'no other input'}"} if media else found
-            )
+            return found | {"note": f"on text alone: {reasons[0] if reasons else 'no other input'}"} if media else found
     raise NotFoundError("; ".join(dict.fromkeys(reasons)) or "takes neither tokens, pixels nor sound")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from conformance.bench import Bench
 from matrix.architectures import load_architectures
@@ -164,11 +165,14 @@ def test_quantisation_costs_something_and_int8_less_than_4_bits(bench: Bench) ->
 
 
 def test_a_user_checkpoint_runs_the_same_cells(bench: Bench, tmp_path: Path) -> None:
+    from conformance.models.batches import inputs_of
     from conformance.models.recipe import build_model
 
     architecture = ARCHITECTURES["llama"]
     config = {**architecture.config, "num_hidden_layers": 1, "vocab_size": 300}
-    build_model(architecture.model_type, architecture.auto_class, config).save_pretrained(tmp_path)
+    inputs = inputs_of(architecture, transformers.AutoConfig.for_model(architecture.model_type, **config))
+    made = build_model(architecture.model_type, architecture.auto_class, config, inputs)
+    made.save_pretrained(tmp_path)
     theirs = Bench(
         device=Device.CPU,
         architectures=ARCHITECTURES,

@@ -44,7 +44,8 @@ def test_every_file_of_the_suite_brings_rules(path: Path) -> None:
 def test_every_rule_of_the_suite_speaks_of_a_cell_that_exists() -> None:
     """A rule for cells that no plan holds has a slip in its `cells`."""
     cells = valid_cells(ARCHITECTURES)
-    idle = [rule.place for rule in SUITE_RULES if not any(cell in rule.selection for cell in cells)]
+    here = [rule for rule in SUITE_RULES if not rule.selection.means_absent]
+    idle = [rule.place for rule in here if not any(cell in rule.selection for cell in cells)]
     assert idle == []
 
 

@@ -66,7 +66,7 @@ def test_a_cell_is_inside_only_if_each_of_its_values_could_be(cell: Cell, axis: 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("flavour=sweet", ["unknown axis 'flavour'", "architecture, dtype"]),
+        ("flavour=sweet", ["unknown axis 'flavour'", "architecture, traits, family, declares, denies, dtype"]),
         ("dtype=float64", ["unknown dtype 'float64'", "float32, float16, bfloat16"]),
         ("dtype=!float64", ["unknown dtype 'float64'", "float32, float16, bfloat16"]),
         ("dtype=float32,", ["unknown dtype ''", "float32"]),

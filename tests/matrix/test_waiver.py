@@ -67,7 +67,7 @@ def test_a_waiver_of_the_suite_can_be_looked_up_and_reproduced(waiver: Waiver) -
 
 def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
     cells = valid_cells(ARCHITECTURES)
-    of_cells = [waiver for waiver in SUITE_WAIVERS if waiver.selection is not None]
+    of_cells = [one for one in SUITE_WAIVERS if one.selection is not None and not one.selection.means_absent]
     assert [waiver.place for waiver in of_cells if not any(cell in waiver.selection for cell in cells)] == []
 
 

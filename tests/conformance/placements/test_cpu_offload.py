@@ -1,12 +1,14 @@
 """The last block of each stack on the CPU."""
 
-from conformance.models import recipe
+import transformers
+
 from conformance.placements.cpu_offload import offload_map
 from tests.builders import ARCHITECTURES
 
 
 def test_the_offload_map_covers_every_module_once() -> None:
-    model = recipe.build_model("llama", "AutoModelForCausalLM", ARCHITECTURES["llama"].config)
+    config = transformers.AutoConfig.for_model("llama", **ARCHITECTURES["llama"].config)
+    model = transformers.AutoModelForCausalLM.from_config(config)
     placed = offload_map(model)
     assert {name for name, place in placed.items() if place == "cpu"} == {"model.layers.1"}
     for name, _ in model.named_parameters():

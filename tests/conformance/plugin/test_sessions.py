@@ -238,7 +238,7 @@ def test_last_failed_runs_what_failed(tmp_path: Path) -> None:
         (["--cells=dtype"], ["dtype", "axis=value"]),
         (["--cell=llama-float32"], ["llama-float32", "attention, workload"]),
         (["--cell=bert-float32-eager-generate"], ["bert-float32-eager-generate", "an encoder does not generate"]),
-        (["--cell=rwkv-float32-eager-prefill"], ["mamba", "llama"]),
+        (["--cell=lama-float32-eager-prefill"], ["mamba", "llama"]),
         (["--require=flashattn"], ["flashattn", "flash-attn"]),
         (["--checkpoint=llama"], ["llama", "ARCHITECTURE=PATH_OR_HUB_ID"]),
         (["--checkpoint=llama=/nowhere"], ["/nowhere", "config.json"]),
