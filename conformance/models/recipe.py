@@ -271,6 +271,7 @@ def _sharpening(model, given):
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
         and _IN_ATTENTION.search(name)
+        and not _RECURRENT.search(name)
         and not name.endswith("bias")
         and not isinstance(model.get_submodule(name.rpartition(".")[0]), torch.nn.Embedding)
     ]
