@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from conformance.plugin.settings import FIXTURE_CACHE
 from matrix.architectures import load_architectures
 from matrix.cell import Cell, parse_cell
 from matrix.expectation import Outcome, expect, load_rules
+from matrix.installed import FIXTURE_CACHE
 from matrix.plan import make_plan
 from matrix.stack import Device, Stack, detect_stack
 from matrix.verdict import Verdict

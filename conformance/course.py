@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import torch
 
 from conformance.evidence.watch import Watch
+from conformance.judging.precision import convolutions_in_float32
 from conformance.judging.references import References
 from conformance.models.batches import batch_for, checked, moved
 from conformance.models.loading import load, needs_moving, torch_dtype
@@ -60,7 +61,7 @@ class Course:
     @contextmanager
     def watching(self, model):
         """While entered, calls are counted, and SDPA may use the cell's kernel alone."""
-        with self.watch.calls(model), pinned(self.cell.sdpa_kernel):
+        with self.watch.calls(model), pinned(self.cell.sdpa_kernel), convolutions_in_float32():
             yield
 
     @contextmanager

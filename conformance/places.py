@@ -17,13 +17,13 @@ from conformance.bench import Bench
 from conformance.explaining.calls import Calls
 from conformance.faults.planted import PLANTED, Planted
 from conformance.models.batches import DECODER_TOKENS, LENGTHS
-from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.plugin.workers import auto_workers
 from matrix import oracle
 from matrix.architectures import Architecture, Kind, load_architectures
 from matrix.axes import Dtype
 from matrix.cell import make_cell
 from matrix.command_line import run
+from matrix.installed import FIXTURE_CACHE
 from matrix.pattern import map_row, words
 from matrix.stack import Stack, detect_stack
 from reports.places import Places, PlaceTrial, places_lines

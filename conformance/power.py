@@ -31,7 +31,6 @@ from conformance.models.batches import told
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, from_pretrained, golden_dtype, torch_dtype
 from conformance.models.outputs import forward
-from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.plugin.workers import auto_workers
 from conformance.sabotage import SABOTAGE, sabotage_trials
 from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS
@@ -42,6 +41,7 @@ from matrix.cell import SILENT, Cell
 from matrix.command_line import run
 from matrix.errors import UsageError
 from matrix.expectation import SUPPORTED
+from matrix.installed import FIXTURE_CACHE
 from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers, waiver_for

@@ -11,6 +11,7 @@ from matrix.checkpoints import parse_checkpoints
 from matrix.command_line import run
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
+from matrix.installed import FIXTURE_CACHE, PROFILE, architectures_for
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.reproduce import reproducing_script
 from matrix.selection import parse_selection
@@ -30,7 +31,7 @@ def list_cells(
     architectures: ArchitectureFolder = None,
 ) -> None:
     """List the ids of a plan's cells, one a line."""
-    known = load_architectures(architectures)
+    known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), profile=profile, cells=cells)
     narrow = parse_selection(cells, known) if cells else None
     for cell in make_plan(profile, known, narrow):
         typer.echo(cell.id)
@@ -41,7 +42,8 @@ def profiles() -> None:
     """List the profiles with their sizes."""
     known = load_architectures()
     for profile in load_profiles().values():
-        typer.echo(f"{profile.name:10} {len(make_plan(profile.name, known)):6}  {profile.about}")
+        size = "" if profile.name == PROFILE else len(make_plan(profile.name, known))  # that of the installed library
+        typer.echo(f"{profile.name:10} {size:6}  {profile.about}")
 
 
 @app.command()
@@ -52,7 +54,7 @@ def explain(
     waivers: Annotated[Path | None, typer.Option(help="a file or folder of your waivers")] = None,
 ) -> None:
     """Say what a cell loads and does, what should happen on this stack, and where that is documented."""
-    known = load_architectures(architectures)
+    known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), cell_ids=[cell])
     found = named_cell(cell, known)
     rules, waived = load_rules(known, expectations), load_waivers(known, waivers)
     for line in explain_cell(found, known, detect_stack(), rules, waived):
@@ -67,7 +69,7 @@ def reproduce(
     architectures: ArchitectureFolder = None,
 ) -> None:
     """Print a standalone script for a cell that needs only torch and transformers (and what the cell names)."""
-    known = load_architectures(architectures)
+    known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), cell_ids=[cell])
     found = named_cell(cell, known)
     checkpoints = parse_checkpoints(checkpoint or [], known)
     script = reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture), seed)
@@ -85,7 +87,7 @@ def minimise(
     Layers, width, heads, vocabulary, rows, tokens, dtype, padding, quantisation and options of the config are given up
     one by one, as long as the cell fails in the same way: in the same class of module and pattern, or the same frame.
     """
-    known = load_architectures(architectures)
+    known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), cell_ids=[cell])
     found = named_cell(cell, known)
     # Torch comes in here: whoever plans and explains needs none.
     minimised = import_module("conformance.minimising.command").minimised

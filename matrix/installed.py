@@ -8,19 +8,21 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from matrix.architectures import Architecture, Family, Kind, Positions
+from matrix.architectures import Architecture, Family, Kind, Positions, load_architectures
 from matrix.errors import UsageError
+from matrix.selection import means_installed
 
 _ROOT = Path(__file__).parent.parent
 # What a census follows from, beside the releases of torch and transformers.
 _SOURCES = ("conformance/zoo", "conformance/models/inputs.py")
+FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
 PROFILE = "zoo"  # in which they are tried; elsewhere only those that somebody names
 
 
@@ -43,6 +45,22 @@ def with_installed(typed: Mapping[str, Architecture], cache: Path) -> dict[str, 
         name = entry["name"] if entry["name"] not in found else f"{entry['name']}_causal"
         found[name] = _architecture(name, entry)
     return found
+
+
+def architectures_for(
+    folder: Path | None, cache: Path, *, profile: str = "", cells: str = "", cell_ids: Iterable[str] = ()
+) -> dict[str, Architecture]:
+    """All architectures by name; those that nobody typed where the profile, the selection or an id may mean them.
+
+    Raises:
+        UsageError: a file does not parse, or the library cannot be looked at.
+    """
+    typed = load_architectures(folder)
+    named = (cell_id.partition("-")[0] for cell_id in cell_ids)
+    beyond = any(name not in typed and may_have(name) for name in named)
+    if profile == PROFILE or beyond or means_installed(cells, typed, may_have):
+        return with_installed(typed, cache)
+    return typed
 
 
 def _is_of(entry: Mapping[str, Any], architecture: Architecture) -> bool:

@@ -9,19 +9,25 @@ from conformance.spellings import pinned
 
 
 @contextmanager
-def without_tf32(convolutions=True):
-    """References multiply float32 matrices in float32, whatever the user has allowed.
-
-    Golden's `convolutions` too. Those of an ordinary run are in TF32 on a GPU that has it: it is torch's own default,
-    and what a candidate does.
-    """
+def without_tf32():
+    """References multiply float32 matrices in float32, whatever the user has allowed."""
     usual = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = usual[1] and not convolutions
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = usual
+
+
+@contextmanager
+def convolutions_in_float32():
+    """A candidate convolves in its own dtype. TF32, which torch takes by default, is a thousand times as coarse."""
+    usual = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = usual
 
 
 class TrueFloat64(TorchFunctionMode):
@@ -57,5 +63,5 @@ class TrueFloat64(TorchFunctionMode):
 def exactly(dtype, golden):
     """How references run: SDPA's math kernel where they call SDPA, and of a float32 cell golden in true float64."""
     exact = TrueFloat64() if golden and dtype == "float32" else nullcontext()
-    with without_tf32(convolutions=golden), pinned("math"), exact:
+    with without_tf32(), pinned("math"), exact:
         yield

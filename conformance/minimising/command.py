@@ -13,12 +13,12 @@ from conformance.minimising.case import Case, change, simpler
 from conformance.minimising.script import LINES, script_of
 from conformance.minimising.symptom import Clinic, Symptom, plain_model
 from conformance.models.batches import LENGTHS, takes_positions
-from conformance.plugin.settings import FIXTURE_CACHE
 from conformance.spellings import cache_argument, quieten
 from conformance.workloads import continued, generate
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.errors import UsageError
+from matrix.installed import FIXTURE_CACHE
 from matrix.reproduce import reproducing_script
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict

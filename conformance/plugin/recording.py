@@ -19,7 +19,7 @@ from matrix.guide import Spelling
 from matrix.plan import make_plan
 from matrix.rows import Family, RowOutcome
 from matrix.waiver import idle_row_waivers, idle_waivers
-from reports.document import End, GuideEntry, Record, Report, RowRecord, Run, make_report
+from reports.document import ArchitectureFacts, End, GuideEntry, Record, Report, RowRecord, Run, make_report
 from reports.power import published_power
 from reports.printable import printable, private_places
 from reports.records import RecordWriter
@@ -83,6 +83,7 @@ class Recorder:
             planned=cells,
             planned_rows=rows,
             guide=guide_entries(settings, cells, rows),
+            architectures=architecture_facts(settings, cells),
         )
         self._writer = RecordWriter(settings.report_dir / "records.jsonl", self._run)
 
@@ -140,6 +141,23 @@ class Recorder:
         tried = {key.partition(":")[0] for key in run.planned_rows}
         every_family = {Family.REGRESSION, Family.PROPERTY} <= tried
         yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not every_family)
+
+
+def architecture_facts(settings: Settings, cells: Iterable[str]) -> dict[str, ArchitectureFacts]:
+    """What is known of the architectures whose cells are planned."""
+    planned = dict.fromkeys(cell.partition("-")[0] for cell in cells)
+    return {
+        name: ArchitectureFacts(
+            kind=known.kind,
+            family=known.family,
+            traits=list(known.traits),
+            model_type=known.model_type,
+            auto_class=known.auto_class,
+            parameters=known.parameters,
+        )
+        for name in planned
+        if (known := settings.architectures.get(name)) is not None
+    }
 
 
 def guide_entries(settings: Settings, cells: list[str], rows: list[str]) -> list[GuideEntry]:

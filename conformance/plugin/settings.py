@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from matrix.architectures import Architecture, load_architectures
+from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.checkpoints import check_hub_model, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
-from matrix.installed import PROFILE, may_have, with_installed
+from matrix.installed import FIXTURE_CACHE, architectures_for
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
-from matrix.selection import means_installed, parse_selection
+from matrix.selection import parse_selection
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
 
-FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
 REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
 _IDS_SHOWN = 3
@@ -88,14 +87,13 @@ class Settings:
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
         """All architectures by name; those that nobody typed where the plan has some of them."""
-        typed = load_architectures(self.architecture_folder)
-        named = [cell_id.partition("-")[0] for cell_id in self.cell_ids]
-        beyond = means_installed(self.cells, typed, may_have) or any(
-            name not in typed and may_have(name) for name in named
+        return architectures_for(
+            self.architecture_folder,
+            self.fixture_cache,
+            profile=self.profile,
+            cells=self.cells,
+            cell_ids=self.cell_ids,
         )
-        if self.profile == PROFILE or beyond:
-            return with_installed(typed, self.fixture_cache)
-        return typed
 
     @cached_property
     def regressions(self) -> dict[str, Regression]:

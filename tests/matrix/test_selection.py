@@ -1,13 +1,15 @@
 """`--cells`: which cells a selection contains, and how it refuses what it does not know."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.cell import AXES, Cell, parse_cell
 from matrix.errors import UsageError
-from matrix.selection import parse_selection
-from tests.builders import PROPERTY, cells
+from matrix.selection import means_installed, parse_selection
+from tests.builders import ARCHITECTURES, PROPERTY, cells
 
 KNOWN = ("llama", "falcon", "t5")
 
@@ -85,3 +87,34 @@ def test_a_bad_selection_is_refused_by_name(text: str, words: list[str]) -> None
     message = str(caught.value)
     assert repr(text) in message
     assert [word for word in words if word not in message] == []
+
+
+def test_architectures_are_meant_by_pattern_trait_and_flag() -> None:
+    known = {
+        name: replace(ARCHITECTURES[name], traits=traits, flags={"_supports_sdpa": sdpa})
+        for name, traits, sdpa in (
+            ("llama", ("gqa",), True),
+            ("mistral", ("gqa", "window"), True),
+            ("bloom", (), False),
+        )
+    }
+
+    def meant(text: str) -> frozenset[str]:
+        return parse_selection(text, known).allowed["architecture"]
+
+    assert meant("architecture=*l*") == {"llama", "mistral", "bloom"}
+    assert meant("architecture=mi*") == {"mistral"}
+    assert meant("traits=window") == {"mistral"}
+    assert meant("traits=!gqa") == {"bloom"}
+    assert meant("denies=_supports_sdpa") == {"bloom"}
+    assert meant("declares=_supports_sdpa architecture=llama,bloom") == {"llama"}
+    assert meant("family=text_decoder") == set(known)
+    with pytest.raises(UsageError, match="unknown architecture 'z\\*'"):
+        meant("architecture=z*")
+
+
+def test_the_suite_may_speak_of_what_another_release_has() -> None:
+    assert parse_selection("architecture=qwen9", ["llama"], absent=True).means_absent
+    assert not parse_selection("architecture=llama,qwen9", ["llama"], absent=True).means_absent
+    assert means_installed("architecture=qwen9 dtype=float32", ["llama"], lambda name: True)
+    assert not means_installed("architecture=lama", ["llama"], lambda name: False)

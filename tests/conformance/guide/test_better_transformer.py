@@ -137,10 +137,11 @@ def save_something_else(model: Any) -> None:
     usual = model.save_pretrained
 
     def save(folder: str) -> None:
+        before = next(model.parameters()).clone()
         lose_a_weight(model)
         usual(folder)
         with torch.no_grad():
-            next(model.parameters())[0, 0] -= 1
+            next(model.parameters()).copy_(before)
 
     model.save_pretrained = save
 

@@ -1,0 +1,97 @@
+"""Every type of the installed transformers is a row, or is listed here with what is missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from packaging.version import Version
+
+from conformance.models.fixtures import fixture
+from conformance.zoo.census import entries, known_of
+from conformance.zoo.shrink import shrink
+from matrix.architectures import load_architectures
+from matrix.installed import census, may_have, with_installed
+from matrix.plan import make_plan
+from matrix.stack import detect_stack
+
+# No generic rule says what these take, or their library cannot make them.
+LISTED = {
+    "gemma4_assistant": "takes the keys and values of the model that it drafts for",
+    "gemma4_unified_assistant": "the same",
+    "voxtral_realtime_seq2seq": "takes sound as long as its text",
+    "voxtral_realtime_speech": "the same",
+    "kyutai_speech_to_text_speech": "its ids have three dimensions",
+    "evolla_image_text": "no auto class accepts its config: two model names are mapped to it",
+    "pi0_image_text": "takes the state of a robot",
+}
+STACK = detect_stack()
+ON_REFERENCE = pytest.mark.skipif(
+    Version(STACK.versions["transformers"]).release[:2] != (5, 23), reason="the list is that of the reference stack"
+)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a census."""
+    folder = tmp_path_factory.mktemp("census")
+    census(folder)
+    return folder
+
+
+@ON_REFERENCE
+def test_every_type_of_the_library_can_be_built_or_is_listed(cache: Path) -> None:
+    known = with_installed(load_architectures(), cache)
+    unbuilt = {name for name, one in known.items() if one.unbuilt and not one.missing}
+    assert unbuilt == set(LISTED)
+    assert len([name for name, one in known.items() if not one.unbuilt]) > 480
+
+
+def test_none_disappears_and_the_plan_has_a_cell_for_each(cache: Path) -> None:
+    known = with_installed(load_architectures(), cache)
+    of = {(one.model_type, one.auto_class) for one in known.values()}
+    assert {entry for entry in entries() if entry[1] != "AutoModel"} <= of
+    planned = {cell.architecture for cell in make_plan("zoo", known)}
+    assert planned == {name for name, one in known.items() if not one.profiles or "zoo" in one.profiles}
+    alone = [cell for cell in make_plan("zoo", known) if known[cell.architecture].unbuilt]
+    assert {cell.id for cell in alone} == {f"{name}-float32-eager-prefill" for name in known if known[name].unbuilt}
+
+
+def test_a_census_is_made_once(cache: Path) -> None:
+    path = census(cache)
+    path.write_text(json.dumps([]), encoding="utf-8")
+    typed = load_architectures()
+    assert with_installed(typed, cache) == typed
+    path.unlink()
+
+
+def test_a_fixture_of_a_type_that_nobody_typed_is_the_same_in_every_folder(tmp_path: Path) -> None:
+    entry = known_of(("qwen3", "AutoModelForCausalLM"))
+    assert entry is not None
+    assert entry["flags"]["_supports_sdpa"]
+    assert "qk_norm" in entry["traits"]
+    (tmp_path / "census").mkdir()
+    from matrix.installed import _architecture
+
+    architecture = _architecture("qwen3", entry)
+    first, second = (fixture(architecture, tmp_path / name) for name in ("one", "other"))
+    assert first.name == second.name
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes(), path.name
+    assert "transformers_version" not in (first / "config.json").read_text(encoding="utf-8")
+    assert torch.get_default_dtype() is torch.float32
+
+
+def test_what_decides_attention_survives_shrinking() -> None:
+    layers = ["sliding_attention"] * 5 + ["full_attention"]
+    config = {"hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "num_hidden_layers": 12}
+    small = shrink({**config, "head_dim": 128, "sliding_window": 4096, "layer_types": layers * 2})
+    assert small["layer_types"] == ["sliding_attention", "full_attention"]
+    assert small["num_hidden_layers"] == 2
+    assert (small["num_attention_heads"], small["num_key_value_heads"]) == (4, 2)
+    assert small["sliding_window"] < 144
+
+
+@pytest.mark.parametrize(("name", "there"), [("gemma3_text", True), ("bert_causal", True), ("lama", False)])
+def test_only_names_that_the_library_may_have_are_worth_a_look(name: str, there: bool) -> None:
+    assert may_have(name) is there
