@@ -38,9 +38,10 @@ def with_installed(typed: Mapping[str, Architecture], cache: Path) -> dict[str, 
     known = {(entry["model_type"], entry["auto_class"]): entry for entry in entries}
     found = {}
     for name, architecture in typed.items():
-        entry = known.pop((architecture.model_type, architecture.auto_class), None) or known.get((name, ""))
-        same = entry or next((one for one in entries if _is_of(one, architecture)), None)
-        found[name] = architecture if same is None else replace(architecture, **_said_by_class(same))
+        entry = known.get((architecture.model_type, architecture.auto_class))
+        found[name] = architecture if entry is None else replace(architecture, **_said_by_class(entry))
+    for one in typed.values():
+        known.pop((one.model_type, one.auto_class), None)
     for entry in known.values():
         name = entry["name"] if entry["name"] not in found else f"{entry['name']}_causal"
         found[name] = _architecture(name, entry)
@@ -61,10 +62,6 @@ def architectures_for(
     if profile == PROFILE or beyond or means_installed(cells, typed, may_have):
         return with_installed(typed, cache)
     return typed
-
-
-def _is_of(entry: Mapping[str, Any], architecture: Architecture) -> bool:
-    return (entry["model_type"], entry["auto_class"]) == (architecture.model_type, architecture.auto_class)
 
 
 def _said_by_class(entry: Mapping[str, Any]) -> dict[str, Any]:
