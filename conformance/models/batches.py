@@ -5,7 +5,7 @@ import inspect
 import torch
 import transformers
 
-from conformance.models.inputs import made
+from conformance.models.inputs import NOTHING, made
 from conformance.spellings import text_config
 
 # Longer than the sliding windows of the fixtures and than kernels' blocks of 64 and 128; the padded
@@ -21,32 +21,16 @@ TEXTS = (
     "Once",
 )
 # What a model takes of whom nothing else is known, beside the ids that are plain tokens.
-PLAIN = {
-    "tokens": True,
-    "mask": True,
-    "prefix": [],
-    "by_token": {},
-    "noise": {},
-    "stamped": {},
-    "constant": {},
-    "frames": None,
-    "arguments": {},
-    "output": "logits",
-}
+PLAIN = {**NOTHING, "tokens": True, "mask": True, "positions": "tokens"}
+TOKENS = ("input_ids", "attention_mask", "position_ids", "decoder_input_ids")
 
 
 def inputs_of(architecture, config):
     """What goes into a model of the architecture: see conformance/models/inputs.py."""
     if architecture.inputs:
         return architecture.inputs
-    decodes = architecture.kind == "encoder_decoder"
-    positions = "decoder" if decodes else "tokens"
-    return {**PLAIN, "highest": vocabulary_of(config), "decoder": decodes, "positions": positions}
-
-
-def vocabulary_of(config):
-    """How many tokens a model knows, by its config or that of its text."""
-    return text_config(config).vocab_size
+    known = {**PLAIN, "highest": text_config(config).vocab_size}
+    return known | {"decoder": True, "positions": "decoder"} if architecture.kind == "encoder_decoder" else known
 
 
 def make_batch(inputs, padding, vocabulary, pad_token, decoder_tokens=0, seed=1):
@@ -78,28 +62,27 @@ def extended(batch, sequences, takes_position_ids):
 
 def others(batch):
     """What of a batch is neither tokens nor said of them: pictures, sounds, and where they are."""
-    tokens = {"input_ids", "attention_mask", "position_ids", "decoder_input_ids", *by_token(batch)}
+    tokens = {*TOKENS, *by_token(batch)}
     return {name: tensor for name, tensor in batch.items() if name not in tokens}
 
 
-def others_of(batch, names):
-    """The names of its other tensors."""
-    return [name for name, value in batch.items() if isinstance(value, torch.Tensor) and name not in names]
+def tensors_of(batch):
+    """The names of its tensors: some classes are also told plain values."""
+    return [name for name, value in batch.items() if isinstance(value, torch.Tensor)]
 
 
 def by_token(batch):
     """The names of what is said of each token, beside its mask and position: its type, for one."""
     if "input_ids" not in batch:
         return []
-    usual = {"input_ids", "attention_mask", "position_ids", "decoder_input_ids"}
     shape = batch["input_ids"].shape
-    return [name for name in others_of(batch, usual) if batch[name].shape[:2] == shape]
+    return [name for name in tensors_of(batch) if name not in TOKENS and batch[name].shape[:2] == shape]
 
 
 def rows_of(batch):
     """How many rows it has."""
     known = [name for name in ("input_ids", "decoder_input_ids", "attention_mask") if name in batch]
-    return len(batch[(known or others_of(batch, ()))[0]])
+    return len(batch[(known or tensors_of(batch))[0]])
 
 
 def length_of(batch):
@@ -116,7 +99,7 @@ def one_row(batch, row):
 def rolled(batch):
     """The rows in another order: the last one first."""
     rows = rows_of(batch)
-    return {**batch, **{name: batch[name].roll(len(batch[name]) // rows, 0) for name in others_of(batch, ())}}
+    return {**batch, **{name: batch[name].roll(len(batch[name]) // rows, 0) for name in tensors_of(batch)}}
 
 
 def tokenised(source, inputs, padding):
@@ -168,9 +151,9 @@ def checked(batch, padding):
     if sides != {padding}:
         raise RuntimeError(f"the batch is padded on {' and '.join(sorted(sides))}, not {padding}")
     told = batch.get("input_ids")
-    if told is not None and len(told[mask.expand_as(told)].unique()) < FEWEST_TOKENS:
+    if told is not None and (len(told[mask.expand_as(told)].unique()) < FEWEST_TOKENS or len(told.unique(dim=0)) < 2):
         raise RuntimeError("the batch has too few different tokens to judge a model by")
-    names = others_of(batch, ())
+    names = tensors_of(batch)
     rows = [torch.cat([one_row(batch, row)[name].flatten().double() for name in names]) for row in range(2)]
     if rows_of(batch) < 2 or rows[0].equal(rows[1]):
         raise RuntimeError("the batch has too few different rows to judge a model by")

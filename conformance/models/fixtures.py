@@ -12,6 +12,7 @@ from typing import Any
 
 import transformers
 
+from conformance.models import inputs as making
 from conformance.models import recipe
 from conformance.models.batches import inputs_of
 from matrix.architectures import Architecture
@@ -35,7 +36,7 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
         "config": dict(architecture.config),
         "inputs": dict(inputs),
         "seed": seed,
-        "recipe": inspect.getsource(recipe),
+        "recipe": [inspect.getsource(recipe), inspect.getsource(making)],
     }
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:12]
     target = cache / f"{architecture.name}-{digest}"

@@ -2,6 +2,24 @@
 
 import torch
 
+# What a model may take; here it takes nothing. `conformance.zoo.inputs` finds out what each does.
+NOTHING = {
+    "tokens": False,  # whether it has input_ids
+    "highest": 0,  # all ids below it, from 4 on, are plain tokens
+    "mask": False,  # whether it is told what is padding
+    "decoder": False,  # whether it has decoder_input_ids
+    "prefix": [],  # ids before each row's own
+    "by_token": {},  # name -> values at the prefix, and the one elsewhere
+    "noise": {},  # name -> shape of a row's
+    "stamped": {},  # name -> columns that are written over its noise
+    "constant": {},  # name -> value of a row
+    "frames": None,  # sound that a mask is over: its name and the axis
+    "arguments": {},  # name -> value
+    "output": "logits",
+    "positions": "none",  # what dimension 1 of the output is
+    "note": "",
+}
+
 
 def made(spec, lengths, padding, pad_token=0, decoder_tokens=0, seed=1):
     """The batch, on the CPU: row i holds lengths[i] tokens of its own, or that part of the longest sound, if padded.

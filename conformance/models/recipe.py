@@ -1,6 +1,7 @@
 """How a fixture's weights are made. Needs only torch and transformers: reproducing scripts carry it along."""
 
 import contextlib
+import copy
 import hashlib
 import math
 import re
@@ -10,6 +11,7 @@ import transformers
 from torch.overrides import TorchFunctionMode
 
 from conformance.models.inputs import made
+from conformance.models.outputs import forward
 from conformance.spellings import text_config
 
 _ROUTER = re.compile(r"(^|\.)(gate|router|classifier|wg)(\.weight)?$|router\.\w+\.weight$")
@@ -191,16 +193,10 @@ def calibration(model, inputs):
 
 
 def _rounding(model, given, dtype, usual):
-    """The mean error of a run in this dtype; None where it doesn't run. The model is as it was afterwards."""
-    kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    try:
-        with contextlib.suppress(Exception):
-            model.to(dtype)
-            cast = {name: one.to(dtype) if one.is_floating_point() else one for name, one in given.items()}
-            return float(f"{(output_of(model(**cast)).float() - usual).abs().mean():.3g}")
-        return None
-    finally:
-        model.float().load_state_dict(kept)
+    """The mean error of a run in this dtype; None where it doesn't run."""
+    with contextlib.suppress(Exception):
+        return float(f"{(forward(copy.deepcopy(model).to(dtype), given).float() - usual).abs().mean():.3g}")
+    return None
 
 
 def _sizes(output):
@@ -212,15 +208,9 @@ def _sizes(output):
     ]
 
 
-def output_of(output):
-    """What is judged of a model's output: logits, or the last hidden state where it has no head."""
-    logits = getattr(output, "logits", None)
-    return output.last_hidden_state if logits is None else logits
-
-
 def _watched(model, given, scale=1.0):
     with AttentionWeights(scale) as attention:
-        output = output_of(model(**given))
+        output = forward(model, given)
     return output, attention.entropy()
 
 
@@ -323,13 +313,13 @@ def _spread_logits(model, given, inputs):
         for module in model.modules()
         if "norm" in type(module).__name__.lower() and any(True for _ in module.parameters(recurse=False))
     ]
-    spread = output_of(model(**given)).std()
+    spread = forward(model, given).std()
     for hook in hooks:
         hook.remove()
     for module in [norms[-1]] if norms else []:
         before = [parameter.clone() for parameter in module.parameters(recurse=False)]
         _scale_norm(module, _rounded(LOGIT_SPREAD / spread))
-        reached = output_of(model(**given)).std()
+        reached = forward(model, given).std()
         if not 0.7 * LOGIT_SPREAD < reached < 1.4 * LOGIT_SPREAD:  # it was not what the head looks at
             for parameter, usual in zip(module.parameters(recurse=False), before, strict=True):
                 parameter.copy_(usual)

@@ -1,6 +1,7 @@
 """What a model takes, found out by trying: a description that batches are made from without the model."""
 
 import contextlib
+import copy
 import inspect
 import itertools
 import re
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-from conformance.models.inputs import made
+from conformance.models.inputs import NOTHING, made
 from conformance.zoo.shrink import FIRST_SPECIAL
 
 Spec = dict[str, Any]
@@ -96,26 +97,6 @@ def _without_zeros(model: Any) -> Iterator[None]:
                 one.zero_()
 
 
-def plain() -> Spec:
-    """A description of nothing at all."""
-    return {
-        "tokens": False,
-        "highest": FIRST_SPECIAL,
-        "mask": False,
-        "decoder": False,
-        "prefix": [],
-        "by_token": {},
-        "noise": {},
-        "stamped": {},
-        "constant": {},
-        "frames": None,
-        "arguments": {},
-        "output": "logits",
-        "positions": "none",
-        "note": "",
-    }
-
-
 def _short(spec: Spec) -> str:
     return ", ".join(
         [*(["text"] if spec["tokens"] else []), *(f"{name}{shape}" for name, shape in spec["noise"].items())]
@@ -138,7 +119,7 @@ def _candidates(model: Any, auto_class: str) -> Iterator[Spec]:
 
 def _base(model: Any) -> Spec:
     asked = _asked(model)
-    return plain() | {
+    return {**copy.deepcopy(NOTHING), "highest": FIRST_SPECIAL} | {
         "tokens": "input_ids" in asked,
         "highest": min(FIRST_SPECIAL, _vocabulary(model.config)),
         "mask": "attention_mask" in asked,

@@ -7,7 +7,17 @@ import pytest
 import torch
 import transformers
 
-from conformance.models.batches import FEWEST_TOKENS, LENGTHS, batch_for, extended, make_batch
+from conformance.models.batches import (
+    FEWEST_TOKENS,
+    LENGTHS,
+    batch_for,
+    checked,
+    extended,
+    judged,
+    make_batch,
+    one_row,
+    rolled,
+)
 from conformance.models.loading import Source
 from tests.builders import ARCHITECTURES
 
@@ -69,3 +79,32 @@ def test_a_model_is_judged_on_text_only_where_its_tokenizer_tells_words_apart(
     invented = make_batch("prefill", padding, 256, 0, seed=1)
     assert torch.equal(batch["input_ids"], invented["input_ids"]) is not used
     assert len(batch["input_ids"][batch["attention_mask"].bool()].unique()) >= FEWEST_TOKENS
+
+
+def test_rows_of_the_same_tokens_say_too_little_whatever_the_decoder_is_given() -> None:
+    batch = make_batch("prefill", "none", 256, 0, decoder_tokens=5)
+    assert checked(batch, "none") is batch
+    batch["input_ids"] = batch["input_ids"][:1].expand(4, -1).clone()
+    with pytest.raises(RuntimeError, match="too few different tokens"):
+        checked(batch, "none")
+
+
+def test_pictures_that_are_all_the_same_say_too_little() -> None:
+    with pytest.raises(RuntimeError, match="too few different rows"):
+        checked({"pixel_values": torch.ones(4, 3, 8, 8)}, "none")
+
+
+def test_what_belongs_to_a_row_goes_with_it() -> None:
+    patches = torch.arange(8.0)[:, None]
+    batch = {"input_ids": torch.arange(4)[:, None], "pixel_values": patches, "interpolate": True}
+    assert one_row(batch, 2)["pixel_values"].flatten().tolist() == [4.0, 5.0]
+    assert one_row(batch, 2)["interpolate"] is True
+    assert rolled(batch)["pixel_values"].flatten().tolist() == [6.0, 7.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert rolled(batch)["input_ids"].flatten().tolist() == [3, 0, 1, 2]
+
+
+def test_frames_that_hear_the_padding_of_sound_are_not_judged() -> None:
+    mask = torch.ones(2, 100, dtype=torch.int64)
+    mask[1, 50:] = 0
+    batch = {"input_values": torch.ones(2, 100), "attention_mask": mask}
+    assert judged(batch, torch.zeros(2, 10, 3)).sum(1).tolist() == [10, 4]

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,3 +113,31 @@ def test_rounding_turns_no_choice_of_experts(name: str) -> None:
         assert float((margin / ranked.abs().amax(-1)).min()) > 8 * torch.finfo(torch.bfloat16).eps
     experts = margins[0].shape[-1]
     assert len(chosen) > experts  # and yet each is chosen, beside several others
+
+
+class TakesAWord(torch.nn.Module):
+    """A model that is also told a plain value."""
+
+    dtype = property(lambda self: self.linear.weight.dtype)
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(2, 2)
+        self.register_buffer("table", torch.full((2,), 0.1), persistent=False)
+
+    def forward(self, values: torch.Tensor, *, really: bool) -> Any:
+        """Logits of shape (batch, 1, 2)."""
+        assert really
+        return SimpleNamespace(logits=self.linear(values) + self.table)
+
+
+def test_rounding_is_measured_of_whoever_runs_and_leaves_no_trace() -> None:
+    model, given = TakesAWord(), {"values": torch.randn(3, 1, 2), "really": True}
+    before, table = model(**given).logits, model.table.clone()
+    rounding = recipe._rounding(model, given, torch.bfloat16, before)
+    assert rounding is not None
+    assert 0 < rounding < 0.1
+    assert torch.equal(model.table, table)
+    assert torch.equal(model(**given).logits, before)
+    assert recipe._rounding(model, {**given, "really": False}, torch.bfloat16, before) is None
