@@ -1,8 +1,9 @@
 """True float64."""
 
+import pytest
 import torch
 
-from conformance.judging.precision import TrueFloat64
+from conformance.judging.precision import TrueFloat64, convolutions_in_float32
 
 
 def test_true_float64_keeps_what_model_code_would_round_away() -> None:
@@ -24,3 +25,10 @@ def test_true_float64_is_the_default_too_but_logarithms_sort_into_the_buckets_of
         assert torch.log(distance).dtype == torch.float32
     assert torch.get_default_dtype() == torch.float32
     assert torch.log(distance).dtype == torch.float64
+
+
+def test_a_candidate_convolves_in_float32_and_the_switch_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    with convolutions_in_float32():
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
