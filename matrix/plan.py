@@ -91,9 +91,9 @@ def make_plan(
         raise UsageError(f"unknown profile {profile_name!r}; allowed are {', '.join(profiles)}")
     profile = profiles[profile_name]
     selections = profile.selections(architectures)
+    named = narrow is not None and "architecture" in narrow.allowed
     cells: list[Cell] = []
     for name, architecture in architectures.items():
-        named = narrow is not None and "architecture" in narrow.allowed
         tried = not architecture.profiles or profile_name in architecture.profiles or named
         if tried and (narrow is None or narrow.could_contain("architecture", name)):
             # Choosing first and narrowing after keeps a cell's membership independent of what else is asked for.

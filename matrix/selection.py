@@ -8,8 +8,7 @@ from matrix.architectures import Architecture
 from matrix.cell import AXES, Cell
 from matrix.errors import UsageError
 
-# Clauses that mean architectures by what they are: the words of one, and whether those that lack the word are meant
-# by its negation where nothing is known of them.
+# Clauses that mean architectures by what is known of them, and the words of one.
 _PROPERTIES: Mapping[str, Callable[[Architecture], Iterable[str]]] = {
     "traits": lambda one: one.traits,
     "family": lambda one: (one.family.value.replace(" ", "_"),),

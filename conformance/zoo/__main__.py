@@ -8,12 +8,13 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from conformance.zoo.census import entries, known_of
+from conformance.zoo.census import entries, known_of, quiet
 
 
 def main(path: Path) -> None:
     """Look at every type, in as many processes as there are cores."""
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context, initializer=quiet) as pool:
         found = list(pool.map(known_of, entries(), chunksize=4))
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:

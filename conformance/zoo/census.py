@@ -69,11 +69,15 @@ def entries() -> list[tuple[str, str]]:
     return found
 
 
-def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
-    """What is known of a type, as pure data; None of one without a head that is no plain encoder."""
+def quiet() -> None:
+    """What a process does that looks at types one after the other, beside others that do the same."""
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+
+
+def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
+    """What is known of a type, as pure data; None of one without a head that is no plain encoder."""
     model_type, auto_class = entry
     head = _HEADS[auto_class]
     known: dict[str, Any] = {
@@ -102,7 +106,6 @@ def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
             phase = "build"
             model = _small_model(model_type, auto_class, known["config"])
             known |= _of_model(model, head, model_type)
-            known["kept_float32"] = sorted({*known["kept_float32"], *made_in_float32(model)})
             phase = "inputs"
             with torch.no_grad():
                 known["inputs"] = inputs_of(model, auto_class)
@@ -161,7 +164,7 @@ def _of_model(model: Any, head: Head, model_type: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "kept_linear": left_unquantised(model),
-        "kept_float32": kept_in_float32(model),
+        "kept_float32": sorted({*kept_in_float32(model), *made_in_float32(model)}),
         "traits": sorted(_traits(config, names, kind is Kind.ENCODER_DECODER)),
         "recurrent": any(_RECURRENT.search(name) for name in names),
         "flags": {flag: _declared(model, flag) for flag in CLASS_FLAGS if getattr(model, flag, None) is not None},

@@ -318,3 +318,12 @@ def test_kept_parameter_names_are_parts_between_dots() -> None:
     foreign = {"float32": ("encoder.word_embeddings.weight",)}
     stranger = replace(honest_evidence(cell, Device.CPU), foreign_parameters=foreign)
     assert substitutions(cell, ARCHITECTURES["t5"], stranger, Device.CPU)
+
+
+def test_a_class_may_name_several_parts_of_what_it_keeps_in_float32() -> None:
+    cell = parse_cell("t5-bfloat16-sdpa-prefill")
+    keeping = replace(ARCHITECTURES["t5"], kept_float32=("gate.wg",))
+    evidence = replace(honest_evidence(cell, Device.CPU), foreign_parameters={"float32": ("layers.0.gate.wg.weight",)})
+    assert substitutions(cell, keeping, evidence, Device.CPU) == ()
+    other = replace(evidence, foreign_parameters={"float32": ("layers.0.other_gate.wg.weight",)})
+    assert substitutions(cell, keeping, other, Device.CPU) != ()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrix.architectures import Kind, load_architectures
+from matrix.architectures import Kind, Positions, load_architectures
 from matrix.cell import Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError
@@ -192,3 +193,34 @@ def test_a_plan_without_cells_is_refused(profile: str) -> None:
     narrow = parse_selection("architecture=bert workload=generate", ARCHITECTURES)
     with pytest.raises(UsageError, match=f"{profile}.*architecture=bert workload=generate"):
         make_plan(profile, ARCHITECTURES, narrow)
+
+
+TAKES = {"tokens": True, "mask": True, "positions": "tokens"}
+
+
+@pytest.mark.parametrize(
+    ("takes", "sides"),
+    [
+        (TAKES, {"none", "left", "right"}),
+        (TAKES | {"mask": False}, {"none"}),
+        (TAKES | {"positions": "none"}, {"none"}),
+        (TAKES | {"tokens": False, "positions": "frames"}, {"none", "right"}),
+    ],
+    ids=["tokens", "no mask", "other positions", "sound"],
+)
+def test_what_takes_no_padding_is_not_padded(takes: dict[str, object], sides: set[str]) -> None:
+    one = {"llama": replace(ARCHITECTURES["llama"], inputs=takes)}
+    assert {str(cell.padding) for cell in valid_cells(one, parse_selection("workload=prefill", one))} == sides
+
+
+def test_where_tokens_count_the_padding_no_row_alone_is_held_against_the_batch() -> None:
+    fixed = {"llama": replace(ARCHITECTURES["llama"], positions=Positions.FIXED)}
+    selection = parse_selection("workload=padding_invariance", fixed)
+    assert valid_cells(fixed, selection) == []
+    assert valid_cells({"llama": ARCHITECTURES["llama"]}, selection)
+
+
+def test_of_what_cannot_be_built_one_cell_is_planned() -> None:
+    known = {**ARCHITECTURES, "llama": replace(ARCHITECTURES["llama"], unbuilt="build: ValueError: no")}
+    planned = [cell.id for cell in make_plan("smoke", known) if cell.architecture == "llama"]
+    assert planned == ["llama-float32-eager-prefill"]

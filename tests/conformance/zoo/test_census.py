@@ -1,6 +1,8 @@
 """Every type of the installed transformers is a row, or is listed here with what is missing."""
 
+import fnmatch
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,17 @@ import torch
 from packaging.version import Version
 
 from conformance.models.fixtures import fixture
+from conformance.plugin.measuring import _unbuilt
 from conformance.zoo.census import entries, known_of
 from conformance.zoo.shrink import shrink
+from matrix import expectation, waiver
 from matrix.architectures import load_architectures
-from matrix.installed import census, may_have, with_installed
+from matrix.cell import parse_cell
+from matrix.expectation import SUPPORTED
+from matrix.installed import _architecture, census, may_have, with_installed
 from matrix.plan import make_plan
 from matrix.stack import detect_stack
+from matrix.verdict import Verdict, judge
 
 # No generic rule says what these take, or their library cannot make them.
 LISTED = {
@@ -57,6 +64,37 @@ def test_none_disappears_and_the_plan_has_a_cell_for_each(cache: Path) -> None:
     assert {cell.id for cell in alone} == {f"{name}-float32-eager-prefill" for name in known if known[name].unbuilt}
 
 
+@ON_REFERENCE
+def test_whom_the_suite_names_there_is(cache: Path) -> None:
+    """A slip in a name would mean none, and be silent: names of other releases are told apart here."""
+    known = with_installed(load_architectures(), cache)
+    tables = [
+        (path.name, table["cells"])
+        for folder, key in ((expectation.FOLDER, "rule"), (waiver.FOLDER, "waiver"))
+        for path in sorted(folder.glob("*.toml"))
+        for table in expectation.read_tables(path, key)
+        if "cells" in table
+    ]
+    clauses = [
+        (file, clause) for file, cells in tables for clause in cells.split() if clause.startswith("architecture=")
+    ]
+    assert len(clauses) > 40
+    for file, clause in clauses:
+        for name in clause.removeprefix("architecture=").removeprefix("!").split(","):
+            assert fnmatch.filter(known, name), f"{file}: {name}"
+
+
+def test_a_type_that_cannot_be_built_says_so() -> None:
+    typed = load_architectures()["llama"]
+    cell = parse_cell("llama-float32-eager-prefill")
+    observation = _unbuilt(replace(typed, unbuilt="inputs: ValueError: takes: what"))
+    judgement = judge(cell, typed, observation, SUPPORTED, STACK.device)
+    assert judgement.verdict is Verdict.NOT_BUILT
+    assert judgement.reason == "ValueError in build: takes: what (while its inputs was made)"
+    absent = _unbuilt(replace(typed, unbuilt="build: ImportError: no", missing=("timm",)))
+    assert judge(cell, typed, absent, SUPPORTED, STACK.device).verdict is Verdict.UNAVAILABLE
+
+
 def test_a_census_is_made_once(cache: Path) -> None:
     path = census(cache)
     path.write_text(json.dumps([]), encoding="utf-8")
@@ -71,8 +109,6 @@ def test_a_fixture_of_a_type_that_nobody_typed_is_the_same_in_every_folder(tmp_p
     assert entry["flags"]["_supports_sdpa"]
     assert "qk_norm" in entry["traits"]
     (tmp_path / "census").mkdir()
-    from matrix.installed import _architecture
-
     architecture = _architecture("qwen3", entry)
     first, second = (fixture(architecture, tmp_path / name) for name in ("one", "other"))
     assert first.name == second.name
