@@ -7,7 +7,7 @@ import torch
 from conformance.evidence.watch import Watch
 from conformance.judging.precision import convolutions_in_float32
 from conformance.judging.references import References
-from conformance.models.batches import batch_for, checked, moved
+from conformance.models.batches import batch_for, checked, inputs_of, moved
 from conformance.models.loading import load, needs_moving, torch_dtype
 from conformance.spellings import forget_compiled, pinned
 
@@ -51,6 +51,10 @@ class Course:
             return model
         with self.during("place"):
             return model.to(self.device)
+
+    def takes(self, model):
+        """What the model takes: see conformance/models/inputs.py."""
+        return inputs_of(self.source.architecture, model.config)
 
     def loaded(self, model):
         """Look at the cell's model as it was loaded."""

@@ -1,9 +1,12 @@
 """Decoding with a cache, by hand and by `generate`. Scripts carry it along."""
 
+import inspect
+
 import torch
+import transformers
 
 from conformance.models.batches import by_token, extended, length_of, others, takes_positions
-from conformance.spellings import cache_argument, first_cache
+from conformance.spellings import cache_argument, first_cache, text_config
 
 STEPS = 8  # decoded one by one
 # Some classes force or forbid tokens by default. A choice is held against the logits alone.
@@ -16,8 +19,11 @@ def steps(batch):
     return [length_of(batch) - STEPS] + [1] * STEPS
 
 
-def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
-    """The logits of consecutive calls with one cache, each with its share of the tokens, mask and positions."""
+def cached(model, batch, parts, inputs, cache=None, adapt=lambda mask: mask):
+    """The logits of consecutive calls with one cache, each with its share of the tokens, mask and positions.
+
+    `inputs` is what the model takes: see conformance/models/inputs.py.
+    """
     if len(parts) < 2:
         raise RuntimeError(f"{len(parts)} calls make no use of a cache")
     found, begin = [], 0
@@ -25,8 +31,7 @@ def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
     cache = first_cache(model) if cache is None else cache
     if "decoder_input_ids" in batch:
         mask = batch.get("attention_mask")
-        heard = {name: tensor for name, tensor in batch.items() if not name.startswith("decoder")}
-        encoded = model.get_encoder()(**heard)
+        encoded = heard_by(model, batch)
     for part in parts:
         end = begin + part
         if "decoder_input_ids" in batch:
@@ -34,8 +39,9 @@ def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
             given["decoder_input_ids"] = batch["decoder_input_ids"][:, begin:end]
         else:
             told = ("input_ids", "position_ids", *by_token(batch))
-            given = {name: batch[name][:, begin:end] for name in told if name in batch}
-            if begin == 0:  # what the tokens stand for is looked at once
+            first = {name: 0 if name in inputs["whole"] else begin for name in told if name in batch}
+            given = {name: batch[name][:, first[name] : end] for name in first}
+            if begin == 0 or inputs["again"]:  # what the tokens stand for is looked at once, by most
                 given |= others(batch)
             if "attention_mask" in batch:
                 given["attention_mask"] = adapt(batch["attention_mask"][:, :end])
@@ -46,9 +52,23 @@ def cached(model, batch, parts, cache=None, adapt=lambda mask: mask):
     return torch.cat(found, dim=1)
 
 
+def heard_by(model, batch):
+    """What the decoder listens to."""
+    heard = {name: tensor for name, tensor in batch.items() if not name.startswith("decoder")}
+    encoder = model.get_encoder()
+    if heard.keys() <= inspect.signature(encoder.forward).parameters.keys():
+        return encoder(**heard)
+    # Only the whole model puts together what its encoder hears, as of a picture and text.
+    first = model(**heard, decoder_input_ids=batch["decoder_input_ids"][:, :1])
+    return transformers.modeling_outputs.BaseModelOutput(last_hidden_state=first.encoder_last_hidden_state)
+
+
 def generated(model, batch, course, new_tokens, **arguments):
     """What `generate` makes of a batch with the cell's kind of cache: its whole output, raw logits of each step too."""
     pad = getattr(model.generation_config, "pad_token_id", None)
+    forced = {**NOTHING_FORCED, "suppress_tokens": placeholders(model, course) or None}
+    if model.config.is_encoder_decoder and getattr(model.generation_config, "decoder_start_token_id", None) is None:
+        forced["decoder_start_token_id"] = 0  # asked for, though the decoder is told its first tokens
     with course.during("generate"):
         output = model.generate(
             **batch,
@@ -59,7 +79,7 @@ def generated(model, batch, course, new_tokens, **arguments):
             pad_token_id=0 if pad is None else pad,
             output_logits=True,
             return_dict_in_generate=True,
-            **NOTHING_FORCED,
+            **forced,
             **course.does.generation_arguments(),
             **arguments,
         )
@@ -77,7 +97,13 @@ def forced_by(sequences, batch, model):
 def banned_tokens(model):
     """The end-of-sequence tokens, which `min_new_tokens` keeps from being chosen."""
     end = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return () if end is None else tuple(end) if isinstance(end, list) else (end,)
+    return [] if end is None else list(end) if isinstance(end, list) else [end]
+
+
+def placeholders(model, course):
+    """The tokens that stand for a picture or a sound: whoever chose one would have to show another."""
+    inputs = course.takes(model)
+    return list(range(inputs["highest"], text_config(model.config).vocab_size)) if inputs["noise"] else []
 
 
 def regret(truth, chosen, banned):
@@ -86,6 +112,6 @@ def regret(truth, chosen, banned):
     `truth` is of shape (steps, vocabulary), `chosen` of shape (steps,).
     """
     allowed = truth.clone()
-    allowed[:, list(banned)] = float("-inf")
+    allowed[:, banned] = float("-inf")
     picked = truth.gather(1, chosen.to(truth.device)[:, None])[:, 0]
     return float((allowed.amax(1) - picked).max())

@@ -86,7 +86,8 @@ def measure_share(share: Share) -> list[Trial]:
     runnable = set()
     for cell in dict.fromkeys(fault.cell(architecture, share.dtype) for fault in faults):
         honest = laboratory.trial(cell, None)
-        if honest.verdict not in _OF_USE or waiver_for(cell, honest.verdict, share.stack, waivers) is not None:
+        known = waiver_for(cell, Judgement(honest.verdict, ""), share.stack, waivers)
+        if honest.verdict not in _OF_USE or known is not None:
             continue  # refused, unavailable or at fault by itself: what is seeded there could not be told
         trials.append(honest)
         runnable.add(cell)

@@ -40,6 +40,7 @@ DECLARED_FLAGS = (
 # What else a class says of itself, true where it says anything.
 CLASS_FLAGS = (
     *DECLARED_FLAGS,
+    "_compatible_flash_implementations",
     "supports_gradient_checkpointing",
     "_can_compile_fullgraph",
     "_tp_plan",
@@ -56,12 +57,18 @@ def text_config(config: Any) -> Any:
 
 
 def left_unquantised(model: Any) -> list[str]:
-    """The modules that the library's quantisers leave alone by design: heads, what is tied to them, the last one."""
+    """The modules that the library's quantisers leave alone by design.
+
+    That is heads, what is tied to them, the last one, what the class keeps in float32, and routers that are a layer of
+    their own class (transformers#44588).
+    """
     if RELEASE >= (5,):
         from transformers.quantizers.base import get_keys_to_not_convert
     else:
         from transformers.integrations.bitsandbytes import get_keys_to_not_convert
-    return sorted(get_keys_to_not_convert(model))
+    linear = [(name, type(module)) for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    routers = {name.rpartition(".")[2] for name, kind in linear if "Router" in kind.__name__}
+    return sorted({*get_keys_to_not_convert(model), *(model._keep_in_fp32_modules or ()), *routers})
 
 
 def kept_in_float32(model: Any) -> list[str]:
@@ -136,10 +143,10 @@ def static_cache_arguments(model: str, rows: int, slots: int) -> str:
     return f"{said}, max_batch_size={rows}, device={model}.device, dtype={model}.dtype" if RELEASE < (4, 54) else said
 
 
-def cache_argument(model: Any) -> str:
-    """What a forward pass calls the cache that it is given and gives back; of Mamba 5.24 renamed it."""
+def cache_argument(model: Any) -> str | None:
+    """What a forward pass calls the cache that it is given and gives back, or None; of Mamba 5.24 renamed it."""
     known = inspect.signature(model.forward).parameters
-    return next(name for name in ("past_key_values", "cache_params", "cache") if name in known)
+    return next((name for name in ("past_key_values", "cache_params", "cache") if name in known), None)
 
 
 def first_cache(model: Any) -> Any:

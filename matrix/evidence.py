@@ -62,7 +62,9 @@ def _quantisation(cell: Cell, architecture: Architecture, evidence: Evidence) ->
         return
     if set(quantised) != ({wanted.module} if wanted.module else set()):
         yield f"quantised modules are {quantised or 'none'}, not {wanted.module or 'none'}"
-    left = [name for name in evidence.unquantised_linear if not name.endswith(architecture.kept_linear)]
+    # The library's own rule: a name that ends like one that is kept, or all that is part of it.
+    kept, parts = architecture.kept_linear, tuple(f"{name}." for name in architecture.kept_linear)
+    left = [name for name in evidence.unquantised_linear if not (name.endswith(kept) or name.startswith(parts))]
     if left:
         yield f"left unquantised: {', '.join(left[:5])}"
     if set(evidence.quantised_formats) != {wanted.stored_as}:

@@ -245,6 +245,18 @@ def require_text(table: Mapping[str, Any], keys: Collection[str], place: str) ->
             raise UsageError(f"{place}: {key} must be a non-empty string, not {table.get(key)!r}")
 
 
+def require_pattern(table: Mapping[str, Any], key: str, place: str) -> str:
+    """The regular expression under that key; one that matches everything where there is none.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return re.compile(table.get(key, "")).pattern
+    except (re.error, TypeError) as error:
+        raise UsageError(f"{place}: {key} is not a regular expression: {error}") from None
+
+
 def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, ours: bool) -> Rule:
     unknown = set(table) - _RULE_KEYS
     if unknown:
@@ -267,10 +279,7 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, 
         raise UsageError(f"{place}: missing = [what is not here] goes with unavailable, and only with it")
     if "phase" in table and table["phase"] not in _PHASES:
         raise UsageError(f"{place}: phase {table['phase']!r}; allowed are {', '.join(_PHASES)}")
-    try:
-        re.compile(table.get("message", ""))
-    except re.error as error:
-        raise UsageError(f"{place}: message is not a regular expression: {error}") from None
+    require_pattern(table, "message", place)
     runs = table.get("phase") == _RUN
     expectation = Expectation(
         outcome,

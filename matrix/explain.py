@@ -4,10 +4,10 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 
 from matrix.architectures import Architecture, Kind
-from matrix.axes import Padding, SdpaKernel
+from matrix.axes import Dtype, Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
 from matrix.expectation import Outcome, Rule, expect
-from matrix.oracle import AGREEING, QUANTISED, UNQUANTISED
+from matrix.oracle import AGREEING, QUANTISED, SINGLE, UNQUANTISED
 from matrix.rooms import Inputs
 from matrix.stack import Stack
 from matrix.waiver import Waiver
@@ -47,7 +47,8 @@ def explain(
     yield f"  baseline: the same in {cell.dtype}"
     if cell.workload.is_relation:
         yield "  the two runs differ by no more than two runs may err together, each of them:"
-    unquantised = AGREEING if cell.workload.is_relation else UNQUANTISED
+    single = SINGLE if cell.dtype is Dtype.FLOAT32 else UNQUANTISED
+    unquantised = AGREEING if cell.workload.is_relation else single
     tolerance = unquantised if cell.quantisation == SILENT["quantisation"] else QUANTISED
     allowed = f"max error <= {tolerance.k_max:g} x the baseline's + floor, mean error <= {tolerance.k_mean:g} x"
     yield f"  {allowed} the baseline's"

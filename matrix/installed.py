@@ -85,6 +85,7 @@ def _architecture(name: str, entry: Mapping[str, Any]) -> Architecture:
         modality=Family(entry["family"]),
         unbuilt=entry["unbuilt"],
         missing=tuple(entry["missing"]),
+        cannot=entry["cannot"],
         **_said_by_class(entry),
     )
 

@@ -67,6 +67,8 @@ class Comparison:
     regret_max: float | None = None  # of reports up to schema 1.2: the regret, before there were other consequences
     quantised: bool = False  # whether the weights are
     gradients: bool = False  # of the loss, instead of logits
+    few: bool = False  # whether so few numbers were compared that their mean is chance
+    single: bool = False  # whether the cell's dtype is float32, where rounding is far below what a fault does
     runs: int = 1  # how many runs of the candidate are in the error: 2 where one is held against another
     # What was made of the logits, by name -> how far it is off: `regret` is max over steps of max_v G[v] - G[chosen].
     consequences: Mapping[str, float] = field(default_factory=dict)

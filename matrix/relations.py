@@ -24,7 +24,12 @@ def of_a_decoder(cell: Values, architecture: Architecture) -> str | None:
 
 def of_a_cache(cell: Values, architecture: Architecture) -> str | None:
     """The same, of what is decoded with a cache and held against one pass over the whole."""
-    return follows_the_length(architecture) or of_a_decoder(cell, architecture)
+    return follows_the_length(architecture) or takes_no_cache(architecture) or of_a_decoder(cell, architecture)
+
+
+def takes_no_cache(architecture: Architecture) -> str | None:
+    """Why nothing can be decoded step by step, or None."""
+    return None if architecture.inputs.get("cache", True) else "its forward pass takes no cache"
 
 
 def follows_the_length(architecture: Architecture) -> str | None:

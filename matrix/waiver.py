@@ -8,16 +8,16 @@ from typing import Any
 
 from matrix.cell import Cell
 from matrix.errors import UsageError
-from matrix.expectation import Condition, read_condition, read_tables, require_text, user_files
+from matrix.expectation import Condition, read_condition, read_tables, require_pattern, require_text, user_files
 from matrix.rows import RowOutcome
 from matrix.selection import Selection, parse_selection
 from matrix.stack import Stack
-from matrix.verdict import Verdict
+from matrix.verdict import Judgement, Verdict
 
 FOLDER = Path(__file__).parent / "waivers"
 # A cell that wavers is never excused, of a missing one nothing is known, and what the suite cannot build is its own.
 _NEVER_WAIVED = (Verdict.MISSING, Verdict.FLAKY, Verdict.NOT_BUILT)
-_KEYS = {"cells", "rows", "when", "verdict", "reason", "url", "reproducer"}
+_KEYS = {"cells", "rows", "when", "verdict", "message", "reason", "url", "reproducer"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Waiver:
     rows: tuple[str, ...]  # or the rows
     condition: Condition
     verdict: Verdict | None  # of the cells; rows have but one way to fail
+    message: str  # a regular expression that the verdict's reason holds: of one fault among several
     reason: str
     url: str
     reproducer: str  # a script beside the waiver file, or empty
@@ -36,6 +37,10 @@ class Waiver:
     def covers(self, cell: Cell, stack: Stack) -> bool:
         """Whether it speaks of this cell on this stack."""
         return self.selection is not None and cell in self.selection and self.condition.holds(stack)
+
+    def excuses(self, judgement: Judgement) -> bool:
+        """Whether that is what it says of its cells."""
+        return self.verdict is judgement.verdict and re.search(self.message, judgement.reason) is not None
 
 
 def load_waivers(architectures: Collection[str], extra: Path | None = None) -> tuple[Waiver, ...]:
@@ -68,9 +73,9 @@ def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Coll
         rows = table["rows"]
         if not isinstance(rows, list) or not rows or not all(isinstance(row, str) for row in rows):
             raise UsageError(f"{place}: rows must be a list of names, not {rows!r}")
-        if {"cells", "verdict"} & set(table):
-            raise UsageError(f"{place}: a waiver of rows has no cells and no verdict")
-        return Waiver(None, tuple(rows), condition, None, table["reason"], table["url"], reproducer, place)
+        if {"cells", "verdict", "message"} & set(table):
+            raise UsageError(f"{place}: a waiver of rows has no cells, no verdict and no message")
+        return Waiver(None, tuple(rows), condition, None, "", table["reason"], table["url"], reproducer, place)
     waivable = [v for v in Verdict if not v.is_documented and v not in _NEVER_WAIVED]
     if table["verdict"] not in waivable:
         raise UsageError(f"{place}: verdict {table['verdict']!r}; allowed are {', '.join(waivable)}")
@@ -78,16 +83,13 @@ def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Coll
         selection = parse_selection(table["cells"], architectures, absent=folder == FOLDER)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
-    verdict = Verdict(table["verdict"])
-    return Waiver(selection, (), condition, verdict, table["reason"], table["url"], reproducer, place)
+    verdict, message = Verdict(table["verdict"]), require_pattern(table, "message", place)
+    return Waiver(selection, (), condition, verdict, message, table["reason"], table["url"], reproducer, place)
 
 
-def waiver_for(cell: Cell, verdict: Verdict, stack: Stack, waivers: Collection[Waiver]) -> Waiver | None:
-    """The waiver that excuses this verdict of this cell, if there is one."""
-    for waiver in waivers:
-        if waiver.verdict is verdict and waiver.covers(cell, stack):
-            return waiver
-    return None
+def waiver_for(cell: Cell, judgement: Judgement, stack: Stack, waivers: Collection[Waiver]) -> Waiver | None:
+    """The waiver that excuses this judgement of this cell, if there is one."""
+    return next((waiver for waiver in waivers if waiver.excuses(judgement) and waiver.covers(cell, stack)), None)
 
 
 def row_waiver_for(row: str, stack: Stack, waivers: Collection[Waiver]) -> Waiver | None:
@@ -110,7 +112,7 @@ def idle_row_waivers(
 
 
 def idle_waivers(
-    verdicts: Mapping[Cell, Verdict],
+    judgements: Mapping[Cell, Judgement],
     stack: Stack,
     waivers: Collection[Waiver],
     *,
@@ -120,7 +122,8 @@ def idle_waivers(
     """What is wrong with the waivers themselves: the fault is gone, or no planned cell is spoken of.
 
     A run that was narrowed (--cells, -k, a profile other than pairwise) cannot tell whether a waiver speaks of no
-    cell, nor whether a refusal came where the fault used to be: it may have left out just the cells that show it.
+    cell, nor whether a refusal came where the fault used to be: it may have left out just the cells that show it. Nor
+    can it where a waiver speaks of what many cells may raise and says which words.
     `elsewhere` are cells that this run leaves to another profile.
     """
     telling = {Verdict.SUPPORTED} if narrowed else {verdict for verdict in Verdict if verdict.executed}
@@ -128,10 +131,11 @@ def idle_waivers(
     for waiver in waivers:
         if waiver.selection is None or waiver.selection.means_absent or not waiver.condition.holds(stack):
             continue
-        covered = {cell: verdict for cell, verdict in verdicts.items() if cell in waiver.selection}
+        covered = {cell: judgement for cell, judgement in judgements.items() if cell in waiver.selection}
         if not covered and not narrowed and not any(cell in waiver.selection for cell in elsewhere):
             found.append(f"{waiver.place}: no planned cell matches {waiver.selection.text!r}")
-        ran = [verdict for verdict in covered.values() if verdict.executed]
-        if telling & set(ran) and waiver.verdict not in ran:
+        ran = [judgement for judgement in covered.values() if judgement.verdict.executed]
+        told = telling & {judgement.verdict for judgement in ran} and not (narrowed and waiver.message)
+        if told and not any(waiver.excuses(judgement) for judgement in ran):
             found.append(f"{waiver.place}: the fault is gone: {len(ran)} cells ran and none is {waiver.verdict}")
     return found

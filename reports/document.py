@@ -24,7 +24,7 @@ from reports.power import PowerSummary
 from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.6"
+SCHEMA_VERSION = "1.7"
 
 
 class Run(Part):
@@ -45,6 +45,8 @@ class Run(Part):
     required: list[str] = Field(default_factory=list, description="what --require named")
     k_max: float = oracle.UNQUANTISED.k_max
     k_mean: float = oracle.UNQUANTISED.k_mean
+    k_max_single: float | None = Field(default=None, description="in float32; before 1.7 as in other dtypes")
+    k_mean_single: float | None = None
     k_max_quantised: float = oracle.QUANTISED.k_max
     k_mean_quantised: float = oracle.QUANTISED.k_mean
     planned: Annotated[list[str], FailFast()] = Field(description="cell ids in plan order")

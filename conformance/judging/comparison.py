@@ -6,6 +6,8 @@ import torch
 
 from matrix.observation import Comparison, QuantisationCost
 
+FEW = 64  # numbers, of which a mean error is chance: two probabilities of each of four pictures, for one
+
 
 def compare(
     name,
@@ -39,9 +41,13 @@ def compare(
     dtype_matches = candidate.dtype in {cell_dtype, torch.float32 if generated else baseline.dtype}
     if not shape_matches:
         return Comparison(name, int(attended.sum()), False, dtype_matches, True, *[float("nan")] * 6)
-    truth = golden[attended].double()
-    ours = candidate.to(golden.device)[attended].double()
-    eager = baseline[attended].double()
+    # What a head rules out it gives the lowest number of its dtype, of which each dtype has its own.
+    lowest = torch.finfo(cell_dtype).min
+    ruled_out = golden[attended] == torch.finfo(golden.dtype).min
+    truth, ours, eager = (
+        torch.where(ruled_out, found.clamp_min(lowest), found)
+        for found in (logits.to(golden.device)[attended].double() for logits in (golden, candidate, baseline))
+    )
     written = truth.to(cell_dtype)
     nudged = ((written + 0.3) - 0.3).double()
     error, reference = (ours - truth).abs(), (eager - truth).abs()
@@ -59,6 +65,8 @@ def compare(
         floor_mean=float((written.double() - truth).abs().mean()),
         quantised=quantised,
         gradients=gradients,
+        few=truth.numel() < FEW,
+        single=cell_dtype is torch.float32,
         consequences={what: off(truth) for what, off in (consequences or {}).items()},
     )
 

@@ -77,7 +77,9 @@ class SharedReferences(References):
 def _said(value: object) -> tuple[object, ...]:
     if not isinstance(value, torch.Tensor):
         return (repr(value),)
-    return value.shape, value.dtype, value.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    # Of one token to a row `contiguous` keeps any stride, and a view of bytes asks for 1.
+    whole = value.cpu().clone(memory_format=torch.contiguous_format)
+    return value.shape, value.dtype, whole.view(torch.uint8).numpy().tobytes()
 
 
 def _bytes(model: torch.nn.Module) -> int:

@@ -133,7 +133,8 @@ def batch_for(source, config, inputs, padding, seed):
     decoder_tokens = DECODER_TOKENS if spec["decoder"] and inputs == "prefill" else 0
     batch = tokenised(source, inputs, padding) if source.own and not source.architecture.inputs else None
     if batch is None:
-        pad = getattr(config, "pad_token_id", None) or 0
+        known = [getattr(one, "pad_token_id", None) for one in (config, text_config(config))]
+        pad = next((one for one in known if one is not None), 0)
         return made(spec, LENGTHS[inputs], padding, pad, decoder_tokens, seed + 1)
     if decoder_tokens:
         batch["decoder_input_ids"] = batch["input_ids"][:, :decoder_tokens].contiguous()

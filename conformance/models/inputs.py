@@ -17,6 +17,9 @@ NOTHING = {
     "arguments": {},  # name -> value
     "output": "logits",
     "positions": "none",  # what dimension 1 of the output is
+    "cache": True,  # whether its forward pass is given what it made before
+    "again": False,  # whether each call with a cache is given pictures and sounds again
+    "whole": [],  # of what is said by token, what such a call is told of all tokens so far
     "note": "",
 }
 

@@ -50,7 +50,7 @@ def load_reference(cell, source, does, device, *, golden):
     model.config.use_cache = False
     model.weight_sum = sum(float(parameter.abs().sum(dtype=torch.float64)) for parameter in model.parameters())
     if golden:
-        model = model.to(golden_dtype(cell.dtype))
+        raise_to(model, golden_dtype(cell.dtype))
 
     def load_quantised():
         placed = map_arguments(source, does) if does.placed_first else {}
@@ -58,6 +58,17 @@ def load_reference(cell, source, does, device, *, golden):
 
     does.spell_out(model, load_quantised, device, golden)
     return model
+
+
+def raise_to(model, dtype):
+    """Hold a model in that dtype. `Module.to` would make real numbers of complex ones, as of Llama 4's rotation."""
+
+    def raised(tensor):
+        if tensor.is_complex():
+            return tensor.to(torch.promote_types(tensor.dtype, dtype))
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    model._apply(raised)
 
 
 def torch_dtype(dtype):

@@ -1,5 +1,7 @@
 """A forward pass, and what is judged of it. Scripts carry it along."""
 
+import torch
+
 from conformance.models.batches import moved
 
 
@@ -14,6 +16,11 @@ def logits_of(output):
     if logits.ndim == 2:
         return logits[:, None]
     return logits if logits.ndim == 3 else logits.flatten(2).transpose(1, 2)
+
+
+def spread_of(logits):
+    """Their standard deviation, but for those that a head rules out with the lowest number of the dtype."""
+    return logits[logits > torch.finfo(logits.dtype).min].std()
 
 
 def forward(model, batch, **given):

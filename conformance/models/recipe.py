@@ -11,7 +11,7 @@ import transformers
 from torch.overrides import TorchFunctionMode
 
 from conformance.models.inputs import made
-from conformance.models.outputs import forward
+from conformance.models.outputs import forward, spread_of
 from conformance.spellings import text_config
 
 _ROUTER = re.compile(r"(^|\.)(gate|router|classifier|wg)(\.weight)?$|router\.\w+\.weight$")
@@ -182,7 +182,7 @@ def calibration(model, inputs):
         wrong, _ = _watched(model, given, WRONG_SCALE)
         measured = {
             "attention_entropy": None if entropy is None else round(float(entropy), 4),
-            "logit_spread": round(float(usual.std()), 4),
+            "logit_spread": round(float(spread_of(usual)), 4),
             "largest_logit": round(float(usual.abs().max()), 4),
             "largest_hidden_state": round(max(largest), 4),
             "wrong_scale": float(f"{(wrong - usual).abs().mean():.3g}"),
@@ -313,13 +313,13 @@ def _spread_logits(model, given, inputs):
         for module in model.modules()
         if "norm" in type(module).__name__.lower() and any(True for _ in module.parameters(recurse=False))
     ]
-    spread = forward(model, given).std()
+    spread = spread_of(forward(model, given))
     for hook in hooks:
         hook.remove()
     for module in [norms[-1]] if norms else []:
         before = [parameter.clone() for parameter in module.parameters(recurse=False)]
         _scale_norm(module, _rounded(LOGIT_SPREAD / spread))
-        reached = forward(model, given).std()
+        reached = spread_of(forward(model, given))
         if not 0.7 * LOGIT_SPREAD < reached < 1.4 * LOGIT_SPREAD:  # it was not what the head looks at
             for parameter, usual in zip(module.parameters(recurse=False), before, strict=True):
                 parameter.copy_(usual)

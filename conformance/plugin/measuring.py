@@ -108,7 +108,7 @@ class Measure:
     def _waiver(self, cell: Cell, observation: Observation, judgement: Judgement) -> Waiver | None:
         if observation.evidence.missing_parameters:  # what the checkpoint lacks is no fault of a library
             return None
-        return waiver_for(cell, judgement.verdict, self._settings.stack, self._settings.waivers)
+        return waiver_for(cell, judgement, self._settings.stack, self._settings.waivers)
 
     @property
     def checkpoints(self) -> Mapping[str, str]:

@@ -13,11 +13,13 @@ import pytest
 from conformance.plugin.collection import cell_id_of
 from conformance.plugin.rows import row_key
 from conformance.plugin.settings import Settings
+from matrix import oracle
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.guide import Spelling
 from matrix.plan import make_plan
 from matrix.rows import Family, RowOutcome
+from matrix.verdict import Judgement
 from matrix.waiver import idle_row_waivers, idle_waivers
 from reports.document import ArchitectureFacts, End, GuideEntry, Record, Report, RowRecord, Run, make_report
 from reports.power import published_power
@@ -80,6 +82,8 @@ class Recorder:
             checkpoints={name: printable(checkpoint, places) for name, checkpoint in settings.checkpoints.items()},
             seed=settings.seed,
             required=list(settings.required),
+            k_max_single=oracle.SINGLE.k_max,
+            k_mean_single=oracle.SINGLE.k_mean,
             planned=cells,
             planned_rows=rows,
             guide=guide_entries(settings, cells, rows),
@@ -128,13 +132,13 @@ class Recorder:
         if not ran and (run.planned or all(row.outcome is RowOutcome.UNAVAILABLE for row in self._rows)):
             yield "no cell was executed: an empty run is a failed run"
         yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
-        verdicts = {parse_cell(record.cell): record.verdict for record in self._records}
+        judgements = {parse_cell(record.cell): Judgement(record.verdict, record.reason) for record in self._records}
         # Only pairwise holds every kind of cell that a waiver may speak of, but for what others try alone.
         narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile != "pairwise"
         # A narrowed run does not ask which cells are nowhere.
         others = () if narrowed else ("guide", "smoke", "relations")
         elsewhere = [cell for profile in others for cell in make_plan(profile, settings.architectures)]
-        yield from idle_waivers(verdicts, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=elsewhere)
+        yield from idle_waivers(judgements, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=elsewhere)
         # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.
         outcomes = dict.fromkeys(settings.guide.rows, RowOutcome.UNAVAILABLE)
         outcomes |= {row.name: row.outcome for row in self._rows}

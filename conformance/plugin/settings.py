@@ -1,5 +1,6 @@
 """The command line, validated before any model is loaded."""
 
+import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -203,7 +204,8 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
 
 def _architectures(root: Path, value: str | None, cells: str) -> tuple[Path | None, str]:
     """A folder, or the selection narrowed to the architectures that patterns name."""
-    if value is None or not _PATTERNS.fullmatch(value) or (root / value).exists():
+    # Unlike Path.exists, it answers for a list that is longer than a name may be.
+    if value is None or not _PATTERNS.fullmatch(value) or os.path.exists(root / value):
         return _path(root, value), cells
     return None, f"{cells} architecture={value}".strip()
 

@@ -132,7 +132,7 @@ def crash_record(nodeid: str, worker: str, breadcrumbs: Path, settings: Settings
         judgement=judgement,
         expectation=expectation,
         observation=observation,
-        waiver=waiver_for(cell, judgement.verdict, settings.stack, settings.waivers),
+        waiver=waiver_for(cell, judgement, settings.stack, settings.waivers),
         worker=worker,
         seed=settings.seed,
     )

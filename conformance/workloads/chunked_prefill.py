@@ -14,5 +14,5 @@ def run(model, batch, course):
     length = length_of(batch)
     parts = [min(CHUNK, length - begin) for begin in range(0, length, CHUNK)]
     with course.during("forward"):
-        one, other = forward(model, batch), cached(model, batch, parts)
+        one, other = forward(model, batch), cached(model, batch, parts, course.takes(model))
     return TwoRuns("chunked_prefill", one, other, batch, judged(batch, one))

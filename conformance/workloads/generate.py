@@ -2,7 +2,7 @@
 
 import torch
 
-from conformance.decoding import banned_tokens, forced_by, generated, regret
+from conformance.decoding import banned_tokens, forced_by, generated, placeholders, regret
 from conformance.judging.found import OneRun
 
 NEW_TOKENS = 32
@@ -12,7 +12,7 @@ def run(model, batch, course):
     """The logits of each step, held against one teacher-forced pass over the tokens chosen, and so is each choice."""
     output = generated(model, batch, course, NEW_TOKENS)
     logits = torch.stack(output.logits, dim=1)
-    chosen, banned = output.sequences[:, -NEW_TOKENS:], banned_tokens(model)
+    chosen, banned = output.sequences[:, -NEW_TOKENS:], banned_tokens(model) + placeholders(model, course)
     return OneRun(
         "decoded logits",
         logits,

@@ -10,5 +10,5 @@ def run(model, batch, course):
     """All tokens at once, and the last of them one by one with a cache."""
     batch = with_positions(batch, model)
     with course.during("forward"):
-        one, other = forward(model, batch), cached(model, batch, steps(batch))
+        one, other = forward(model, batch), cached(model, batch, steps(batch), course.takes(model))
     return TwoRuns("stepwise", one, other, batch, judged(batch, one))

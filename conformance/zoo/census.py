@@ -18,8 +18,8 @@ from conformance.models.batches import takes_positions
 from conformance.models.outputs import forward
 from conformance.models.recipe import calibration_batch
 from conformance.spellings import CLASS_FLAGS, kept_in_float32, left_unquantised, made_in_float32
+from conformance.zoo.by_design import cannot, hears_padding, unbuilt
 from conformance.zoo.derive import derived_config
-from conformance.zoo.hears_padding import hears_padding
 from conformance.zoo.inputs import inputs_of
 from matrix.architectures import Family, Kind
 
@@ -80,8 +80,9 @@ def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
     """What is known of a type, as pure data; None of one without a head that is no plain encoder."""
     model_type, auto_class = entry
     head = _HEADS[auto_class]
+    name = re.sub(r"\W", "_", model_type).lower() + head.suffix
     known: dict[str, Any] = {
-        "name": re.sub(r"\W", "_", model_type).lower() + head.suffix,
+        "name": name,
         "model_type": model_type,
         "auto_class": auto_class,
         "kind": Kind.DECODER,
@@ -98,6 +99,7 @@ def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
         "parameters": 0,
         "unbuilt": "",
         "missing": [],
+        "cannot": cannot(name),
     }
     phase = "config"
     try:
@@ -117,6 +119,8 @@ def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
         known["unbuilt"] = f"{phase}: {type(error).__name__}: {said[:300]}"
         if isinstance(error, ImportError):
             known["missing"] = _packages(str(error))
+        elif name in unbuilt():
+            known["missing"] = [unbuilt()[name]]
     if auto_class == BASE and known["inputs"].get("output") != "last_hidden_state":
         return None
     return known
@@ -167,19 +171,22 @@ def _of_model(model: Any, head: Head, model_type: str) -> dict[str, Any]:
         "kept_float32": sorted({*kept_in_float32(model), *made_in_float32(model)}),
         "traits": sorted(_traits(config, names, kind is Kind.ENCODER_DECODER)),
         "recurrent": any(_RECURRENT.search(name) for name in names),
-        "flags": {flag: _declared(model, flag) for flag in CLASS_FLAGS if getattr(model, flag, None) is not None},
+        "flags": {
+            **{flag: bool(getattr(model, flag)) for flag in CLASS_FLAGS if getattr(model, flag, None) is not None},
+            **{f"part{flag}": False for flag in _BACKEND_FLAGS if not _declared_by_parts(model, flag)},
+        },
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "aliases": [config.model_type] if config.model_type != model_type else [],
     }
 
 
-def _declared(model: Any, flag: str) -> bool:
-    """What the class says; of a backend every part with a config of its own must say it, for each is asked."""
-    parts = [model]
-    if flag in ("_supports_sdpa", "_supports_flash_attn", "_supports_flash_attn_2", "_supports_flex_attn"):
-        models = (one for one in model.modules() if isinstance(one, transformers.PreTrainedModel))
-        parts += [one for one in models if type(one.config) is not type(model.config)]
-    return all(bool(getattr(part, flag, False)) for part in parts)
+# Every part with a config of its own is asked for these, too, once its whole has passed.
+_BACKEND_FLAGS = ("_supports_sdpa", "_supports_flash_attn", "_supports_flash_attn_2", "_supports_flex_attn")
+
+
+def _declared_by_parts(model: Any, flag: str) -> bool:
+    models = (part for part in model.modules() if isinstance(part, transformers.PreTrainedModel))
+    return all(getattr(part, flag, True) for part in models if type(part.config) is not type(model.config))
 
 
 def _of_inputs(model: Any, known: Mapping[str, Any]) -> dict[str, Any]:

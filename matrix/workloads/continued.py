@@ -2,14 +2,14 @@
 
 from matrix.architectures import Architecture, Kind
 from matrix.observation import Phase
-from matrix.relations import follows_the_length
+from matrix.relations import follows_the_length, takes_no_cache
 from matrix.rooms import Inputs, Values, Workload
 
 
 def _impossible(cell: Values, architecture: Architecture) -> str | None:
     if architecture.kind is not Kind.DECODER:
         return "only a decoder goes on with its own input"
-    return follows_the_length(architecture)
+    return follows_the_length(architecture) or takes_no_cache(architecture)
 
 
 ROOMS = (

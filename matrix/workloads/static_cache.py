@@ -1,8 +1,14 @@
 """StaticCache with slots to spare = DynamicCache."""
 
+from matrix.architectures import Architecture
 from matrix.observation import Phase
-from matrix.relations import FAMILY, JUDGED, of_a_decoder
-from matrix.rooms import Workload
+from matrix.relations import FAMILY, JUDGED, of_a_decoder, takes_no_cache
+from matrix.rooms import Values, Workload
+
+
+def _impossible(cell: Values, architecture: Architecture) -> str | None:
+    return takes_no_cache(architecture) or of_a_decoder(cell, architecture)
+
 
 ROOMS = (
     Workload(
@@ -13,6 +19,6 @@ ROOMS = (
         phases=(Phase.FORWARD,),
         judged=JUDGED,
         runs=2,
-        impossible=of_a_decoder,
+        impossible=_impossible,
     ),
 )

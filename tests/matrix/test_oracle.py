@@ -14,8 +14,10 @@ from matrix.oracle import (
     CONSEQUENCE_FACTOR,
     GRADIENTS,
     QUANTISED,
+    SINGLE,
     UNQUANTISED,
     YARDSTICK_LIMIT,
+    YARDSTICK_LIMIT_SINGLE,
     bounds,
     no_yardstick,
     problems,
@@ -90,6 +92,31 @@ def test_quantised_weights_have_a_tolerance_of_their_own() -> None:
         QUANTISED.k_max * HONEST.baseline_max + HONEST.floor_max,
         QUANTISED.k_mean * HONEST.baseline_mean,
     ]
+
+
+def test_logits_of_another_shape_say_nothing_of_the_yardstick() -> None:
+    nothing = [math.nan] * 6
+    other = Comparison("logits", 4, False, True, True, *nothing)
+    assert no_yardstick(other) == ""
+    assert problems(other) == ("logits: the shape of the logits differs from the golden run's",)
+
+
+def test_the_mean_of_few_numbers_is_held_to_what_the_largest_is() -> None:
+    few = replace(HONEST, few=True)
+    assert bounds(few)[1].allowed == UNQUANTISED.k_max * HONEST.baseline_mean
+    assert bounds(few)[0] == bounds(HONEST)[0]
+
+
+def test_float32_has_a_tolerance_of_its_own() -> None:
+    single = replace(HONEST, single=True)
+    assert [bound.allowed for bound in bounds(single)] == [
+        SINGLE.k_max * HONEST.baseline_max + HONEST.floor_max,
+        SINGLE.k_mean * HONEST.baseline_mean,
+    ]
+    assert bounds(replace(single, runs=2)) == bounds(replace(HONEST, runs=2))
+    far = replace(single, baseline_mean=YARDSTICK_LIMIT_SINGLE * single.floor_mean * 1.01)
+    assert no_yardstick(far)
+    assert not no_yardstick(replace(far, baseline_mean=YARDSTICK_LIMIT * single.floor_mean * 1.01))
 
 
 def test_gradients_have_a_tolerance_of_their_own() -> None:

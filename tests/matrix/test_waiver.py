@@ -15,7 +15,7 @@ from matrix.plan import make_plan, valid_cells
 from matrix.regressions import load_regressions
 from matrix.rows import RowOutcome
 from matrix.stack import CPU_FLAGS, Stack
-from matrix.verdict import Verdict
+from matrix.verdict import Judgement, Verdict
 from matrix.waiver import (
     FOLDER,
     Waiver,
@@ -39,6 +39,7 @@ WAIVER = {
 }
 COVERED = parse_cell("llama-float16-sdpa-prefill")
 ALSO_COVERED = parse_cell("t5-float16-sdpa-prefill")
+INACCURATE = Judgement(Verdict.INACCURATE, "")
 NOT_COVERED = parse_cell("llama-float32-sdpa-prefill")
 
 
@@ -82,7 +83,7 @@ def test_pairwise_has_a_cell_for_every_waiver_of_the_suite(stack: Stack) -> None
     others = {"pairwise": ("guide", "smoke", "relations"), "relations": ("guide", "smoke")}
     idle = {
         profile: idle_waivers(
-            dict.fromkeys(plans[profile], Verdict.UNAVAILABLE),
+            dict.fromkeys(plans[profile], Judgement(Verdict.UNAVAILABLE, "")),
             stack,
             SUITE_WAIVERS,
             narrowed=False,
@@ -147,8 +148,10 @@ def test_a_waiver_of_rows_must_still_be_needed(
         pytest.param({"verdict": '"broken"'}, ["'broken'", "inaccurate"], id="unknown verdict"),
         pytest.param({"verdict": '"supported"'}, ["'supported'", "inaccurate"], id="nothing to excuse"),
         pytest.param({"verdict": '"missing"'}, ["'missing'", "inaccurate"], id="missing is never excused"),
-        pytest.param({"rows": '["a"]'}, ["no cells and no verdict"], id="rows and cells"),
+        pytest.param({"rows": '["a"]'}, ["no cells, no verdict"], id="rows and cells"),
         pytest.param({"rows": '"a"', "cells": None, "verdict": None}, ["rows", "'a'"], id="rows no list"),
+        pytest.param({"message": '"("'}, ["message", "regular expression"], id="broken message"),
+        pytest.param({"message": "5"}, ["message", "regular expression"], id="message no text"),
         pytest.param({"link": '"x"'}, ["unknown key 'link'", "url"], id="unknown key"),
         pytest.param({"reproducer": '"gone.py"'}, ["'gone.py'"], id="no such reproducer"),
         pytest.param({"when": '{ jax = ">=1" }'}, ["'jax'", "torch"], id="unknown library"),
@@ -178,13 +181,30 @@ def test_a_waiver_excuses_only_its_verdict_cells_and_stacks(
     tmp_path: Path, cell: Cell, verdict: Verdict, stack: Stack
 ) -> None:
     waivers = waivers_from(tmp_path, WAIVER)
-    assert waiver_for(COVERED, Verdict.INACCURATE, make_stack(), waivers) is waivers[0]
-    assert waiver_for(cell, verdict, stack, waivers) is None
+    assert waiver_for(COVERED, INACCURATE, make_stack(), waivers) is waivers[0]
+    assert waiver_for(cell, Judgement(verdict, ""), stack, waivers) is None
+
+
+def test_a_waiver_with_a_message_excuses_what_says_so(tmp_path: Path) -> None:
+    waivers = waivers_from(tmp_path, WAIVER | {"message": '"begins in .*norm"'})
+    said = Judgement(Verdict.INACCURATE, "logits max error 3; begins in model.norm (RMSNorm)")
+    assert waiver_for(COVERED, said, make_stack(), waivers) is waivers[0]
+    assert waiver_for(COVERED, INACCURATE, make_stack(), waivers) is None
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_only_a_whole_run_asks_for_the_message_of_a_waiver(tmp_path: Path, narrowed: bool) -> None:
+    """It may speak of many cells, of which a narrowed run has those alone that do not raise it."""
+    waivers = waivers_from(tmp_path, WAIVER | {"message": '"norm"'})
+    judgements = {COVERED: Judgement(Verdict.SUPPORTED, "fine"), ALSO_COVERED: INACCURATE}
+    assert len(idle_waivers(judgements, make_stack(), waivers, narrowed=narrowed)) == (0 if narrowed else 1)
+    judgements[ALSO_COVERED] = Judgement(Verdict.INACCURATE, "in the norm")
+    assert idle_waivers(judgements, make_stack(), waivers, narrowed=narrowed) == []
 
 
 def test_the_second_waiver_is_found_past_the_first(tmp_path: Path) -> None:
     waivers = waivers_from(tmp_path, WAIVER | {"verdict": '"crashed"'}, WAIVER)
-    assert waiver_for(COVERED, Verdict.INACCURATE, make_stack(), waivers) is waivers[1]
+    assert waiver_for(COVERED, INACCURATE, make_stack(), waivers) is waivers[1]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +236,8 @@ def test_the_second_waiver_is_found_past_the_first(tmp_path: Path) -> None:
 def test_a_waiver_without_its_fault_is_an_error(
     tmp_path: Path, verdicts: dict[Cell, Verdict], narrowed: bool, stack: Stack, complaint: str | None
 ) -> None:
-    found = idle_waivers(verdicts, stack, waivers_from(tmp_path, WAIVER), narrowed=narrowed)
+    judgements = {cell: Judgement(verdict, "") for cell, verdict in verdicts.items()}
+    found = idle_waivers(judgements, stack, waivers_from(tmp_path, WAIVER), narrowed=narrowed)
     if complaint is None:
         assert found == []
     else:

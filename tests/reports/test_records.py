@@ -66,6 +66,8 @@ FULL_RUN = make_run(
     stack=cuda_stack({"flash-attn": "2.8.3"}, driver="580.95", cuda="cu130", compiler=False, cpu_flags=CPU_FLAGS),
     checkpoints={"llama": "/data/llama"},
     required=["cuda"],
+    k_max_single=5.5,
+    k_mean_single=3.5,
     seed=2,
     planned_rows=["property:forward_is_right[flash]", "regression:one"],
     guide=[GuideEntry(number="G1", name="a", about="b", rows={"guide": "guide:G1-a-guide"}, cells=[ONE])],

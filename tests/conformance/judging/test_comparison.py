@@ -32,6 +32,18 @@ def test_comparison_measures_attended_positions_only() -> None:
     assert not compare("logits", dtype=Dtype.FLOAT32, **logits(candidate=candidate)).finite
 
 
+def test_what_a_head_rules_out_has_the_lowest_number_of_its_dtype() -> None:
+    made = logits()
+    for found in made.values():
+        if found.is_floating_point():
+            found[..., 5] = torch.finfo(found.dtype).min
+    found = compare("logits", dtype=Dtype.FLOAT32, **made)
+    assert found.finite
+    assert math.isclose(found.candidate_max, 2e-3, rel_tol=1e-3)
+    made["candidate"][0, 0, 5] = 3.0
+    assert compare("logits", dtype=Dtype.FLOAT32, **made).candidate_max > 1e38
+
+
 def test_comparison_notices_dtype_and_shape() -> None:
     assert compare("logits", dtype=Dtype.FLOAT32, **logits()).dtype_matches
     assert not compare("logits", dtype=Dtype.FLOAT16, **logits(baseline=logits()["baseline"].half())).dtype_matches

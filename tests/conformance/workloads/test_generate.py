@@ -40,5 +40,5 @@ def test_a_token_that_is_not_the_best_is_caught_by_regret(cache: Path, monkeypat
 def test_regret_is_what_the_choice_costs_and_ignores_banned_tokens() -> None:
     truth = torch.zeros(1, 8, dtype=torch.float64)
     truth[0, 2], truth[0, 5] = 3.0, 1.0
-    for chosen, banned, costs in ((2, (), 0.0), (5, (), 2.0), (5, (2,), 0.0), (0, (), 3.0)):
+    for chosen, banned, costs in ((2, [], 0.0), (5, [], 2.0), (5, [2], 0.0), (0, [], 3.0)):
         assert regret(truth, torch.tensor([chosen]), banned) == costs

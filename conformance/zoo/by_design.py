@@ -1,0 +1,31 @@
+"""What types are by design, which no config says and nobody should call a fault."""
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_TABLE = Path(__file__).parent / "by_design.toml"
+
+
+@functools.cache
+def _tables() -> Mapping[str, Any]:
+    return tomllib.loads(_TABLE.read_text(encoding="utf-8"))
+
+
+def hears_padding() -> Mapping[str, str]:
+    """Types whose tokens hear their neighbours, so that a padded row is another input than the row alone; why."""
+    found: Mapping[str, str] = _tables()["hears_padding"]
+    return found
+
+
+def cannot(name: str) -> dict[str, str]:
+    """The workloads, dtypes and quantisations that ask an architecture for what it does not promise, and why."""
+    return {value: reasons[name] for value, reasons in _tables()["cannot"].items() if name in reasons}
+
+
+def unbuilt() -> Mapping[str, str]:
+    """The architectures of which no small model can be made, by name, and what they lack."""
+    found: Mapping[str, str] = _tables()["unbuilt"]
+    return found
