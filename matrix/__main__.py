@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from matrix.architectures import load_architectures
-from matrix.checkpoints import parse_checkpoints
+from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
@@ -64,14 +64,16 @@ def explain(
 @app.command()
 def reproduce(
     cell: CellId,
-    checkpoint: Annotated[list[str] | None, typer.Option(help="ARCHITECTURE=PATH_OR_HUB_ID, as in the run")] = None,
+    checkpoint: Annotated[list[str] | None, typer.Option(help="as in the run")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32, help="as in the run")] = 0,
     architectures: ArchitectureFolder = None,
 ) -> None:
     """Print a standalone script for a cell that needs only torch and transformers (and what the cell names)."""
-    known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), cell_ids=[cell])
+    given, cache = checkpoint or [], FIXTURE_CACHE.expanduser()
+    folders = folders_by_name(given, load_architectures(architectures))
+    known = architectures_for(architectures, cache, cell_ids=[cell], checkpoints=folders)
     found = named_cell(cell, known)
-    checkpoints = parse_checkpoints(checkpoint or [], known)
+    checkpoints = parse_checkpoints(given, known, folders)
     script = reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture), seed)
     typer.echo(script, nl=False)
 

@@ -50,7 +50,7 @@ class Positions(StrEnum):
     LENGTH = "length"  # rotary frequencies follow the length of the batch: a row alone is another model
 
 
-_DERIVED = {"inputs", "modality", "traits", "flags", "parameters", "unbuilt", "missing", "cannot"}
+_DERIVED = {"inputs", "modality", "traits", "flags", "parameters", "unbuilt", "missing", "like", "cannot"}
 
 # transformers' modeling_rope_utils: beyond the length that they were trained for, frequencies follow the longest
 # position of the batch (`dynamic_rope_update`).
@@ -82,9 +82,10 @@ class Architecture:
     parameters: int = 0
     unbuilt: str = ""  # why no model of it can be made, with the phase; empty where one can
     missing: tuple[str, ...] = ()  # distributions without which none can, or what else it lacks
+    like: str = ""  # of somebody's checkpoint: the architecture that it is of
     cannot: Mapping[str, str] = field(
         default_factory=dict
-    )  # workloads, dtypes and quantisations that it is not asked for: why
+    )  # values of axes that it is not asked for: why
 
     @property
     def family(self) -> Family:

@@ -1,15 +1,56 @@
-"""`--checkpoint ARCHITECTURE=PATH_OR_HUB_ID`, checked against what the checkpoint says of itself."""
+"""`--checkpoint FOLDER` or `ARCHITECTURE=PATH_OR_HUB_ID`, checked against what the checkpoint says of itself."""
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from matrix.architectures import Architecture
+from matrix.architectures import ARCHITECTURE_NAME, Architecture
 from matrix.errors import UsageError
 
 
-def parse_checkpoints(arguments: Iterable[str], architectures: Mapping[str, Architecture]) -> dict[str, str]:
-    """Checkpoint by architecture name.
+def folders_by_name(arguments: Iterable[str], architectures: Collection[str]) -> dict[str, Path]:
+    """The folders that are to be architectures of their own: given alone, or under a name that no architecture has.
+
+    One that is given alone has a name made of the folder's.
+
+    Raises:
+        UsageError: a name or a folder is given twice.
+    """
+    found: dict[str, Path] = {}
+    for argument in arguments:
+        name, path = _own_name(argument, architectures)
+        if path is None:
+            continue
+        if path in found.values() or name in found:
+            raise UsageError(f"--checkpoint {argument!r} is given twice")
+        found[name] = path
+    return found
+
+
+def _own_name(argument: str, architectures: Collection[str]) -> tuple[str, Path | None]:
+    """The name and the folder of what is to be an architecture of its own; no folder where it is not."""
+    if (folder := _folder(argument)) is not None:
+        name = re.sub(r"[^a-z0-9]+", "_", folder.name.lower()).strip("_")
+        name = name if name[:1].isalpha() else f"checkpoint_{name}".strip("_")
+        return f"{name}_checkpoint" if name in architectures else name, folder
+    name, _, path = argument.partition("=")
+    own = ARCHITECTURE_NAME.fullmatch(name) and name not in architectures
+    return name, _folder(path) if own else None
+
+
+def _folder(path: str) -> Path | None:
+    try:
+        folder = Path(path).expanduser().resolve()
+        return folder if path and folder.is_dir() else None
+    except (OSError, RuntimeError):
+        return None
+
+
+def parse_checkpoints(
+    arguments: Iterable[str], architectures: Mapping[str, Architecture], folders: Mapping[str, Path] | None = None
+) -> dict[str, str]:
+    """Checkpoint by architecture name; `folders` are those that are architectures of their own.
 
     A local folder's `config.json` must name the architecture's model_type; a hub id is checked when it
     is first loaded.
@@ -19,9 +60,13 @@ def parse_checkpoints(arguments: Iterable[str], architectures: Mapping[str, Arch
     """
     found: dict[str, str] = {}
     for argument in arguments:
+        if _folder(argument) is not None:
+            continue
         name, equals, checkpoint = argument.partition("=")
         if not equals or not checkpoint:
-            raise UsageError(f"--checkpoint {argument!r} is not of the form ARCHITECTURE=PATH_OR_HUB_ID")
+            raise UsageError(
+                f"--checkpoint {argument!r} is no folder here, nor of the form ARCHITECTURE=PATH_OR_HUB_ID"
+            )
         if name not in architectures:
             raise UsageError(f"--checkpoint {argument!r}: unknown architecture; allowed are {', '.join(architectures)}")
         if name in found:
@@ -32,13 +77,18 @@ def parse_checkpoints(arguments: Iterable[str], architectures: Mapping[str, Arch
         except (OSError, RuntimeError) as error:
             raise UsageError(f"--checkpoint {argument!r}: {error}") from None
         if local:
-            _check_folder(folder, architectures[name])
+            check_folder(folder, architectures[name])
             checkpoint = str(folder.resolve())
         found[name] = checkpoint
-    return found
+    return found | {name: str(folder) for name, folder in (folders or {}).items()}
 
 
-def _check_folder(folder: Path, architecture: Architecture) -> None:
+def check_folder(folder: Path, architecture: Architecture) -> None:
+    """Look whether a folder holds a checkpoint of that architecture, with safe weights.
+
+    Raises:
+        UsageError: it does not.
+    """
     _check_config(folder / "config.json", str(folder), architecture)
     if not any(folder.glob("*.safetensors")):
         raise UsageError(f"checkpoint {folder}: there is no .safetensors file in it; pickled weights are not loaded")

@@ -252,7 +252,7 @@ def require_pattern(table: Mapping[str, Any], key: str, place: str) -> str:
         UsageError: it is none.
     """
     try:
-        return re.compile(table.get(key, "")).pattern
+        return str(re.compile(table.get(key, "")).pattern)
     except (re.error, TypeError) as error:
         raise UsageError(f"{place}: {key} is not a regular expression: {error}") from None
 

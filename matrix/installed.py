@@ -49,19 +49,28 @@ def with_installed(typed: Mapping[str, Architecture], cache: Path) -> dict[str, 
 
 
 def architectures_for(
-    folder: Path | None, cache: Path, *, profile: str = "", cells: str = "", cell_ids: Iterable[str] = ()
+    folder: Path | None,
+    cache: Path,
+    *,
+    profile: str = "",
+    cells: str = "",
+    cell_ids: Iterable[str] = (),
+    checkpoints: Mapping[str, Path] | None = None,
 ) -> dict[str, Architecture]:
     """All architectures by name; those that nobody typed where the profile, the selection or an id may mean them.
+
+    `checkpoints` are folders by the name under which each is to be an architecture.
 
     Raises:
         UsageError: a file does not parse, or the library cannot be looked at.
     """
     typed = load_architectures(folder)
+    own = checkpoints or {}
     named = (cell_id.partition("-")[0] for cell_id in cell_ids)
-    beyond = any(name not in typed and may_have(name) for name in named)
-    if profile == PROFILE or beyond or means_installed(cells, typed, may_have):
-        return with_installed(typed, cache)
-    return typed
+    beyond = any(name not in (*typed, *own) and may_have(name) for name in named)
+    installed = profile == PROFILE or beyond or means_installed(cells, (*typed, *own), may_have)
+    known = with_installed(typed, cache) if installed else typed
+    return {**known, **{name: of_checkpoint(name, path, cache, typed) for name, path in own.items()}}
 
 
 def _said_by_class(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,18 +117,43 @@ def census(cache: Path) -> Path:
     path = cache / f"installed-{_digest()}.json"
     if not path.exists():
         print("reading the architectures of the installed transformers, once per release", file=sys.stderr)
-        answer = subprocess.run(
-            [sys.executable, "-m", "conformance.zoo", str(path)], cwd=_ROOT, capture_output=True, text=True, check=False
-        )
-        if answer.returncode != 0:
-            said = (answer.stderr.strip() or "nothing was said").splitlines()[-1]
-            raise UsageError(f"the architectures of the installed transformers cannot be read: {said}")
+        _look("the architectures of the installed transformers", path)
     return path
 
 
-def _digest() -> str:
+def of_checkpoint(name: str, folder: Path, cache: Path, typed: Mapping[str, Architecture]) -> Architecture:
+    """The architecture of the checkpoint in that folder, under that name; what is known of it is kept.
+
+    Rules and waivers that speak of its type speak of it.
+
+    Raises:
+        UsageError: its config cannot be read, or nobody knows how to run what it describes.
+    """
     try:
-        ingredients = [metadata.version("torch"), metadata.version("transformers")]
+        config = (folder / "config.json").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise UsageError(f"checkpoint {folder}: there is no readable config.json in it") from None
+    path = cache / f"checkpoint-{_digest(config)}.json"
+    if not path.exists():
+        print(f"reading what kind of model {folder} is, once", file=sys.stderr)
+        _look(f"checkpoint {folder}", path, folder)
+    (entry,) = json.loads(path.read_text(encoding="utf-8"))
+    of = (entry["model_type"], entry["auto_class"])
+    like = next((one.name for one in typed.values() if (one.model_type, one.auto_class) == of), entry["name"])
+    return replace(_architecture(name, entry), profiles=(), like=like)
+
+
+def _look(what: str, path: Path, *at: Path) -> None:
+    command = [sys.executable, "-m", "conformance.zoo", *map(str, (path, *at))]
+    answer = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        said = (answer.stderr.strip() or "nothing was said").splitlines()[-1]
+        raise UsageError(f"{what} cannot be read: {said}")
+
+
+def _digest(*others: str) -> str:
+    try:
+        ingredients = [metadata.version("torch"), metadata.version("transformers"), *others]
     except metadata.PackageNotFoundError as error:
         raise UsageError(f"profile {PROFILE!r} needs {error.name}, whose architectures are its rows") from None
     for source in _SOURCES:

@@ -46,7 +46,8 @@ def parse_selection(
 ) -> Selection:
     """Read `axis=value[,value…]` clauses, separated by spaces; `axis=!value[,…]` means all but those.
 
-    A family's name stands for its values: `quantisation=bitsandbytes`, `workload=relation`. Architectures are also
+    A family's name stands for its values: `quantisation=bitsandbytes`, `workload=relation`, and an architecture's for
+    the checkpoints of it. Architectures are also
     meant by patterns, `architecture=gemma*`, and by what is known of them: `traits=moe,window`, `family=image`, and
     `declares=_supports_sdpa` or `denies=_supports_sdpa` by the flags of their classes. `aside` are values by axis that
     are meant only where they are named themselves. Where architectures may be `absent`, which another release has, one
@@ -69,12 +70,12 @@ def parse_selection(
             known_axes = ", ".join(["architecture", *_PROPERTIES, *AXES])
             raise UsageError(f"cells {text!r}: unknown axis {axis!r}; allowed are {known_axes}")
         known = list(architectures) if axis == "architecture" else list(AXES[axis].values)
-        families = {} if axis == "architecture" else AXES[axis].families
+        families = _kin(architectures) if axis == "architecture" else AXES[axis].families
         names = frozenset(listed.removeprefix("!").split(","))
         if axis == "architecture":
-            names = _spelled_out(names, known)
+            names = _spelled_out(names, [*known, *families])
         if axis == "architecture" and absent:
-            names &= set(known)
+            names &= {*known, *families}
         for name in sorted(names - set(known) - set(families)):
             raise UsageError(f"cells {text!r}: unknown {axis} {name!r}; allowed are {', '.join([*known, *families])}")
         if axis in allowed:
@@ -88,6 +89,15 @@ def parse_selection(
     for axis, values in aside.items():
         allowed.setdefault(axis, frozenset(AXES[axis].values) - values)
     return Selection(text, allowed)
+
+
+def _kin(architectures: Collection[str]) -> dict[str, frozenset[str]]:
+    """The checkpoints of somebody's by the architecture that they are of: what is said of that is said of them."""
+    found: dict[str, frozenset[str]] = {}
+    for name, one in architectures.items() if isinstance(architectures, Mapping) else ():
+        if one.like:
+            found[one.like] = found.get(one.like, frozenset()) | {name}
+    return found
 
 
 def _spelled_out(names: frozenset[str], known: Collection[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -57,8 +57,20 @@ class Watch:
 
     @contextmanager
     def passes(self, model):
-        """While entered, the ops of this model's first forward passes are seen."""
-        forward, passes = model.forward, 0
+        """While entered, the ops of this model's first forward passes are seen.
+
+        So are those of a part that can generate: some models leave it to theirs, and never call their own forward pass.
+        """
+        parts = [model, *(part for part in model.modules() if part is not model and hasattr(part, "generate"))]
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(self.passes_of(part))
+            yield
+
+    @contextmanager
+    def passes_of(self, part):
+        """The same, of this module alone."""
+        forward, passes = part.forward, 0
 
         @functools.wraps(forward)
         def watched(*args, **kwargs):
@@ -67,11 +79,11 @@ class Watch:
             with self.ops.once() if passes <= WATCHED_PASSES else nullcontext():
                 return forward(*args, **kwargs)
 
-        model.forward = watched
+        part.forward = watched
         try:
             yield
         finally:
-            model.forward = forward
+            part.forward = forward
 
     @contextmanager
     def anew(self, model):

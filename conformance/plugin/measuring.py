@@ -106,9 +106,11 @@ class Measure:
         return record
 
     def _waiver(self, cell: Cell, observation: Observation, judgement: Judgement) -> Waiver | None:
-        if observation.evidence.missing_parameters:  # what the checkpoint lacks is no fault of a library
-            return None
-        return waiver_for(cell, judgement, self._settings.stack, self._settings.waivers)
+        waivers = self._settings.waivers
+        if observation.evidence.missing_parameters:  # no fault of a library, but where it is said that it is
+            own = cell.architecture in self._settings.checkpoints
+            waivers = tuple(waiver for waiver in waivers if waiver.message and not own)
+        return waiver_for(cell, judgement, self._settings.stack, waivers)
 
     @property
     def checkpoints(self) -> Mapping[str, str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from matrix.architectures import Architecture
+from matrix.architectures import Architecture, load_architectures
 from matrix.cell import Cell
-from matrix.checkpoints import check_hub_model, parse_checkpoints
+from matrix.checkpoints import check_folder, check_hub_model, folders_by_name, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
@@ -47,8 +47,8 @@ def add_options(parser: pytest.Parser) -> None:
         "--checkpoint",
         action="append",
         default=[],
-        metavar="ARCHITECTURE=PATH_OR_HUB_ID",
-        help="run an architecture's cells on this checkpoint; may be repeated",
+        metavar="=FOLDER|ARCHITECTURE=PATH_OR_HUB_ID",
+        help="run this checkpoint's cells, or an architecture's cells on this checkpoint; may be repeated",
     )
     group.addoption(
         "--architectures",
@@ -94,7 +94,13 @@ class Settings:
             profile=self.profile,
             cells=self.cells,
             cell_ids=self.cell_ids,
+            checkpoints=self.folders,
         )
+
+    @cached_property
+    def folders(self) -> dict[str, Path]:
+        """The user's checkpoints that are given by a folder alone, by the name of their column."""
+        return folders_by_name(self.checkpoint_arguments, load_architectures(self.architecture_folder))
 
     @cached_property
     def regressions(self) -> dict[str, Regression]:
@@ -119,7 +125,7 @@ class Settings:
     @cached_property
     def checkpoints(self) -> dict[str, str]:
         """The user's checkpoints by architecture."""
-        return parse_checkpoints(self.checkpoint_arguments, self.architectures)
+        return parse_checkpoints(self.checkpoint_arguments, self.architectures, self.folders)
 
     @cached_property
     def plan(self) -> list[Cell]:
@@ -153,6 +159,8 @@ class Settings:
             from conformance.faults import find  # imports torch, which only a run with a fault has to bear here
 
             find(self.fault)
+        for name, folder in self.folders.items():
+            check_folder(folder, self.architectures[name])
         # Every cached property reads its files here, once, before any model is loaded.
         _ = self.rules, self.waivers, self.checkpoints, self.plan
 
@@ -181,6 +189,9 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
     folder = report_dir or option.report_dir or REPORTS / datetime.now().strftime("%Y%m%d-%H%M%S")
     root = config.invocation_params.dir
     folder_of_architectures, cells = _architectures(root, option.architectures, option.cells)
+    own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures))
+    if own and not option.cell and "architecture=" not in cells:  # whoever brings a model means that one
+        cells = f"{cells} architecture={','.join(own)}".strip()
     settings = Settings(
         profile=profile,
         cells=cells,

@@ -21,7 +21,7 @@ def hears_padding() -> Mapping[str, str]:
 
 
 def cannot(name: str) -> dict[str, str]:
-    """The workloads, dtypes and quantisations that ask an architecture for what it does not promise, and why."""
+    """The values of axes that ask an architecture for what it does not promise, and why."""
     return {value: reasons[name] for value, reasons in _tables()["cannot"].items() if name in reasons}
 
 

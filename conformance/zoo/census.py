@@ -4,7 +4,7 @@ import logging
 import re
 import signal
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -79,6 +79,14 @@ def quiet() -> None:
 def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
     """What is known of a type, as pure data; None of one without a head that is no plain encoder."""
     model_type, auto_class = entry
+    known = known_of_config(model_type, auto_class, lambda: derived_config(model_type, auto_class))
+    if auto_class == BASE and known["inputs"].get("output") != "last_hidden_state":
+        return None
+    return known
+
+
+def known_of_config(model_type: str, auto_class: str, make_config: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What is known of the small model that such a config makes, as pure data; under `unbuilt` why there is none."""
     head = _HEADS[auto_class]
     name = re.sub(r"\W", "_", model_type).lower() + head.suffix
     known: dict[str, Any] = {
@@ -104,25 +112,21 @@ def known_of(entry: tuple[str, str]) -> dict[str, Any] | None:
     phase = "config"
     try:
         with _time_limit():
-            known["config"] = derived_config(model_type, auto_class)
+            known["config"] = make_config()
             phase = "build"
-            model = _small_model(model_type, auto_class, known["config"])
-            known |= _of_model(model, head, model_type)
+            model = small_model(model_type, auto_class, known["config"])
+            known |= facts_of(model, auto_class, model_type)
             phase = "inputs"
             with torch.no_grad():
                 known["inputs"] = inputs_of(model, auto_class)
             known |= _of_inputs(model, known)
     except Exception as error:
-        if auto_class == BASE:
-            return None
         said = (str(error).strip() or "nothing was said").splitlines()[0]
         known["unbuilt"] = f"{phase}: {type(error).__name__}: {said[:300]}"
         if isinstance(error, ImportError):
             known["missing"] = _packages(str(error))
         elif name in unbuilt():
             known["missing"] = [unbuilt()[name]]
-    if auto_class == BASE and known["inputs"].get("output") != "last_hidden_state":
-        return None
     return known
 
 
@@ -146,20 +150,26 @@ def _time_limit() -> Iterator[None]:
         signal.signal(signal.SIGALRM, usual)
 
 
-def _small_model(model_type: str, auto_class: str, config: Mapping[str, Any]) -> Any:
-    made = transformers.AutoConfig.for_model(model_type, **config)
+def small_model(model_type: str, auto_class: str, config: Mapping[str, Any], largest: int = LARGEST) -> Any:
+    """A model of that config in float32, drawn as its class draws.
+
+    Raises:
+        RuntimeError: it has more parameters than `largest`.
+    """
+    made = transformers.AutoConfig.for_model(model_type, **{k: v for k, v in config.items() if k != "model_type"})
     made._attn_implementation = "eager"
     known = getattr(transformers, auto_class)
     with torch.device("meta"):
         size = sum(parameter.numel() for parameter in known.from_config(made).parameters())
-    if size > LARGEST:
+    if size > largest:
         raise RuntimeError(f"even small it has {size / 1e6:.0f} million parameters")
     torch.manual_seed(0)
     return known.from_config(made).float().eval()
 
 
-def _of_model(model: Any, head: Head, model_type: str) -> dict[str, Any]:
-    config = model.config
+def facts_of(model: Any, auto_class: str, model_type: str) -> dict[str, Any]:
+    """What its class and its parameters say; they need not hold any numbers."""
+    head, config = _HEADS[auto_class], model.config
     encodes = head.family in (Family.TEXT_ENCODER, Family.IMAGE) or head.auto_class == "AutoModelForCTC"
     kind = Kind.ENCODER if encodes else Kind.DECODER
     if getattr(config, "is_encoder_decoder", False) and head.auto_class != BASE:

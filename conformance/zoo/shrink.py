@@ -142,6 +142,21 @@ def shrink(config: Config) -> dict[str, Any]:
     return _small(config, _Shrinking())
 
 
+def only_layers(config: Config) -> dict[str, Any]:
+    """The config with as few layers as a small one has, and else as it is."""
+    small, chosen, found = shrink(config), _chosen(config), dict[str, Any]()
+    lists = _layer_lists(config, chosen.total)
+    for name, value in config.items():
+        counts = _LAYERS.match(name) and not _NO_LAYERS.search(name)
+        if is_config(name, value):
+            found[name] = only_layers(value)
+        elif counts or name in (*lists, *_DENSE_FIRST) or _names_layers(name, value, chosen.total):
+            found[name] = small.get(name, value)
+        elif name not in _ABOUT_CLASSES:
+            found[name] = value
+    return found
+
+
 def _small(config: Config, shrinking: _Shrinking) -> dict[str, Any]:
     chosen = _chosen(config)
     given: dict[str, Any] = {}

@@ -19,6 +19,8 @@ CASES = ((OPT, HEAD_MASK), (BERT, HEAD_MASK), (BERT, ATTENTIONS), (CODEGEN, ATTE
 
 wrong = False
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not hasattr(transformers.PreTrainedModel, "to_bettertransformer"):
+    raise SystemExit(print("BetterTransformer is not in this release"))
 tokens = torch.randint(4, 256, (2, 24))
 for (model_class, config), arguments in CASES:
     torch.manual_seed(0)

@@ -18,6 +18,8 @@ CONFIGS = (
 
 wrong = False
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not hasattr(transformers.PreTrainedModel, "to_bettertransformer"):
+    raise SystemExit(print("BetterTransformer is not in this release"))
 for config in CONFIGS:
     torch.manual_seed(0)
     model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()

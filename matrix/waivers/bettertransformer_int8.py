@@ -13,6 +13,8 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 wrong = False
 print("torch", torch.__version__, "transformers", transformers.__version__, "bnb", bitsandbytes.__version__)
+if not hasattr(transformers.PreTrainedModel, "to_bettertransformer"):
+    raise SystemExit(print("BetterTransformer is not in this release"))
 for model_class, config in (
     (OPTForCausalLM, OPTConfig(**SMALL, ffn_dim=128, word_embed_proj_dim=64)),
     (BertForMaskedLM, BertConfig(**SMALL, intermediate_size=128)),

@@ -7,11 +7,17 @@ Needs a GPU and flash-attn.
 
 import torch
 import transformers
+from transformers.utils import is_flash_attn_2_available
 
 SMALL = {"vocab_size": 256, "hidden_size": 64, "ffn_dim": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 torch.manual_seed(0)
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not hasattr(transformers.PreTrainedModel, "to_bettertransformer"):
+    raise SystemExit(print("BetterTransformer is not in this release"))
+if not is_flash_attn_2_available():
+    print("cannot tell without a GPU and flash-attn")
+    raise SystemExit(2)
 model = transformers.AutoModelForCausalLM.from_config(
     transformers.OPTConfig(**SMALL, word_embed_proj_dim=64),
     attn_implementation="flash_attention_2",

@@ -14,6 +14,8 @@ SCALE = {"initializer_range": 0.2}
 
 wrong = False
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not hasattr(transformers.PreTrainedModel, "to_bettertransformer"):
+    raise SystemExit(print("BetterTransformer is not in this release"))
 for config in (
     OPTConfig(**OPT, word_embed_proj_dim=64, init_std=0.2),
     CodeGenConfig(**SMALL, **SCALE),

@@ -8,13 +8,18 @@ import tempfile
 
 import bitsandbytes
 import torch
+import transformers
 from bitsandbytes.functional import has_avx512bf16
 from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
 SIZES = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 
 torch.manual_seed(0)
-print("torch", torch.__version__, "bitsandbytes", bitsandbytes.__version__, "AVX512-BF16:", has_avx512bf16())
+print("torch", torch.__version__, "transformers", transformers.__version__)
+print("bitsandbytes", bitsandbytes.__version__, "AVX512-BF16:", has_avx512bf16())
+if transformers.__version__ < "4.49":  # bitsandbytes_frozen_devices.py
+    print("this release quantises nothing on a CPU")
+    raise SystemExit(0)
 quantised = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
 tokens = torch.randint(0, 256, (1, 64))
 with tempfile.TemporaryDirectory() as plain, tempfile.TemporaryDirectory() as saved, torch.no_grad():

@@ -1,8 +1,8 @@
 """Bros in 16 bits takes boxes in 16 bits alone: of any other dtype, the integers of its own example too, it raises.
 
-Since transformers 5 `inv_freq` follows the dtype of the model, so that sines and cosines of boxes have that of the boxes
-(of integers float32, by `bbox_scale`), and nothing casts them before `bbox_projection`. Boxes in 16 bits would be rounded to
-three digits. Runs on a CPU too.
+Since transformers 5 `inv_freq` follows the dtype of the model, so that sines and cosines of boxes have that of the
+boxes (of integers float32, by `bbox_scale`), and nothing casts them before `bbox_projection`: `modeling_bros.py`.
+Boxes in 16 bits would be rounded to three digits. Runs on a CPU too.
 """
 
 import tempfile

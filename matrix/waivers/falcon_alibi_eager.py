@@ -21,7 +21,7 @@ folder = tempfile.mkdtemp()
 made.save_pretrained(folder)
 ids = torch.randint(4, 64, (1, 3), generator=torch.Generator().manual_seed(1))
 mask = torch.ones_like(ids)
-given = {"dtype": torch.float32}
+given = {"torch_dtype": torch.float32}
 plain, truth = (AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", **given) for _ in "12")
 model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager", **given)
 seen = model(ids, attention_mask=mask).logits

@@ -13,7 +13,6 @@ LAYERS = {"encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 128, "dec
 HEADS = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "max_position_embeddings": 64}
 
 torch.manual_seed(0)
-torch.set_num_threads(1)
 print("torch", torch.__version__, "transformers", transformers.__version__)
 model = transformers.FSMTForConditionalGeneration(transformers.FSMTConfig(**SIZES, **LAYERS, **HEADS)).eval()
 source, target = torch.randint(4, 256, (2, 12)), torch.randint(4, 256, (2, 10))

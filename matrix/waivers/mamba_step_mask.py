@@ -20,7 +20,11 @@ for masked in (False, True):
         for place in range(16, 24):
             mask = torch.ones(2, place + 1, dtype=torch.long) if masked else None
             step = {"cache_params": cache, "use_cache": True, "attention_mask": mask}
-            last = model(tokens[:, place : place + 1], **step).logits[:, -1]
+            try:
+                last = model(tokens[:, place : place + 1], **step).logits[:, -1]
+            except ValueError as error:
+                print("such steps are not in this release:", error)
+                raise SystemExit(0) from None
     off, name = float((last - whole).abs().max()), "with the mask" if masked else "without a mask"
     print(f"{name}: expected the logits of one pass, off by {off:.2g} where they spread by {float(whole.std()):.2g}")
 raise SystemExit(off > 1e-3)

@@ -1,20 +1,19 @@
-"""bitsandbytes 0.50: the 4-bit product of its own CUDA kernel stores two 16-bit numbers at once, misaligned where N is odd.
+"""bitsandbytes 0.50: its CUDA kernel for products in 4 bits stores two 16-bit numbers at once, misaligned for odd N.
 
-`mma_store_accum` (csrc/gemm_4bit_mma.cuh) writes C[m * N + n] as 32 bits for even n: with an odd number of outputs every
-other row begins at an address that is no multiple of 4, and the device is lost ("misaligned address"). Ovis2's head_linear
-has vocab_size - 5 outputs (16,379 by default). K must be a multiple of the block size, and M, the number of rows, from 8 to
-what the sizes allow, or another kernel runs. NEEDS A GPU: without one it says that it cannot tell, and exits with 2.
+`mma_store_accum` (csrc/gemm_4bit_mma.cuh) writes C[m * N + n] as 32 bits for even n: with an odd number of outputs
+every other row begins at an address that is no multiple of 4, and the device is lost ("misaligned address"). Ovis2's
+head_linear has vocab_size - 5 outputs (16,379 by default). K must be a multiple of the block size, and M, the number of
+rows, from 8 to what the sizes allow, or another kernel runs. Needs a GPU.
 """
 
+import bitsandbytes
 import torch
+from bitsandbytes import functional
 
 print("torch", torch.__version__)
 if not torch.cuda.is_available():
     print("cannot tell without a CUDA device: on a CPU another kernel runs")
     raise SystemExit(2)
-import bitsandbytes
-from bitsandbytes import functional
-
 print("bitsandbytes", bitsandbytes.__version__, "on", torch.cuda.get_device_name())
 torch.manual_seed(0)
 rows = torch.randn(16, 64, dtype=torch.bfloat16, device="cuda")

@@ -12,6 +12,9 @@ import transformers
 SIZES = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if transformers.__version__ < "4.49" and not torch.cuda.is_available():  # bitsandbytes_frozen_devices.py
+    print("cannot tell without a GPU: this release quantises nothing on a CPU")
+    raise SystemExit(2)
 config = transformers.MixtralConfig(**SIZES, num_attention_heads=4, num_key_value_heads=2, num_local_experts=4)
 quantised = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
 with tempfile.TemporaryDirectory() as folder:

@@ -9,8 +9,6 @@ import torch
 import transformers
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.integrations import flash_attention
-from transformers.models.moonshine_streaming.configuration_moonshine_streaming import MoonshineStreamingEncoderConfig
-from transformers.models.moonshine_streaming.modeling_moonshine_streaming import MoonshineStreamingEncoder
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 SMALL |= {"num_key_value_heads": 2, "head_dim": 16}
@@ -26,9 +24,11 @@ def stand_in(query, key, value, mask, query_length, is_causal, softmax_scale=Non
 
 flash_attention._flash_attention_forward = stand_in
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not hasattr(transformers, "MoonshineStreamingEncoderConfig"):
+    raise SystemExit(print("Moonshine Streaming is not in this release"))
 torch.manual_seed(0)
-config = MoonshineStreamingEncoderConfig(**SMALL, initializer_range=0.2)
-model = MoonshineStreamingEncoder._from_config(config, attn_implementation="eager").eval()
+config = transformers.MoonshineStreamingEncoderConfig(**SMALL, initializer_range=0.2, attn_implementation="eager")
+model = transformers.models.moonshine_streaming.modeling_moonshine_streaming.MoonshineStreamingEncoder(config).eval()
 sound = torch.randn(1, 80 * 160)
 with torch.no_grad():
     eager, unmasked = (model(sound, attention_mask=mask)[0] for mask in (torch.ones_like(sound).long(), None))

@@ -12,6 +12,9 @@ import transformers
 VISION = {"image_size": 32, "patch_size": 8, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
 
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if transformers.__version__ < "4.49" and not torch.cuda.is_available():  # bitsandbytes_frozen_devices.py
+    print("cannot tell without a GPU: this release quantises nothing on a CPU")
+    raise SystemExit(2)
 with tempfile.TemporaryDirectory() as folder:
     config = transformers.SiglipVisionConfig(num_hidden_layers=1, **VISION)
     transformers.SiglipVisionModel(config).save_pretrained(folder)

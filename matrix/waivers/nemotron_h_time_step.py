@@ -11,8 +11,10 @@ SMALL = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "layers
 MAMBA = {"mamba_num_heads": 8, "mamba_head_dim": 16, "ssm_state_size": 16, "n_groups": 2, "chunk_size": 16}
 
 torch.manual_seed(0)
-torch.set_num_threads(1)
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not hasattr(transformers, "NemotronHConfig"):
+    print("NemotronH is not in this release")
+    raise SystemExit(0)
 config = transformers.NemotronHConfig(**SMALL, **MAMBA, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
 model = transformers.NemotronHForCausalLM(config).eval()
 mixers = [module for module in model.modules() if hasattr(module, "time_step_limit")]
@@ -33,8 +35,4 @@ for limit in ((0.0, float("inf")), usual):
             last = model(tokens[:, place : place + 1], **step).logits[:, -1]
     off = float((last - whole).abs().max())
     print(f"time_step_limit {limit}: expected the logits of one pass, decoding is off by {off:.2g}")
-if off > 1e-3:
-    raise SystemExit(
-        f"FAULT: with time_step_limit {usual} off by {off:.2g}, where they spread by {float(whole.std()):.2g}"
-    )
-print("OK")
+raise SystemExit(f"FAULT: off by {off:.2g}, where they spread by {float(whole.std()):.2g}" if off > 1e-3 else 0)

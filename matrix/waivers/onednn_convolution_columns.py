@@ -6,7 +6,6 @@ Not transformers' doing, nor attention's: eager is as wrong as SDPA. Needs AVX51
 
 import torch
 
-torch.set_num_threads(1)
 print("torch", torch.__version__, torch.backends.cpu.get_cpu_capability())
 worst = 0.0
 for channels, size in ((16, 8), (16, 4), (16, 7), (32, 8)):

@@ -23,7 +23,7 @@ MODELS = {
 MASK = torch.tensor([[1] * 12 + [0] * 6 + [1]])
 
 wrong = False
-print("transformers", transformers.__version__, "expected: the logits of the same row without padding")
+print("torch", torch.__version__, "transformers", transformers.__version__, "expected: the logits without padding")
 for model_type, sizes in MODELS.items():
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(model_type, **SMALL | sizes)

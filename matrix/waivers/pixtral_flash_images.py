@@ -8,7 +8,6 @@ for `flash_attn_varlen_func` notes where sequences begin.
 import torch
 import transformers
 from transformers import modeling_flash_attention_utils as utils
-from transformers.integrations import flash_attention
 
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 SIDE, PATCH, IMAGES = 32, 8, 2
@@ -23,6 +22,9 @@ def noted(query, key, value, cu_seqlens_q=None, **_):
 
 
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not getattr(transformers.PixtralVisionModel, "_supports_flash_attn", False):
+    print("flash attention of Pixtral is not in this release")
+    raise SystemExit(0)
 utils._lazy_imports = lambda *_, **__: (noted,) * 5  # the functions of flash-attn, however many a release takes
 config = transformers.PixtralVisionConfig(image_size=SIDE, patch_size=PATCH, **SMALL)
 torch.manual_seed(0)

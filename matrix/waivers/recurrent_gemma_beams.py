@@ -21,7 +21,10 @@ tokens = torch.randint(4, 256, (1, 12))
 asked = {"num_beams": 4, "max_new_tokens": 16, "length_penalty": 0.0, "do_sample": False, "pad_token_id": 0}
 told = {"return_dict_in_generate": True, "output_scores": True}
 for use_cache in (False, True):
-    output = model.generate(tokens, attention_mask=torch.ones_like(tokens), use_cache=use_cache, **asked, **told)
+    try:
+        output = model.generate(tokens, attention_mask=torch.ones_like(tokens), use_cache=use_cache, **asked, **told)
+    except RuntimeError as error:
+        raise SystemExit(f"FAULT: use_cache={use_cache}: expected four beams, {error}") from None
     with torch.no_grad():
         truth = model(output.sequences[:, :-1]).logits[:, 11:].log_softmax(-1)
     total = float(truth.gather(2, output.sequences[:, 12:, None]).sum())

@@ -20,7 +20,11 @@ FORMS = {
 }
 
 wrong = False
-print("torch", torch.__version__, torch.cuda.get_device_name())
+print("torch", torch.__version__)
+if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (9, 0):
+    print("cannot tell without a Hopper GPU")
+    raise SystemExit(2)
+print(torch.cuda.get_device_name())
 query = torch.randn(1, 16, 128, 64, device="cuda", dtype=torch.float16)
 for name, (expected, form) in FORMS.items():
     try:

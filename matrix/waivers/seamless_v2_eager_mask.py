@@ -1,8 +1,8 @@
 """SeamlessM4T v2: eager attention of the speech encoder adds a mask of bools to the scores, and so attends to padding.
 
 `_apply_chunk_attention` (always on: speech_encoder_chunk_size is 20000) makes a 4-dimensional mask of bools, which
-`create_bidirectional_mask` hands back as it is; SDPA takes that, but eager attention adds it: 1 where a frame may be seen,
-0 where it may not, in place of minus infinity. Runs on a CPU too.
+`create_bidirectional_mask` hands back as it is; SDPA takes that, but eager attention adds it: 1 where a frame may be
+seen, 0 where it may not, in place of minus infinity. `modeling_seamless_m4t_v2.py`. Runs on a CPU too.
 """
 
 import torch
@@ -22,7 +22,11 @@ wrong = {}
 for attention in ("sdpa", "eager"):
     config._attn_implementation = attention
     torch.manual_seed(0)
-    encoder = SeamlessM4Tv2SpeechEncoder(config).encoder.eval()
+    try:
+        encoder = SeamlessM4Tv2SpeechEncoder(config).encoder.eval()
+    except ValueError as error:  # a release that has but its own attention
+        print("SDPA is not in this release:", str(error).partition(".")[0])
+        raise SystemExit(0) from None
     for weights in encoder.parameters():
         weights.data = torch.randn_like(weights) * 0.1 if weights.dim() > 1 else weights.data
     with torch.no_grad():

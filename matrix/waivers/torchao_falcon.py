@@ -11,10 +11,15 @@ import transformers
 from torchao.quantization import Int8WeightOnlyConfig
 
 torch.manual_seed(0)
+print("torch", torch.__version__, "transformers", transformers.__version__)
+try:
+    quantised = transformers.TorchAoConfig(Int8WeightOnlyConfig())
+except ImportError as error:
+    print("this release does not know this torchao:", error)
+    raise SystemExit(0) from None
 sizes = {"vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 with tempfile.TemporaryDirectory() as folder:
     transformers.FalconForCausalLM(transformers.FalconConfig(**sizes)).save_pretrained(folder)
-    quantised = transformers.TorchAoConfig(Int8WeightOnlyConfig())
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, quantization_config=quantised)
 print("expected logits, got ", end="")
 try:

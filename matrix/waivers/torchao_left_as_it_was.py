@@ -7,6 +7,7 @@ torchao 0.18.0.
 
 import tempfile
 
+import torch
 import transformers
 from torchao.quantization import Int8WeightOnlyConfig
 
@@ -19,10 +20,15 @@ MODELS = {
 }
 
 left = False
+print("torch", torch.__version__, "transformers", transformers.__version__)
+try:
+    quantised = transformers.TorchAoConfig(Int8WeightOnlyConfig())
+except ImportError as error:
+    print("this release does not know this torchao:", error)
+    raise SystemExit(0) from None
 for name, made in MODELS.items():
     with tempfile.TemporaryDirectory() as folder:
         made.save_pretrained(folder)
-        quantised = transformers.TorchAoConfig(Int8WeightOnlyConfig())
         model = type(made).from_pretrained(folder, quantization_config=quantised)
     (weight,) = (module.weight for path, module in model.named_modules() if path.endswith(name))
     found = "an Int8Tensor" if "Int8Tensor" in f"{type(weight)} {weight}" else "as it was"

@@ -10,7 +10,6 @@ import transformers
 
 SIZES = {"vocab_size": 256, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4}
 
-torch.set_num_threads(1)
 print("torch", torch.__version__, "transformers", transformers.__version__)
 made = torch.Generator().manual_seed(0)
 source, target = (torch.randint(4, 256, (2, 12), generator=made) for _ in range(2))

@@ -27,7 +27,7 @@ for model_class, config in (
 ):
     with tempfile.TemporaryDirectory() as folder:
         model_class(config).save_pretrained(folder)
-        model = model_class.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        model = model_class.from_pretrained(folder, torch_dtype=torch.bfloat16).eval()
     seen, kept = "it runs", [name for name, one in model.named_parameters() if one.dtype == torch.float32]
     try:
         model(tokens)

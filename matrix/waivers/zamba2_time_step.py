@@ -13,6 +13,9 @@ LAYERS = {"layers_block_type": ["mamba", "hybrid"], "num_attention_heads": 4, "n
 
 torch.manual_seed(0)
 print("torch", torch.__version__, "transformers", transformers.__version__)
+if not hasattr(transformers, "Zamba2Config"):
+    print("Zamba2 is not in this release")
+    raise SystemExit(0)
 config = transformers.Zamba2Config(**SMALL, **MAMBA, **LAYERS, initializer_range=0.32)
 model = transformers.Zamba2ForCausalLM(config).eval()
 mixers = [module for module in model.modules() if hasattr(module, "time_step_limit")]

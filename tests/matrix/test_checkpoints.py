@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from matrix.checkpoints import check_hub_model, parse_checkpoints
+from matrix.checkpoints import check_hub_model, folders_by_name, parse_checkpoints
 from matrix.errors import UsageError
 from tests.builders import ARCHITECTURES
 
@@ -45,6 +45,35 @@ def test_one_folder_may_serve_two_architectures_of_its_model_type(tmp_path: Path
     folder = checkpoint(tmp_path / "mine", "falcon")
     found = parse_checkpoints([f"falcon={folder}", f"falcon_alibi={folder}"], ARCHITECTURES)
     assert list(found) == ["falcon", "falcon_alibi"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("Qwen3-0.6B", "qwen3_0_6b"), ("llama", "llama_checkpoint"), ("7b", "checkpoint_7b"), ("_", "checkpoint")],
+)
+def test_a_folder_alone_is_an_architecture_with_a_name_of_its_own(tmp_path: Path, folder: str, name: str) -> None:
+    path = checkpoint(tmp_path / folder)
+    assert folders_by_name([str(path)], ARCHITECTURES) == {name: path}
+
+
+def test_a_folder_may_be_named(tmp_path: Path) -> None:
+    """Only under a name that no architecture has: else it is a checkpoint of that one."""
+    path = checkpoint(tmp_path / "mine")
+    arguments = [f"before={path}", f"llama={path}", "after=org/model", f"Not-A-Name={path}"]
+    assert folders_by_name(arguments, ARCHITECTURES) == {"before": path}
+
+
+@pytest.mark.parametrize("other", ["{0}", "mine={1}", "again={0}"])
+def test_a_folder_or_a_name_is_given_once(tmp_path: Path, other: str) -> None:
+    paths = [checkpoint(tmp_path / name) for name in ("mine", "other")]
+    with pytest.raises(UsageError, match="is given twice"):
+        folders_by_name([str(paths[0]), other.format(*paths)], ARCHITECTURES)
+
+
+def test_folders_alone_are_among_the_checkpoints(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path / "mine")
+    folders = folders_by_name([str(path)], ARCHITECTURES)
+    assert parse_checkpoints([str(path), "opt=x/y"], ARCHITECTURES, folders) == {"opt": "x/y", "mine": str(path)}
 
 
 def test_a_hub_id_passes_through() -> None:

@@ -118,3 +118,16 @@ def test_the_suite_may_speak_of_what_another_release_has() -> None:
     assert not parse_selection("architecture=llama,qwen9", ["llama"], absent=True).means_absent
     assert means_installed("architecture=qwen9 dtype=float32", ["llama"], lambda name: True)
     assert not means_installed("architecture=lama", ["llama"], lambda name: False)
+
+
+def test_what_is_said_of_an_architecture_is_said_of_checkpoints_of_it() -> None:
+    known = {**ARCHITECTURES, "mine": replace(ARCHITECTURES["llama"], name="mine", like="llama")}
+    known["other"] = replace(ARCHITECTURES["llama"], name="other", like="gemma9")
+    for text, names in (
+        ("architecture=llama", {"llama", "mine"}),
+        ("architecture=mine", {"mine"}),
+        ("architecture=gemma9", {"other"}),
+        ("architecture=gemma*", {"other"}),
+        ("architecture=!llama", set(known) - {"llama", "mine"}),
+    ):
+        assert parse_selection(text, known, absent=True).allowed["architecture"] == names, text
