@@ -9,7 +9,7 @@ whether there was anything to see. Last the suite itself is spoiled, in every wa
 import contextlib
 import logging
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,16 +41,38 @@ from matrix.cell import SILENT, Cell
 from matrix.command_line import run
 from matrix.errors import UsageError
 from matrix.expectation import SUPPORTED
-from matrix.installed import FIXTURE_CACHE
+from matrix.installed import FIXTURE_CACHE, with_installed
 from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers, waiver_for
 from matrix.workloads import WORKLOADS
-from reports.power import Power, Rules, Trial, power_lines, summarise
+from reports.power import Power, Rules, Trial, power_lines, summarise, zoo_lines
 
 # Faults need an architecture with softcapped scores, which the matrix itself does not try.
 ARCHITECTURES = Path(__file__).parent / "faults" / "architectures"
 SWEEP = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # per cent of softmax scale
+
+# What is seeded into every type of the installed library: what any attention may have, and what tells its traits apart.
+ZOO_FAULTS = (
+    "scale_2_percent",
+    "scale_10_percent",
+    "causal_dropped",
+    "causal_off_by_one",
+    "padding_ignored",
+    "left_read_as_right",
+    "one_key_dropped",
+    "window_off_by_one",
+    "window_ignored",
+    "heads_repeated_wrongly",
+    "one_kv_head_for_all",
+    "one_head_zeroed",
+    "heads_swapped",
+    "strides_misread",
+    "softmax_over_queries",
+    "layer_repeated",
+)
+NO_SIGNAL = 1e-3  # of rounding: a fault that moves logits by less sits where nothing passes
+ZOO_DTYPES = (Dtype.FLOAT32, Dtype.FLOAT16)
 
 _OF_USE = (Verdict.SUPPORTED, Verdict.INACCURATE)
 # A seeded fault goes wrong silently; one that raises is itself at fault.
@@ -68,17 +90,18 @@ class Share:
     stack: Stack
     fixture_cache: Path
     faults: tuple[str, ...]  # empty for all
+    zoo: bool = False  # whether the architecture is one of the installed library's
 
 
 def measure_share(share: Share) -> list[Trial]:
     """The trials of one architecture in one dtype, the honest ones first."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
-    architectures = load_architectures(ARCHITECTURES)
+    architectures = _installed(share.fixture_cache) if share.zoo else load_architectures(ARCHITECTURES)
     architecture, waivers = architectures[share.architecture], load_waivers(architectures)
     chosen = [find(name) for name in share.faults] or list(FAULTS.values())
     faults = [fault for fault in chosen if fault.suits(architecture)]
-    extra = share.architecture not in load_architectures()
+    extra = not share.zoo and share.architecture not in load_architectures()
     if extra:  # it is there for the faults that need it
         faults = [fault for fault in faults if fault.attention is not Attention.SDPA]
     laboratory = _Laboratory(architecture, share)
@@ -91,11 +114,9 @@ def measure_share(share: Share) -> list[Trial]:
             continue  # refused, unavailable or at fault by itself: what is seeded there could not be told
         trials.append(honest)
         runnable.add(cell)
-    trials += [
-        laboratory.trial(fault.cell(architecture, share.dtype), fault)
-        for fault in faults
-        if fault.cell(architecture, share.dtype) in runnable
-    ]
+    for fault in faults:
+        if fault.cell(architecture, share.dtype) in runnable:
+            trials += laboratory.seeded(fault.cell(architecture, share.dtype), fault, loud=share.zoo)
     if not share.faults and not extra and runnable:
         trials += laboratory.sweep(share.dtype)
     return trials
@@ -116,6 +137,18 @@ class _Laboratory:
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache)))
         self._logits: Logits | None = None
         self._eager_texts: dict[Cell, torch.Tensor | None] = {}
+
+    def seeded(self, cell: Cell, fault: Fault, *, loud: bool) -> Iterator[Trial]:
+        """The trial of a fault; with `loud` none of one that is not silent here, or that moves next to no number."""
+        try:
+            trial = self.trial(cell, fault)
+        except (AssertionError, AttributeError, IndexError, RuntimeError, StopIteration, TypeError):
+            if loud:
+                return
+            raise
+        moves = trial.signal_to_noise is None or trial.signal_to_noise > NO_SIGNAL
+        if moves or not loud:
+            yield trial
 
     def trial(self, cell: Cell, fault: Fault | None, *, percent: float | None = None) -> Trial:
         """Run the cell with the fault, or honestly, and ask every rule."""
@@ -223,22 +256,42 @@ def shares(stack: Stack, fixture_cache: Path, faults: tuple[str, ...]) -> list[S
     return [Share(name, dtype, stack, fixture_cache, faults) for name in names for dtype in Dtype]
 
 
-def measure(stack: Stack, fixture_cache: Path, faults: tuple[str, ...], workers: int) -> Power:
+def zoo_shares(stack: Stack, fixture_cache: Path, faults: tuple[str, ...], every: int) -> list[Share]:
+    """The same of the installed types that take text, padded on the left, through SDPA; of every so many-th."""
+    names = [
+        name
+        for name, one in _installed(fixture_cache).items()
+        if one.flags.get("_supports_sdpa")
+        and not one.unbuilt
+        and one.inputs.get("tokens", True)
+        and one.cannot_pad("left") is None
+        and Attention.SDPA not in one.cannot
+    ]
+    return [
+        Share(name, dtype, stack, fixture_cache, faults or ZOO_FAULTS, zoo=True)
+        for name in names[::every]
+        for dtype in ZOO_DTYPES
+    ]
+
+
+def _installed(fixture_cache: Path) -> Mapping[str, Architecture]:
+    return with_installed(load_architectures(), fixture_cache)
+
+
+def measure(work: Sequence[Share], stack: Stack, fixture_cache: Path, sabotage: Iterable[str], workers: int) -> Power:
     """All trials, in the order of architectures, dtypes and faults."""
-    work = shares(stack, fixture_cache, faults)
     started = datetime.now(UTC)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        names = () if faults else tuple(SABOTAGE)
-        spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in names]
+        spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage]
         trials = [trial for found in pool.map(measure_share, work) for trial in found]
-        sabotage = [trial for one in spoiled for trial in one.result()]
+        told = [trial for one in spoiled for trial in one.result()]
     return Power(
         started=started,
         finished=datetime.now(UTC),
         stack=stack,
         faults={fault.name: fault.stands_for for fault in FAULTS.values()},
         trials=trials,
-        sabotage=sabotage,
+        sabotage=told,
     )
 
 
@@ -250,6 +303,8 @@ def main(
     fault: Annotated[list[str] | None, typer.Option(help="only this fault; may be repeated")] = None,
     workers: Annotated[int, typer.Option(min=0, help="processes; 0 for as many as suit the machine")] = 0,
     fixture_cache: Annotated[Path, typer.Option(help="where fixtures are kept")] = FIXTURE_CACHE,
+    zoo: Annotated[bool, typer.Option("--zoo", help="into every type of the installed transformers")] = False,
+    every: Annotated[int, typer.Option(min=1, help="with --zoo, only each so many-th type")] = 1,
 ) -> None:
     """Seed every fault in every dtype on every architecture that has what it breaks, and count what is caught."""
     for name in fault or ():
@@ -263,9 +318,12 @@ def main(
             raise UsageError(f"{place.parent}: cannot be written to: {error.strerror}") from None
     # All processes share one GPU.
     one_gpu = replace(stack, gpus=stack.gpus[:1])
-    power = measure(stack, cache, tuple(fault or ()), workers or auto_workers(one_gpu) or 1)
+    faults = tuple(fault or ())
+    work = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
+    sabotage = () if faults or zoo else tuple(SABOTAGE)
+    power = measure(work, stack, cache, sabotage, workers or auto_workers(one_gpu) or 1)
     output.write_text(power.model_dump_json(exclude_defaults=True) + "\n", encoding="utf-8")
-    for line in power_lines(summarise(power)):
+    for line in zoo_lines(power) if zoo else power_lines(summarise(power)):
         typer.echo(line)
     typer.echo(f"written to {output}")
 

@@ -83,9 +83,7 @@ class Architecture:
     unbuilt: str = ""  # why no model of it can be made, with the phase; empty where one can
     missing: tuple[str, ...] = ()  # distributions without which none can, or what else it lacks
     like: str = ""  # of somebody's checkpoint: the architecture that it is of
-    cannot: Mapping[str, str] = field(
-        default_factory=dict
-    )  # values of axes that it is not asked for: why
+    cannot: Mapping[str, str] = field(default_factory=dict)  # values of axes that it is not asked for: why
 
     @property
     def family(self) -> Family:

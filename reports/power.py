@@ -217,6 +217,31 @@ def power_lines(summary: PowerSummary) -> Iterator[str]:
         yield f"{reason}: {miss.fault} in {miss.cell}: {miss.ratio or 0:.2f} of its bound, signal to noise {to_noise}"
 
 
+ENOUGH = 0.98  # of the faults of a type
+
+
+def zoo_lines(power: Power) -> Iterator[str]:
+    """Of many architectures: how many faults are caught in how many of them, and what is missed in the others."""
+    for dtype in Dtype:
+        by_type: dict[str, list[Trial]] = {}
+        for trial in power.trials:
+            if trial.fault and trial.dtype is dtype:
+                by_type.setdefault(trial.architecture, []).append(trial)
+        if not by_type:
+            continue
+        seeded = [trial for trials in by_type.values() for trial in trials]
+        honest = [trial for trial in power.trials if not trial.fault and trial.dtype is dtype]
+        missed = {name: [one for one in trials if not one.caught.suite] for name, trials in by_type.items()}
+        enough = [name for name, trials in by_type.items() if len(missed[name]) <= (1 - ENOUGH) * len(trials)]
+        alarms = sum(trial.caught.suite for trial in honest)
+        caught = len(seeded) - sum(map(len, missed.values()))
+        yield f"{dtype}: {caught} of {len(seeded)} faults caught, {alarms} of {len(honest)} honest runs accused"
+        yield f"  at least {ENOUGH:.0%} of its faults in {len(enough)} of {len(by_type)} architectures; in others not:"
+        for name in sorted(by_type.keys() - set(enough)):
+            said = ", ".join(f"{one.fault} ({one.signal_to_noise or 0:.2g} of noise)" for one in missed[name])
+            yield f"  {name}: {said}"
+
+
 def sabotage_by_name(trials: Iterable[SabotageTrial]) -> dict[str, list[SabotageTrial]]:
     """The trials of each way, in order."""
     found: dict[str, list[SabotageTrial]] = {}

@@ -13,6 +13,7 @@ from conformance.faults.catalogue import (
     Model,
     add,
     attention_fault,
+    having,
     is_causal,
     is_decoder,
     named,
@@ -20,7 +21,7 @@ from conformance.faults.catalogue import (
 from matrix.axes import Attention
 from matrix.cell import Cell
 
-GROUPED = named("llama", "mistral")
+GROUPED = having("gqa", "llama", "mistral")
 ROTARY = named("llama", "mistral", "falcon")
 
 
@@ -82,7 +83,9 @@ def one_key_dropped(call: Attend) -> torch.Tensor:
     return call(bias=call.with_mask(masked))
 
 
-@attention_fault("window_off_by_one", "transformers#39408, #40163: sliding window one too wide", named("mistral"))
+@attention_fault(
+    "window_off_by_one", "transformers#39408, #40163: sliding window one too wide", having("window", "mistral")
+)
 def window_off_by_one(call: Attend) -> torch.Tensor:
     """The window reaches one key further back."""
     masked = call.masked.clone()
@@ -90,7 +93,9 @@ def window_off_by_one(call: Attend) -> torch.Tensor:
     return call(bias=call.with_mask(masked))
 
 
-@attention_fault("window_ignored", "transformers#28980, #36351, #35924: window not applied", named("mistral"))
+@attention_fault(
+    "window_ignored", "transformers#28980, #36351, #35924: window not applied", having("window", "mistral")
+)
 def window_ignored(call: Attend) -> torch.Tensor:
     """All of the past is seen."""
     return call(bias=call.with_mask((call.masked & ~_past(call)) | call.masked.all(-2, keepdim=True)))

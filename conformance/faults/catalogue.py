@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from conformance.spellings import text_config
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Attention, Dtype, Padding
 from matrix.cell import Cell, make_cell
@@ -119,8 +120,9 @@ def attention_fault(
 def sdpa_answered_by(wrong: Callable[[Attend], torch.Tensor], model: Model) -> Iterator[None]:
     """While entered, `scaled_dot_product_attention` is this function."""
     # From the config: where there is a mask, transformers repeats the heads before it calls.
-    heads = model.config.get_text_config().num_attention_heads
-    groups = heads // (getattr(model.config, "num_key_value_heads", None) or heads)
+    config = text_config(model.config)
+    heads = config.num_attention_heads
+    groups = heads // (getattr(config, "num_key_value_heads", None) or heads)
     functional = torch.nn.functional
     usual = functional.scaled_dot_product_attention
 
@@ -171,3 +173,8 @@ def is_decoder(architecture: Architecture) -> bool:
 def named(*names: str) -> Callable[[Architecture], bool]:
     """Whether it is one of these."""
     return lambda architecture: architecture.name in names
+
+
+def having(trait: str, *names: str) -> Callable[[Architecture], bool]:
+    """Whether it has that trait, or is one of these, of whose traits nobody asks the library."""
+    return lambda architecture: trait in architecture.traits or architecture.name in names

@@ -13,8 +13,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 wrong = False
 print("torch", torch.__version__, "transformers", transformers.__version__, "bnb", bitsandbytes.__version__)
-if not hasattr(transformers.PreTrainedModel, "to_bettertransformer"):
-    raise SystemExit(print("BetterTransformer is not in this release"))
+try:
+    import optimum.bettertransformer  # noqa: F401
+except (ImportError, RuntimeError) as error:
+    raise SystemExit(print("no BetterTransformer here:", error) or 2 * (transformers.__version__ < "4.49")) from None
 for model_class, config in (
     (OPTForCausalLM, OPTConfig(**SMALL, ffn_dim=128, word_embed_proj_dim=64)),
     (BertForMaskedLM, BertConfig(**SMALL, intermediate_size=128)),

@@ -26,13 +26,10 @@ if not hasattr(transformers, "GraniteSpeechEncoderConfig"):
 functional.scaled_dot_product_attention = counted
 vision = transformers.Aimv2VisionConfig(num_hidden_layers=1, attn_implementation="eager", **VISION)
 speech = transformers.GraniteSpeechEncoderConfig(num_layers=2, context_size=64, attn_implementation="eager", **SPEECH)
-wrong = False
+tower, wrong = transformers.models.granite_speech.modeling_granite_speech.GraniteSpeechCTCEncoder(speech), False
 for model, inputs in (
     (transformers.Aimv2VisionModel(vision), torch.randn(1, 3, 32, 32)),
-    (
-        transformers.models.granite_speech.modeling_granite_speech.GraniteSpeechCTCEncoder(speech),
-        torch.randn(1, 32, 64),
-    ),
+    (tower, torch.randn(1, 32, 64)),
 ):
     called.clear()
     model.eval()(inputs)

@@ -243,6 +243,14 @@ def test_only_what_the_architecture_keeps_may_stay_unquantised() -> None:
     assert found(cell, replace(right, unquantised_linear=("lm_head",)), CPU) == ("left unquantised: lm_head",)
 
 
+def test_all_of_a_part_that_is_kept_may_stay_unquantised() -> None:
+    """As BLIP-2 keeps its Q-Former: the library skips what begins with a name, too."""
+    cell = parse_cell("bert-float16-sdpa-nf4-prefill")
+    right = replace(honest_evidence(cell, CPU), unquantised_linear=("qformer.layer.0.query", "qformers.key"))
+    keeps = replace(ARCHITECTURES["bert"], kept_linear=("qformer",))
+    assert substitutions(cell, keeps, right, CPU) == ("left unquantised: qformers.key",)
+
+
 ENCODER_LAYER = {"aten::_transformer_encoder_layer_fwd": 2}
 FLASH_OPS = {"aten::_scaled_dot_product_flash_attention_for_cpu": 2}
 
