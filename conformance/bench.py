@@ -24,7 +24,7 @@ from conformance.judging.canary import must_see
 from conformance.judging.found import TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
-from conformance.models.fixtures import fixture
+from conformance.models.fixtures import calibration_of, fixture
 from conformance.models.loading import Source, torch_dtype
 from conformance.rooms import doing
 from conformance.state import kept
@@ -67,6 +67,7 @@ class Bench:
         self._places = private_places(fixture_cache)
         self._kept = Kept()
         self._sources: dict[str, Source] = {}
+        self._wrong_scale: dict[str, float | None] = {}  # as the calibrations of fixtures say
         self._truths: OrderedDict[tuple[object, ...], Truth] = OrderedDict()  # module by module, of the last failures
 
     def run(self, cell: Cell, loaded: torch.nn.Module | None = None) -> Observation:
@@ -102,6 +103,7 @@ class Bench:
             declared=course.declared or _declared_by_config(self._architectures[cell.architecture]),
             seconds={phase: round(spent, 4) for phase, spent in course.seconds.items()},
             peak_memory_mib=peak,
+            wrong_scale=self._wrong_scale.get(cell.architecture),
         )
 
     def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
@@ -170,6 +172,8 @@ class Bench:
             if own is None:
                 with course.during(Phase.BUILD):
                     checkpoint = str(fixture(architecture, self._fixture_cache, self._seed))
+                    measured = calibration_of(checkpoint)
+                    self._wrong_scale[name] = measured["wrong_scale"] if measured["attention_entropy"] else None
             self._sources[name] = Source(architecture, own or checkpoint, self._trust_remote_code, own=own is not None)
         return self._sources[name]
 

@@ -178,3 +178,4 @@ class Observation:
     declared: Mapping[str, bool] = field(default_factory=dict)  # the class's own _supports_* flags
     seconds: Mapping[str, float] = field(default_factory=dict)  # by phase
     peak_memory_mib: float | None = None
+    wrong_scale: float | None = None  # what a softmax scale wrong by 10 % does to the fixture's output, on average

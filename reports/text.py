@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
-from matrix.verdict import Verdict
+from matrix.verdict import Verdict, weakness
 from reports.causes import Group, RowGroup, failure_groups, row_groups
 from reports.declared import disagreement_line
 from reports.document import Report, RowRecord, backend_of
@@ -110,7 +110,18 @@ def summary_lines(report: Report) -> Iterator[str]:
         yield from verdict_table(report)
         yield ""
     yield from disagreement_line(report)
+    yield from weak_line(report)
     yield from headline_parts(report)
+
+
+def weak_line(report: Report) -> Iterator[str]:
+    """How many supported cells are of fixtures too weak to show a softmax scale that is wrong by 10 %, if any are."""
+    supported = [record for record in report.records if record.verdict is Verdict.SUPPORTED]
+    weak = [record for record in supported if any(weakness(record.observation))]
+    if weak:
+        of = len({record.axes["architecture"] for record in weak})
+        share = f"{len(weak):,} of {len(supported):,} supported cells, of {of} architectures"
+        yield f"weak: in {share}, a softmax scale wrong by 10 % would pass"
 
 
 def failure_lines(group: Group, checkpoints: Mapping[str, str]) -> Iterator[str]:

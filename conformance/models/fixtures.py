@@ -61,6 +61,12 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     return target
 
 
+def calibration_of(folder: str) -> dict[str, Any]:
+    """What was measured of the fixture in that folder when it was made: see `recipe.calibration`."""
+    found: dict[str, Any] = json.loads((Path(folder) / CALIBRATION).read_text(encoding="utf-8"))
+    return found
+
+
 def _say_only_what_was_asked_for(folder: Path, model: Any, architecture: Architecture) -> None:
     """Leave out of the configs what a release writes down of itself: its version, and defaults in its own spelling."""
     said = {"model_type": architecture.model_type, "architectures": [type(model).__name__], **architecture.config}

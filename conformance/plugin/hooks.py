@@ -221,12 +221,16 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """A report has arrived where the session is controlled."""
-    line = getattr(report, "cell_record", None)
-    if line is not None and _recorder is not None:
-        _recorder.record(line)
-    row = getattr(report, "row_record", None)
-    if row is not None and _recorder is not None:
-        _recorder.record_row(row)
+    if _recorder is None:
+        return
+    told = None
+    if (line := getattr(report, "cell_record", None)) is not None:
+        told = _recorder.record(line)
+    if (row := getattr(report, "row_record", None)) is not None:
+        told = _recorder.record_row(row)
+    if told and _terminal is not None:
+        _terminal.ensure_newline()
+        _terminal.write_line(told)
 
 
 @pytest.hookimpl(trylast=True)
@@ -238,7 +242,8 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The report hooks are given no config."""
-    global _recorder, _measure
+    global _recorder, _measure, _terminal
+    _terminal = session.config.pluginmanager.getplugin("terminalreporter")
     _recorder = session.config.stash.get(RECORDER, None)
     _measure = session.config.stash[MEASURE] if is_worker(session.config) else None
 
@@ -265,3 +270,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 _recorder: Recorder | None = None
 _measure: Measure | None = None
+_terminal: Any = None

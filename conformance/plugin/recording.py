@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conformance.plugin.collection import cell_id_of
+from conformance.plugin.progress import Progress
 from conformance.plugin.rows import row_key
 from conformance.plugin.settings import Settings
 from matrix import oracle
@@ -39,6 +41,7 @@ class Recorder:
         self._rows: list[RowRecord] = []
         self._writer: RecordWriter | None = None
         self._run: Run | None = None
+        self._progress = Progress(0)
         self.report: Report | None = None
 
     @property
@@ -90,20 +93,24 @@ class Recorder:
             architectures=architecture_facts(settings, cells),
         )
         self._writer = RecordWriter(settings.report_dir / "records.jsonl", self._run)
+        self._progress = Progress(len(cells) + len(rows))
 
-    def record(self, line: str) -> None:
-        """A record as JSON, from wherever the cell ran."""
+    def record(self, line: str) -> str | None:
+        """A record as JSON, from wherever the cell ran; what is to be told of how far the run is."""
         record = Record.model_validate_json(line)
         self._records.append(record)
-        if self._writer is not None:
-            self._writer.write(record)
+        return self._keep(record)
 
-    def record_row(self, line: str) -> None:
-        """The record of a row as JSON."""
+    def record_row(self, line: str) -> str | None:
+        """The same of the record of a row."""
         row = RowRecord.model_validate_json(line)
         self._rows.append(row)
+        return self._keep(row)
+
+    def _keep(self, record: Record | RowRecord) -> str | None:
         if self._writer is not None:
-            self._writer.write(row)
+            self._writer.write(record)
+        return self._progress.came(fails=record.fails, now=time.monotonic())
 
     def has(self, name: str | None) -> bool:
         """Whether a record of that cell or row is here."""

@@ -10,7 +10,7 @@ from matrix.cell import Cell, parse_cell
 from matrix.expectation import SUPPORTED, Expectation
 from matrix.observation import Ending, Failure, Observation, Phase
 from matrix.stack import Device
-from matrix.verdict import Judgement, Verdict, judge
+from matrix.verdict import Judgement, Verdict, judge, weakness
 from matrix.waiver import Waiver, load_waivers
 from reports.document import Record, make_record
 from tests.builders import ABSENT, ARCHITECTURES, HONEST, PROVEN_ABSENT, REFUSAL, REFUSED, completed
@@ -284,3 +284,27 @@ def test_what_was_required_and_is_not_here_fails_whatever_else_holds(verdict: Ve
 @pytest.mark.parametrize("verdict", Verdict)
 def test_what_did_nothing_on_this_machine_was_not_executed(verdict: Verdict) -> None:
     assert verdict.executed == (verdict not in (Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.MISSING))
+
+
+@pytest.mark.parametrize(
+    ("wrong_scale", "changes", "weak"),
+    [
+        (None, {}, False),  # a checkpoint of the user's, or no attention
+        (0.0, {}, True),
+        (0.34, {}, True),
+        (0.36, {}, False),
+        (0.34, {"runs": 2}, False),
+        (0.34, {"quantised": True}, False),
+        (0.34, {"gradients": True}, False),
+    ],
+)
+def test_a_cell_that_could_not_see_a_wrong_scale_says_so(
+    wrong_scale: float | None, changes: dict[str, Any], weak: bool
+) -> None:
+    """HONEST allows a mean error of 0.35."""
+    observation = completed(CELL, comparisons=(replace(HONEST, **changes),), wrong_scale=wrong_scale)
+    said = list(weakness(observation))
+    assert bool(said) is weak
+    judgement = judge(CELL, ARCHITECTURES["llama"], observation, SUPPORTED, Device.CPU)
+    assert judgement.verdict is Verdict.SUPPORTED
+    assert (said[0] in judgement.reason) if weak else ("weak" not in judgement.reason)

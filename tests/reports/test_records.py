@@ -87,6 +87,7 @@ FULL_RECORD = record_of(
         declared={"_supports_sdpa": True},
         seconds={"load": 0.25},
         peak_memory_mib=12.5,
+        wrong_scale=0.25,
     ),
     first_verdict=Verdict.ERROR,
     waived=Waived(reason="a fault", url="https://example.org/1", reproducer="fault.py"),
