@@ -1,8 +1,8 @@
 """Moshi: one pass attends to all that came before, a decoding step to what the cache's window holds.
 
 The mask is that of `create_causal_mask`, without a window, while `DynamicCache(config=...)` makes layers that forget
-all beyond `sliding_window` (modeling_moshi.py, MoshiModel.forward). Beyond that many tokens, 3000 by default, `generate`
-goes on with other logits than the model has.
+all beyond `sliding_window` (modeling_moshi.py, MoshiModel.forward). Beyond that many tokens, 3000 by default, a
+generation goes on with other logits than the model has.
 """
 
 import torch
