@@ -14,7 +14,7 @@ def why_impossible(cell: Cell, architecture: Architecture) -> str | None:
         return "an SDPA kernel can be pinned only where attention goes through SDPA"
     if cell.cache != SILENT["cache"] and not cell.workload.decodes:
         return "only what generates has a choice of cache"
-    for value in (cell.workload, cell.dtype, cell.attention, cell.quantisation):
+    for value in (cell.workload, cell.dtype, cell.attention, cell.quantisation, cell.padding):
         if value in architecture.cannot:
             return architecture.cannot[value]
     if cell.padding is not Padding.NONE and (reason := architecture.cannot_pad(cell.padding)) is not None:

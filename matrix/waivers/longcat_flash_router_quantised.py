@@ -35,6 +35,6 @@ with tempfile.TemporaryDirectory() as folder:
 layer = model.model.layers[0].mlp.router.classifier
 print(f"classifier: expected Linear, seen {type(layer).__name__} with a weight of {tuple(layer.weight.shape)}")
 try:
-    print("logits of", tuple(model(torch.arange(4, 20)[None]).logits.shape))
+    print("logits of", tuple(model(torch.arange(4, 20, device=model.device)[None]).logits.shape))
 except RuntimeError as error:
     raise SystemExit(f"{type(error).__name__}: {str(error)[:150]}") from error

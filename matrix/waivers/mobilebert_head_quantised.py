@@ -28,6 +28,6 @@ head = model.cls.predictions
 for name, layer in (("decoder", head.decoder), ("dense", head.dense)):
     print(f"{name}: expected Linear, seen {type(layer).__name__} with a weight of {tuple(layer.weight.shape)}")
 try:
-    print("logits of", tuple(model(torch.arange(4, 20)[None]).logits.shape))
+    print("logits of", tuple(model(torch.arange(4, 20, device=model.device)[None]).logits.shape))
 except RuntimeError as error:
     raise SystemExit(f"{type(error).__name__}: {str(error)[:150]}") from error
