@@ -21,7 +21,7 @@ from matrix.selection import means_installed
 
 _ROOT = Path(__file__).parent.parent
 # What a census follows from, beside the releases of torch and transformers.
-_SOURCES = ("conformance/zoo", "conformance/models", "conformance/spellings.py")
+_SOURCES = ("conformance/zoo", "conformance/models", "conformance/decoding.py", "conformance/spellings.py")
 FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
 PROFILE = "zoo"  # in which they are tried; elsewhere only those that somebody names
 

@@ -8,6 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from conformance import decoding, spellings
 from conformance.minimising.case import Case
 from conformance.minimising.symptom import LOUDNESS
+from conformance.models.batches import DECODER_TOKENS
 from conformance.workloads.chunked_prefill import CHUNK
 from conformance.workloads.static_cache import SPARE_SLOTS
 from matrix.architectures import Architecture, Kind
@@ -38,7 +39,7 @@ def script_of(
     positions: bool,
     cuda: bool,
 ) -> str | None:
-    """The script, or None for a case that needs the suite's own machinery: beams, gradients, placed or packed weights.
+    """The script, or None for a case that needs the suite's own machinery: beams, gradients, placed weights, pictures.
 
     Args:
         case: what is left of the cell.
@@ -52,7 +53,9 @@ def script_of(
     cell, workload = case.cell, str(case.cell.workload)
     packed = cell.quantisation != SILENT["quantisation"]
     known = workload in (*_TOLD, *_ALSO) and (not packed or str(cell.quantisation) in _BITSANDBYTES)
-    if not known or architecture.kind is Kind.ENCODER_DECODER:
+    listens = architecture.kind is Kind.ENCODER_DECODER
+    others = architecture.inputs and (architecture.inputs["noise"] or architecture.inputs["by_token"])
+    if not known or (listens and workload != "prefill") or others:
         return None
     if any(getattr(cell, axis) != SILENT[axis] for axis in ("device_map", "transformation")):
         return None
@@ -80,6 +83,7 @@ def script_of(
         vocabulary=case.config.get("vocab_size", 256),
         rows=len(case.lengths),
         longest=case.lengths[0],
+        decoder_tokens=DECODER_TOKENS if listens else 0,
         padding=list(_padding(case)),
         raises=verdict is Verdict.ERROR,
         dtype_argument=spellings.DTYPE_ARGUMENT,

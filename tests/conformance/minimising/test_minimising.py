@@ -12,12 +12,14 @@ from conformance.minimising.case import Case, change, simpler
 from conformance.minimising.command import _shows, minimised, reduced
 from conformance.minimising.script import LINES, script_of
 from conformance.minimising.symptom import Clinic, Symptom
+from conformance.models.batches import PLAIN
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.verdict import Verdict
 from tests.builders import ARCHITECTURES, make_stack
 
 CELL = parse_cell("recurrent_gemma-bfloat16-sdpa-left-prefill")
+PICTURES = "llama-float32-sdpa-prefill"  # of an architecture that takes them
 CASE = Case(CELL, dict(ARCHITECTURES["recurrent_gemma"].config), (144, 131, 65, 9), 4)
 
 
@@ -120,6 +122,8 @@ def test_a_cell_that_does_not_fail_is_refused_in_words() -> None:
         "bert-bfloat16-sdpa-right-prefill",
         "opt-bfloat16-sdpa-nf4-prefill",
         "mixtral-float32-sdpa-prefill",
+        "t5-float32-sdpa-prefill",
+        "t5-bfloat16-sdpa-left-prefill",
     ],
 )
 def test_the_script_of_what_is_right_passes(cell_id: str, tmp_path: Path) -> None:
@@ -132,7 +136,7 @@ def test_the_script_of_what_is_right_passes(cell_id: str, tmp_path: Path) -> Non
         Verdict.INACCURATE,
         "a title",
         cache_argument="past_key_values",
-        positions=cell.architecture != "bert",
+        positions=cell.architecture not in ("bert", "t5"),
         cuda=False,
     )
     assert text is not None
@@ -141,10 +145,14 @@ def test_the_script_of_what_is_right_passes(cell_id: str, tmp_path: Path) -> Non
     assert len(text.splitlines()) <= LINES
 
 
-@pytest.mark.parametrize("cell_id", ["llama-float32-sdpa-beam", "t5-float32-sdpa-prefill", "llama-float32-sdpa-train"])
+@pytest.mark.parametrize(
+    "cell_id", ["llama-float32-sdpa-beam", "t5-float32-sdpa-left-generate", "llama-float32-sdpa-train", PICTURES]
+)
 def test_what_needs_the_suites_machinery_has_no_short_script(cell_id: str) -> None:
     cell = parse_cell(cell_id)
     architecture = ARCHITECTURES[cell.architecture]
+    if cell_id == PICTURES:
+        architecture = replace(architecture, inputs={**PLAIN, "noise": {"pixel_values": [1, 3, 32, 32]}})
     case = Case(cell, dict(architecture.config), (24, 19), 4)
     found = script_of(
         case, architecture, Verdict.INACCURATE, "x", cache_argument="past_key_values", positions=True, cuda=False
