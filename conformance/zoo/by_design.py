@@ -1,6 +1,7 @@
 """What types are by design, which no config says and nobody should call a fault."""
 
 import functools
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ def cannot(name: str) -> dict[str, str]:
     return {value: reasons[name] for value, reasons in _tables()["cannot"].items() if name in reasons}
 
 
-def unbuilt() -> Mapping[str, str]:
-    """The architectures of which no small model can be made, by name, and what they lack."""
-    found: Mapping[str, str] = _tables()["unbuilt"]
-    return found
+def lacking(name: str, error: str) -> list[str]:
+    """What an architecture lacks of which no small model can be made; nothing of one that fails with another error."""
+    known = _tables()["unbuilt"].get(name)
+    return [known["lacks"]] if known and re.search(known["says"], error) else []

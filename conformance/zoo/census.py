@@ -18,7 +18,7 @@ from conformance.models.batches import takes_positions
 from conformance.models.outputs import forward
 from conformance.models.recipe import calibration_batch
 from conformance.spellings import CLASS_FLAGS, kept_in_float32, left_unquantised, made_in_float32
-from conformance.zoo.by_design import cannot, hears_padding, unbuilt
+from conformance.zoo.by_design import cannot, hears_padding, lacking
 from conformance.zoo.derive import derived_config
 from conformance.zoo.inputs import inputs_of
 from matrix.architectures import Family, Kind
@@ -123,10 +123,8 @@ def known_of_config(model_type: str, auto_class: str, make_config: Callable[[], 
     except Exception as error:
         said = (str(error).strip() or "nothing was said").splitlines()[0]
         known["unbuilt"] = f"{phase}: {type(error).__name__}: {said[:300]}"
-        if isinstance(error, ImportError):
-            known["missing"] = _packages(str(error))
-        elif name in unbuilt():
-            known["missing"] = [unbuilt()[name]]
+        absent = isinstance(error, ImportError)
+        known["missing"] = _packages(str(error)) if absent else lacking(name, known["unbuilt"])
     return known
 
 
