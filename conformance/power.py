@@ -116,7 +116,7 @@ def measure_share(share: Share) -> list[Trial]:
         runnable.add(cell)
     for fault in faults:
         if fault.cell(architecture, share.dtype) in runnable:
-            trials += laboratory.seeded(fault.cell(architecture, share.dtype), fault, loud=share.zoo)
+            trials += laboratory.seeded(fault.cell(architecture, share.dtype), fault, if_it_applies=share.zoo)
     if not share.faults and not extra and runnable:
         trials += laboratory.sweep(share.dtype)
     return trials
@@ -138,16 +138,16 @@ class _Laboratory:
         self._logits: Logits | None = None
         self._eager_texts: dict[Cell, torch.Tensor | None] = {}
 
-    def seeded(self, cell: Cell, fault: Fault, *, loud: bool) -> Iterator[Trial]:
-        """The trial of a fault; with `loud` none of one that is not silent here, or that moves next to no number."""
+    def seeded(self, cell: Cell, fault: Fault, *, if_it_applies: bool) -> Iterator[Trial]:
+        """The trial of a fault; with `if_it_applies` none of one that raises here, or that moves next to no number."""
         try:
             trial = self.trial(cell, fault)
         except (AssertionError, AttributeError, IndexError, RuntimeError, StopIteration, TypeError):
-            if loud:
+            if if_it_applies:
                 return
             raise
         moves = trial.signal_to_noise is None or trial.signal_to_noise > NO_SIGNAL
-        if moves or not loud:
+        if moves or not if_it_applies:
             yield trial
 
     def trial(self, cell: Cell, fault: Fault | None, *, percent: float | None = None) -> Trial:

@@ -60,9 +60,9 @@ def parse_checkpoints(
     """
     found: dict[str, str] = {}
     for argument in arguments:
-        if _folder(argument) is not None:
-            continue
         name, equals, checkpoint = argument.partition("=")
+        if _folder(argument) is not None or name in (folders or {}):
+            continue
         if not equals or not checkpoint:
             raise UsageError(
                 f"--checkpoint {argument!r} is no folder here, nor of the form ARCHITECTURE=PATH_OR_HUB_ID"
@@ -77,18 +77,16 @@ def parse_checkpoints(
         except (OSError, RuntimeError) as error:
             raise UsageError(f"--checkpoint {argument!r}: {error}") from None
         if local:
-            check_folder(folder, architectures[name])
+            _check_folder(folder, architectures[name])
             checkpoint = str(folder.resolve())
         found[name] = checkpoint
-    return found | {name: str(folder) for name, folder in (folders or {}).items()}
+    for name, folder in (folders or {}).items():
+        _check_folder(folder, architectures[name])
+        found[name] = str(folder)
+    return found
 
 
-def check_folder(folder: Path, architecture: Architecture) -> None:
-    """Look whether a folder holds a checkpoint of that architecture, with safe weights.
-
-    Raises:
-        UsageError: it does not.
-    """
+def _check_folder(folder: Path, architecture: Architecture) -> None:
     _check_config(folder / "config.json", str(folder), architecture)
     if not any(folder.glob("*.safetensors")):
         raise UsageError(f"checkpoint {folder}: there is no .safetensors file in it; pickled weights are not loaded")

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +12,7 @@ import pytest
 
 from matrix.architectures import Architecture, load_architectures
 from matrix.cell import Cell
-from matrix.checkpoints import check_folder, check_hub_model, folders_by_name, parse_checkpoints
+from matrix.checkpoints import check_hub_model, folders_by_name, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
@@ -76,6 +77,7 @@ class Settings:
     report_dir: Path
     fixture_cache: Path
     checkpoint_arguments: tuple[str, ...]
+    folders: Mapping[str, Path]  # the user's checkpoints that are columns of their own, by name
     architecture_folder: Path | None
     expectation_path: Path | None
     waiver_path: Path | None
@@ -96,11 +98,6 @@ class Settings:
             cell_ids=self.cell_ids,
             checkpoints=self.folders,
         )
-
-    @cached_property
-    def folders(self) -> dict[str, Path]:
-        """The user's checkpoints that are given by a folder alone, by the name of their column."""
-        return folders_by_name(self.checkpoint_arguments, load_architectures(self.architecture_folder))
 
     @cached_property
     def regressions(self) -> dict[str, Regression]:
@@ -159,8 +156,6 @@ class Settings:
             from conformance.faults import find  # imports torch, which only a run with a fault has to bear here
 
             find(self.fault)
-        for name, folder in self.folders.items():
-            check_folder(folder, self.architectures[name])
         # Every cached property reads its files here, once, before any model is loaded.
         _ = self.rules, self.waivers, self.checkpoints, self.plan
 
@@ -189,7 +184,7 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
     folder = report_dir or option.report_dir or REPORTS / datetime.now().strftime("%Y%m%d-%H%M%S")
     root = config.invocation_params.dir
     folder_of_architectures, cells = _architectures(root, option.architectures, option.cells)
-    own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures))
+    own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures)) if option.checkpoint else {}
     if own and not option.cell and "architecture=" not in cells:  # whoever brings a model means that one
         cells = f"{cells} architecture={','.join(own)}".strip()
     settings = Settings(
@@ -200,6 +195,7 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
         report_dir=root / folder,
         fixture_cache=root / Path(option.fixture_cache).expanduser(),
         checkpoint_arguments=tuple(option.checkpoint),
+        folders=own,
         architecture_folder=folder_of_architectures,
         expectation_path=_path(root, option.expectations),
         waiver_path=_path(root, option.waivers),

@@ -14,8 +14,6 @@ def run(model, batch, course):
     rows, length = rows_of(batch), length_of(batch)
     with course.during("forward"):
         cache, adapt = make_static_cache(model, rows, length + SPARE_SLOTS)
-        one, other = (
-            cached(model, batch, steps(batch), course.takes(model)),
-            cached(model, batch, steps(batch), course.takes(model), cache, adapt),
-        )
+        parts, inputs = steps(batch), course.takes(model)
+        one, other = cached(model, batch, parts, inputs), cached(model, batch, parts, inputs, cache, adapt)
     return TwoRuns("static_cache", one, other, batch, judged(batch, one))

@@ -263,10 +263,13 @@ def _of_steps(model: Any, spec: Spec) -> Spec:
     batch.pop("attention_mask", None)
     told = [name for name in spec["by_token"] if name in OF_TOKENS]
     with torch.no_grad():
+        try:
+            once = forward(model, batch)
+        except Exception:  # of a class that asks for a mask
+            return {}
         for again, whole in itertools.product((False, True), ([], told) if told else ([],)):
             tried = {"again": again, "whole": whole}
             try:
-                once = forward(model, batch)
                 steps = cached(model, batch, [length_of(batch) - 2, 1, 1], tried)
             except Exception:
                 continue

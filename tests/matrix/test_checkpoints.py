@@ -72,8 +72,13 @@ def test_a_folder_or_a_name_is_given_once(tmp_path: Path, other: str) -> None:
 
 def test_folders_alone_are_among_the_checkpoints(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "mine")
-    folders = folders_by_name([str(path)], ARCHITECTURES)
-    assert parse_checkpoints([str(path), "opt=x/y"], ARCHITECTURES, folders) == {"opt": "x/y", "mine": str(path)}
+    arguments = [str(path), "opt=x/y", f"new={checkpoint(tmp_path / 'other')}"]
+    known = {**ARCHITECTURES, "mine": ARCHITECTURES["llama"], "new": ARCHITECTURES["llama"]}
+    found = parse_checkpoints(arguments, known, folders_by_name(arguments, ARCHITECTURES))
+    assert found == {"opt": "x/y", "mine": str(path), "new": str(tmp_path / "other")}
+    (path / "model.safetensors").unlink()
+    with pytest.raises(UsageError, match=r"no \.safetensors file"):
+        parse_checkpoints(arguments, known, folders_by_name(arguments, ARCHITECTURES))
 
 
 def test_a_hub_id_passes_through() -> None:

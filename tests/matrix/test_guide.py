@@ -194,6 +194,7 @@ def test_a_run_of_the_guide_says_which_rows_and_cells_try_a_recipe(tmp_path: Pat
         report_dir=tmp_path,
         fixture_cache=tmp_path,
         checkpoint_arguments=(),
+        folders={},
         architecture_folder=None,
         expectation_path=None,
         waiver_path=None,

@@ -66,17 +66,19 @@ def test_an_explanation_that_loses_the_device_ends_the_process_and_no_other_cell
     assert len(workers) == 2, "the rest must run in a fresh process"
 
 
-def test_what_a_checkpoint_lacks_is_no_fault_that_a_waiver_excuses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("says", ["", 'message = "the checkpoint lacks"', 'message = "something else"'])
+def test_what_a_checkpoint_lacks_is_no_fault_but_where_a_waiver_says_that_it_is(tmp_path: Path, says: str) -> None:
     waiver = tmp_path / "waivers.toml"
     waiver.write_text(
-        """[[waiver]]
+        f"""[[waiver]]
 cells = "architecture=gpt2 attention=eager"
 verdict = "inaccurate"
+{says}
 reason = "a fault"
 url = "https://example.org/1"
 """
     )
-    for sabotage, status in (("err", 0), ("err, and lack", 1)):
+    for sabotage, status in (("err", int(bool(says))), ("err, and lack", int("lacks" not in says))):
         out = tmp_path / sabotage.replace(", ", "-").replace(" ", "-")
         session = run_pytest(out, *CHOSEN, "-n", "0", f"--waivers={waiver}", sabotage={CELLS[0]: sabotage})
         assert session.status == status, session.output
@@ -285,3 +287,18 @@ def test_collecting_the_full_profile_lists_ten_thousand_cells_without_torch() ->
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("::test_cell[") >= 10_000
     assert answer.stdout.splitlines()[-1] == "imported []"
+
+
+def test_it_runs_without_xdist(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-p", "no:xdist")
+    assert session.status == 0, session.output
+    assert session.verdicts == dict.fromkeys(CELLS, "supported")
+
+
+def test_a_list_of_architectures_may_be_longer_than_a_name_on_a_disk(tmp_path: Path) -> None:
+    session = run_pytest(
+        tmp_path / "out", f"--architectures={','.join(['gpt2'] * 200)}", "--collect-only", "-q", "-n", "0"
+    )
+    assert session.status == 0, session.output[-400:]
+    assert "[gpt2-" in session.output
+    assert "[llama-" not in session.output
