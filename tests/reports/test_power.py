@@ -27,6 +27,7 @@ from reports.power import (
     power_lines,
     share_text,
     summarise,
+    zoo_lines,
 )
 from tests.builders import PROPERTY, cuda_stack, make_stack, record_of
 from tests.reports.test_html import Page, report
@@ -223,3 +224,15 @@ def test_a_cell_that_sabotage_left_green_is_said_loudly() -> None:
 
 def test_a_suite_that_nobody_spoiled_says_so() -> None:
     assert "Not yet tried on such a device." in section(summary([trial("scale_2_percent", caught=True)]))
+
+
+def test_of_many_architectures_those_in_which_something_is_missed_are_named() -> None:
+    seeded = [("one", True), ("one", True), ("two", True), ("two", False)]
+    trials = [trial("scale_2_percent", caught=caught, architecture=name) for name, caught in seeded]
+    honest = [trial(architecture="one"), trial(caught=True, architecture="two")]
+    power = Power(started=WHEN, finished=WHEN, stack=make_stack(), faults=FAULTS, trials=[*honest, *trials])
+    lines = list(zoo_lines(power))
+    assert lines[0].startswith("float32: 3 of 4 faults caught, 1 of 2 honest runs accused")
+    assert "in 1 of 2 architectures" in lines[1]
+    assert lines[2].startswith("  two: ")
+    assert len(lines) == 3

@@ -5,12 +5,13 @@ import shlex
 import pytest
 
 from conformance.plugin.rows import row_key
+from matrix.cell import parse_cell
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import failure_groups
 from reports.document import Record, Report, RowRecord, Waived, make_report
 from reports.text import failure_lines, headline, reproducing_command, row_command, row_lines, summary_lines
-from tests.builders import REFUSED, ended, make_run, record_of
+from tests.builders import REFUSED, completed, ended, make_run, record_of
 
 ONE, TWO, THREE = "llama-float32-eager-prefill", "llama-float32-sdpa-prefill", "llama-float32-sdpa-flash-left-prefill"
 WAIVED = Waived(reason="a fault", url="https://example.org/1")
@@ -245,3 +246,15 @@ def test_rows_of_one_cause_are_one_entry() -> None:
     assert lines[:3] == ["MISSING r0 and 8 more", "    after 0 s", f"    {row_command(rows[0])}"]
     assert lines[3] == "    the same: r1, r2, r3, r4, r5, r6 and 2 more"
     assert lines[4] == "STILL THERE a_report"
+
+
+def test_cells_that_could_not_have_seen_a_wrong_scale_are_counted() -> None:
+    cells = [f"llama-float32-sdpa-{side}-prefill" for side in ("left", "right")]
+    weak, strong = (
+        completed(parse_cell(cell), wrong_scale=moved) for cell, moved in zip(cells, (0.1, 9.0), strict=True)
+    )
+    records = [record_of(cells[0], observation=weak), record_of(cells[1], observation=strong)]
+    lines = text_of(make_report(make_run(*cells), records))
+    assert [line for line in lines if line.startswith("weak")] == [
+        "weak: in 1 of 2 supported cells, of 1 architectures, a softmax scale wrong by 10 % would pass"
+    ]

@@ -1,6 +1,7 @@
 """Golden and baseline: each row alone, where that is the same model."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,3 +82,19 @@ def test_the_truth_does_not_share_a_fault_of_padding(cache: Path, monkeypatch: p
     again = References(course.cell, course.source, course.does, course.device)(honest.forced, golden=True)
     assert torch.equal(true[honest.attended], again[honest.attended])
     assert not course.compare(course.run())[0].candidate_max < 0.1
+
+
+def test_a_row_with_a_picture_keeps_its_mask() -> None:
+    """Some classes find the positions of pictures by it alone; of text it says nothing, and the truth has none."""
+    masked = []
+
+    def model(**given: torch.Tensor) -> SimpleNamespace:
+        masked.append("attention_mask" in given)
+        return SimpleNamespace(logits=given["input_ids"][..., None].float())
+
+    model.device, model.dtype = torch.device("cpu"), torch.float32  # type: ignore[attr-defined]
+    text = {"input_ids": torch.arange(4, 12).reshape(2, 4), "attention_mask": torch.ones(2, 4, dtype=torch.int64)}
+    for batch, kept in ((text, False), ({**text, "pixel_values": torch.ones(2, 3)}, True)):
+        masked.clear()
+        each_row_alone(model, batch)
+        assert masked == [kept, kept]

@@ -1,6 +1,7 @@
 """What goes into a model."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -108,3 +109,12 @@ def test_frames_that_hear_the_padding_of_sound_are_not_judged() -> None:
     mask[1, 50:] = 0
     batch = {"input_values": torch.ones(2, 100), "attention_mask": mask}
     assert judged(batch, torch.zeros(2, 10, 3)).sum(1).tolist() == [10, 4]
+
+
+def test_padding_is_the_token_that_the_text_names() -> None:
+    """KOSMOS names it in the config of its text alone; 0 would count among the positions."""
+    text = SimpleNamespace(vocab_size=64, pad_token_id=1)
+    whole = SimpleNamespace(get_text_config=lambda: text)
+    source = SimpleNamespace(architecture=ARCHITECTURES["llama"], own=False)
+    batch = batch_for(source, whole, "prefill", "left", 0)
+    assert set(batch["input_ids"][batch["attention_mask"] == 0].tolist()) == {1}

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from conformance.bench import Bench
 from conformance.models.fixtures import fixture
+from conformance.models.loading import raise_to
 from matrix.cell import parse_cell
 from matrix.expectation import SUPPORTED
 from matrix.observation import Observation
@@ -68,3 +70,13 @@ def test_a_checkpoint_that_lacks_nothing_is_judged_by_its_numbers(tmp_path: Path
     assert observation.evidence.missing_parameters == ()
     assert "the checkpoint lacks" not in judgement.reason
     assert judgement.verdict is Verdict.SUPPORTED or "nf4" in cell  # which has a known fault on some CPUs
+
+
+def test_what_is_complex_stays_so_in_another_dtype() -> None:
+    """Module.to makes real numbers of it, and a rotation of Llama 4 none."""
+    model = torch.nn.Linear(2, 2)
+    model.register_buffer("turn", torch.tensor([1j]))
+    model.register_buffer("count", torch.tensor([1]))
+    raise_to(model, torch.float64)
+    assert (model.weight.dtype, model.turn.dtype, model.count.dtype) == (torch.float64, torch.complex128, torch.int64)
+    assert model.turn[0] == 1j

@@ -13,6 +13,7 @@ import transformers
 from conformance.models import recipe
 from conformance.models.batches import PLAIN
 from conformance.models.fixtures import CALIBRATION, fixture
+from conformance.models.outputs import spread_of
 from matrix.architectures import Architecture
 from tests.builders import ARCHITECTURES
 
@@ -141,3 +142,10 @@ def test_rounding_is_measured_of_whoever_runs_and_leaves_no_trace() -> None:
     assert torch.equal(model.table, table)
     assert torch.equal(model(**given).logits, before)
     assert recipe._rounding(model, {**given, "really": False}, torch.bfloat16, before) is None
+
+
+def test_what_a_head_rules_out_is_no_spread() -> None:
+    logits = torch.randn(4, 100, generator=torch.Generator().manual_seed(0))
+    usual = spread_of(logits)
+    ruled_out = torch.cat([logits, torch.full((4, 5), torch.finfo(torch.float32).min)], dim=1)
+    assert torch.isclose(spread_of(ruled_out), usual)

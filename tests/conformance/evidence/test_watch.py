@@ -1,0 +1,35 @@
+"""What a model does is seen, whoever of its parts does it."""
+
+import torch
+import transformers
+
+from conformance.evidence.watch import Watch
+
+SIZES = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+class Delegating(torch.nn.Module):
+    """Generates with a part, as InstructBLIP does, and never calls its own forward pass."""
+
+    def __init__(self, part: torch.nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self) -> None:
+        """Never called."""
+        raise AssertionError
+
+    def generate(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Leave it to the part."""
+        return self.part(tokens).logits
+
+
+def test_the_passes_of_a_part_that_generates_are_seen() -> None:
+    config = transformers.LlamaConfig(**SIZES)
+    model = Delegating(transformers.LlamaForCausalLM._from_config(config, attn_implementation="sdpa").eval())
+    watch, usual = Watch(quantisers=("aten",)), model.part.forward
+    with torch.no_grad(), watch.calls(model):
+        model.generate(torch.arange(4, 12)[None])
+    assert watch.sdpa_calls == 1
+    assert watch.quantised_ops["aten::mul"]  # of a layer, not of attention, inside which all ops are seen anyway
+    assert model.part.forward == usual
