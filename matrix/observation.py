@@ -151,6 +151,10 @@ class Evidence:
     quantised_ops: Mapping[str, int] = field(default_factory=dict)  # ops of quantisers by name
     linear_classes: Mapping[str, int] = field(default_factory=dict)  # class of linear module -> how many
     unquantised_linear: tuple[str, ...] = ()  # names of plain linear modules in a quantised model
+    unquantised_parameters: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of a quantised model, those that no quantiser holds: name with * for a layer -> share of the model's bytes
+    unquantised_stacked: float = 0.0  # the share of those that stack several matrices, as experts are held
     quantised_formats: tuple[str, ...] = ()  # formats that the quantised weights carry
     parameter_dtypes: Mapping[str, int] = field(default_factory=dict)  # dtype -> how many parameters
     foreign_parameters: Mapping[str, tuple[str, ...]] = field(

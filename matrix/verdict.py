@@ -12,6 +12,8 @@ from matrix.expectation import Expectation, Outcome
 from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase
 from matrix.stack import Device
 
+_WORTH_SAYING = 0.1  # of a model's bytes
+
 
 class Verdict(StrEnum):
     """The words of the matrix."""
@@ -116,7 +118,7 @@ def judge(
         return Judgement(Verdict.SUBSTITUTED, "; ".join(instead))
     worst = max((b for c in observation.comparisons for b in oracle.bounds(c)), key=lambda bound: bound.ratio)
     said = f"{worst.name} at {worst.ratio:.2f} of its bound"
-    return Judgement(Verdict.SUPPORTED, "; ".join([said, *weakness(observation)]))
+    return Judgement(Verdict.SUPPORTED, "; ".join([said, *weakness(observation), *left_unquantised(observation.evidence)]))
 
 
 def weakness(observation: Observation) -> Iterator[str]:
@@ -133,6 +135,17 @@ def weakness(observation: Observation) -> Iterator[str]:
         single = comparison.runs == 1 and not (comparison.gradients or comparison.quantised)
         if single and moved < allowed:
             yield f"weak: a softmax scale wrong by 10 % moves the output by {moved:.2g}, and {allowed:.2g} would pass"
+
+
+def left_unquantised(evidence: Evidence) -> Iterator[str]:
+    """What a quantised cell that is within bounds does not hold quantised, where that is more than heads and embeddings:
+    parameters that stack several matrices, as experts are held, are no linear modules, and quantisers pass them by."""
+    if evidence.unquantised_stacked >= _WORTH_SAYING:
+        largest = [f"{name} {share:.0%}" for name, share in evidence.unquantised_parameters.items()]
+        yield (
+            f"left unquantised: {evidence.unquantised_stacked:.0%} of the bytes in stacked parameters, "
+            f"among all that is left {_few(largest)}"
+        )
 
 
 def _lacked(evidence: Evidence) -> str:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
-from matrix.verdict import Verdict, weakness
+from matrix.verdict import Verdict, left_unquantised, weakness
 from reports.causes import Group, RowGroup, failure_groups, row_groups
 from reports.declared import disagreement_line
 from reports.document import Report, RowRecord, backend_of
@@ -111,6 +111,7 @@ def summary_lines(report: Report) -> Iterator[str]:
         yield ""
     yield from disagreement_line(report)
     yield from weak_line(report)
+    yield from half_quantised_line(report)
     yield from headline_parts(report)
 
 
@@ -122,6 +123,19 @@ def weak_line(report: Report) -> Iterator[str]:
         of = len({record.axes["architecture"] for record in weak})
         share = f"{len(weak):,} of {len(supported):,} supported cells, of {of} architectures"
         yield f"weak: in {share}, a softmax scale wrong by 10 % would pass"
+
+
+def half_quantised_line(report: Report) -> Iterator[str]:
+    """How many supported quantised cells leave stacked parameters as they are, if any do."""
+    quantised = [r for r in report.records if r.verdict is Verdict.SUPPORTED and r.axes["quantisation"] != "none"]
+    left = [record for record in quantised if any(left_unquantised(record.observation.evidence))]
+    if left:
+        most = max(left, key=lambda record: record.observation.evidence.unquantised_stacked)
+        share, name = most.observation.evidence.unquantised_stacked, most.axes["architecture"]
+        yield (
+            f"left unquantised: {len(left):,} of {len(quantised):,} supported quantised cells keep experts or other "
+            f"stacked parameters as they are, up to {share:.0%} of the bytes ({name})"
+        )
 
 
 def failure_lines(group: Group, checkpoints: Mapping[str, str]) -> Iterator[str]:

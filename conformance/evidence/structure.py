@@ -1,6 +1,7 @@
 """What a model is made of, and the evidence of a whole run."""
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -14,6 +15,7 @@ from reports.printable import printable
 
 _WARNINGS_KEPT = 8
 _WARNING_LENGTH = 300
+_SHARE_KEPT = 0.005  # of a model's bytes: biases and norms of usual size are less
 
 
 def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
@@ -31,6 +33,8 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
         dtypes[spelled] += 1
         if parameter.is_floating_point() and parameter.dtype != dtype:
             foreign.setdefault(spelled, []).append(name)
+    quantised = hasattr(model, "hf_quantizer")
+    left, stacked = _left_as_they_are(model) if quantised else ({}, 0.0)
     device_map, report = getattr(model, "hf_device_map", None), getattr(model, "load_report", {})
     return Evidence(
         model_class=type(model).__name__,
@@ -46,8 +50,10 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
         ),
         linear_classes=dict(Counter(type(module).__name__ for module in linear.values())),
         unquantised_linear=tuple(name for name, module in linear.items() if stored_as(module) is None)
-        if hasattr(model, "hf_quantizer")
+        if quantised
         else (),
+        unquantised_parameters=left,
+        unquantised_stacked=stacked,
         quantised_formats=tuple(sorted({form for module in model.modules() if (form := stored_as(module))})),
         parameter_dtypes=dict(dtypes),
         foreign_parameters={spelled: tuple(names) for spelled, names in foreign.items()},
@@ -71,6 +77,23 @@ def evidence_of(
         caches=tuple(watch.caches),
         warnings=tuple(printable(said, places or {})[:_WARNING_LENGTH] for said in list(warned)[:_WARNINGS_KEPT]),
     )
+
+
+def _left_as_they_are(model: torch.nn.Module) -> tuple[dict[str, float], float]:
+    """The parameters of a quantised model that no quantiser holds, by name without the layer's number, largest first:
+    their share of all bytes. And the share of those that stack several matrices in one, as experts are held."""
+    whole = sum(map(bytes_of, model.parameters()))
+    shares: Counter[str] = Counter()
+    stacked = 0.0
+    for path, module in model.named_modules():
+        if stored_as(module) is not None:
+            continue
+        for name, parameter in module.named_parameters(prefix=path, recurse=False):
+            share = bytes_of(parameter) / whole
+            shares[re.sub(r"(?<=\.)\d+(?=\.)", "*", name)] += share
+            if parameter.dim() == 3 and not isinstance(module, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
+                stacked += share
+    return {name: round(share, 4) for name, share in shares.most_common() if share >= _SHARE_KEPT}, round(stacked, 4)
 
 
 def bytes_of(tensor: torch.Tensor) -> int:

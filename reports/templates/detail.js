@@ -166,13 +166,18 @@ function evidencePart(cell) {
     ["unexpected parameters", seen("unexpected_parameters")], ["kernels that ran", cell.kernels], ["attention ops", seen("attention_ops")], ["calls of SDPA", seen("sdpa_calls")],
     ["calls of flex_attention", seen("flex_calls")], ["attn_implementation", seen("attn_implementations")],
     ["attention classes", seen("attention_classes")], ["linear classes", seen("linear_classes")],
-    ["left unquantised", seen("unquantised_linear")], ["quantised formats", seen("quantised_formats")],
+    ["linear modules left unquantised", seen("unquantised_linear")],
+    ["unquantised parameters, share of the bytes", shares(seen("unquantised_parameters"))], ["quantised formats", seen("quantised_formats")],
     ["quantised ops", seen("quantised_ops")], ["caches", seen("caches")], ["parameter dtypes", seen("parameter_dtypes")],
     ["foreign parameters", seen("foreign_parameters")], ["placement", seen("placement")],
     ["hf_device_map", seen("hf_device_map")], ["weight bytes", seen("weight_bytes")],
     ["warnings", seen("warnings")], ["left changed, and put back", seen("leaks")], ["declared by the class", cell.declared],
   ]);
   return list.children.length ? titled("Evidence: what really ran", list) : [];
+}
+
+function shares(parts) {
+  return parts && Object.entries(parts).map(([name, share]) => `${name} ${number(100 * share)} %`).join(", ");
 }
 
 function costsPart(cell) {

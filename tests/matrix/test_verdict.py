@@ -10,7 +10,7 @@ from matrix.cell import Cell, parse_cell
 from matrix.expectation import SUPPORTED, Expectation
 from matrix.observation import Ending, Failure, Observation, Phase
 from matrix.stack import Device
-from matrix.verdict import Judgement, Verdict, judge, weakness
+from matrix.verdict import Judgement, Verdict, judge, left_unquantised, weakness
 from matrix.waiver import Waiver, load_waivers
 from reports.document import Record, make_record
 from tests.builders import ABSENT, ARCHITECTURES, HONEST, PROVEN_ABSENT, REFUSAL, REFUSED, completed
@@ -308,3 +308,20 @@ def test_a_cell_that_could_not_see_a_wrong_scale_says_so(
     judgement = judge(CELL, ARCHITECTURES["llama"], observation, SUPPORTED, Device.CPU)
     assert judgement.verdict is Verdict.SUPPORTED
     assert (said[0] in judgement.reason) if weak else ("weak" not in judgement.reason)
+
+
+@pytest.mark.parametrize(("stacked", "told"), [(0.0, False), (0.09, False), (0.62, True)])
+def test_a_cell_that_leaves_experts_unquantised_says_which_and_how_much(stacked: float, told: bool) -> None:
+    left = {"model.layers.*.mlp.experts.down_proj": stacked, "lm_head.weight": 0.2}
+    evidence = replace(RIGHT.evidence, unquantised_stacked=stacked, unquantised_parameters=left)
+    judgement = judge(CELL, ARCHITECTURES["llama"], replace(RIGHT, evidence=evidence), SUPPORTED, Device.CPU)
+    assert judgement.verdict is Verdict.SUPPORTED
+    assert list(left_unquantised(evidence)) == (
+        [
+            "left unquantised: 62% of the bytes in stacked parameters, among all that is left "
+            "model.layers.*.mlp.experts.down_proj 62%, lm_head.weight 20%"
+        ]
+        if told
+        else []
+    )
+    assert ("left unquantised" in judgement.reason) is told

@@ -1,6 +1,7 @@
 """The terminal summary: failures first, each with its reason, its expectation and the command that repeats it."""
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -257,4 +258,16 @@ def test_cells_that_could_not_have_seen_a_wrong_scale_are_counted() -> None:
     lines = text_of(make_report(make_run(*cells), records))
     assert [line for line in lines if line.startswith("weak")] == [
         "weak: in 1 of 2 supported cells, of 1 architectures, a softmax scale wrong by 10 % would pass"
+    ]
+
+
+def test_cells_that_leave_experts_unquantised_are_counted() -> None:
+    cells = [f"mixtral-bfloat16-sdpa-nf4-{side}-prefill" for side in ("left", "right")]
+    whole = completed(parse_cell(cells[0]))
+    half = replace(whole, evidence=replace(whole.evidence, unquantised_stacked=0.55))
+    records = [record_of(cells[0], observation=whole), record_of(cells[1], observation=half)]
+    lines = text_of(make_report(make_run(*cells), records))
+    assert [line for line in lines if line.startswith("left")] == [
+        "left unquantised: 1 of 2 supported quantised cells keep experts or other stacked parameters as they are, "
+        "up to 55% of the bytes (mixtral)"
     ]
