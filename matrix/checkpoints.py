@@ -28,6 +28,12 @@ def folders_by_name(arguments: Iterable[str], architectures: Collection[str]) ->
     return found
 
 
+def folders_of(arguments: Iterable[str]) -> list[Path]:
+    """The folders that are named, in whatever form; what is none is for others to complain of."""
+    candidates = [_folder(argument) or _folder(argument.partition("=")[2]) for argument in arguments]
+    return [folder for folder in candidates if folder is not None]
+
+
 def _own_name(argument: str, architectures: Collection[str]) -> tuple[str, Path | None]:
     """The name and the folder of what is to be an architecture of its own; no folder where it is not."""
     if (folder := _folder(argument)) is not None:
@@ -90,6 +96,15 @@ def _check_folder(folder: Path, architecture: Architecture) -> None:
     _check_config(folder / "config.json", str(folder), architecture)
     if not any(folder.glob("*.safetensors")):
         raise UsageError(f"checkpoint {folder}: there is no .safetensors file in it; pickled weights are not loaded")
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        try:
+            shards = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(f"checkpoint {folder}: {index.name} cannot be read") from None
+        gone = sorted(name for name in shards if not (folder / name).is_file())
+        if gone:
+            raise UsageError(f"checkpoint {folder}: {len(gone)} of {len(shards)} shards are not there: {gone[0]}")
 
 
 def check_hub_model(hub_id: str, architecture: Architecture) -> None:

@@ -118,7 +118,9 @@ def judge(
         return Judgement(Verdict.SUBSTITUTED, "; ".join(instead))
     worst = max((b for c in observation.comparisons for b in oracle.bounds(c)), key=lambda bound: bound.ratio)
     said = f"{worst.name} at {worst.ratio:.2f} of its bound"
-    return Judgement(Verdict.SUPPORTED, "; ".join([said, *weakness(observation), *left_unquantised(observation.evidence)]))
+    return Judgement(
+        Verdict.SUPPORTED, "; ".join([said, *weakness(observation), *left_unquantised(observation.evidence)])
+    )
 
 
 def weakness(observation: Observation) -> Iterator[str]:
@@ -138,8 +140,10 @@ def weakness(observation: Observation) -> Iterator[str]:
 
 
 def left_unquantised(evidence: Evidence) -> Iterator[str]:
-    """What a quantised cell that is within bounds does not hold quantised, where that is more than heads and embeddings:
-    parameters that stack several matrices, as experts are held, are no linear modules, and quantisers pass them by."""
+    """What a quantised cell that is within bounds does not hold quantised, where that is more than head and embedding.
+
+    Parameters that stack several matrices, as experts are held, are no linear modules: quantisers pass them by.
+    """
     if evidence.unquantised_stacked >= _WORTH_SAYING:
         largest = [f"{name} {share:.0%}" for name, share in evidence.unquantised_parameters.items()]
         yield (

@@ -22,7 +22,9 @@ from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.rows import device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
 from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker, read_breadcrumb
+from matrix.checkpoints import folders_of
 from matrix.errors import UsageError
+from matrix.memory import free_bytes, parameters_of, workers_that_fit
 from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
 from matrix.stack import detect_stack
@@ -48,8 +50,14 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """`-n auto`: what the GPUs' memory, or the cores, can bear."""
-    return auto_workers(detect_stack())
+    """`-n auto`: what the GPUs' memory, or the cores, can bear; the user's checkpoints count with their size."""
+    stack = detect_stack()
+    workers = auto_workers(stack)
+    try:
+        largest = max(map(parameters_of, folders_of(config.option.checkpoint)), default=0)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    return min(workers, workers_that_fit(largest, stack, free_bytes())) if workers and largest else workers
 
 
 @pytest.hookimpl(tryfirst=True)

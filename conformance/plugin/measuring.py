@@ -13,6 +13,7 @@ import pytest
 from conformance.interruption import LAST_WORDS, DeviceLost, time_limit
 from conformance.plugin.afresh import observed_afresh
 from conformance.plugin.settings import Settings
+from matrix import memory
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.expectation import expect
@@ -127,6 +128,11 @@ class Measure:
         expectation = expect(cell, settings.stack, settings.rules)
         architecture = settings.architectures[cell.architecture]
         absent = tuple(name for name in ("torch", "transformers") if settings.stack.lacks(name))
+        if not absent and cell.architecture in settings.parameters and expectation.runs:
+            room = memory.lacking(
+                settings.parameters[cell.architecture], cell.dtype, settings.stack, memory.free_bytes()
+            )
+            absent = (room,) if room else ()
         if absent:
             observation = Observation(Ending.NOT_RUN, missing=absent)
         elif architecture.unbuilt:

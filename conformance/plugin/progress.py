@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 EVERY_SECONDS = 30.0
-FEWEST = 300  # a run of fewer cells and rows is over before anybody asks
 
 
 @dataclass
@@ -27,13 +26,13 @@ class Progress:
         if self.last_told is None:  # until now the workers started: that is no measure of what is to come
             self.began, self.last_told = now, now
             return None
-        if self.planned < FEWEST or now - self.last_told < EVERY_SECONDS:
+        if now - self.last_told < EVERY_SECONDS:
             return None
         self.last_told = now
-        rate = self.done / (now - self.began)
+        rate = (self.done - 1) / (now - self.began)  # the first came when the clock began
         left = (self.planned - self.done) / rate
         failing = f", {self.failing:,} failing" if self.failing else ""
-        return f"{self.done:,} of {self.planned:,}, {rate:.1f} a second{failing}, {_duration(left)} left"
+        return f"{self.done:,} of {self.planned:,}, {60 * rate:,.0f} a minute{failing}, {_duration(left)} left"
 
 
 def _duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
 from matrix.installed import FIXTURE_CACHE, architectures_for
+from matrix.memory import parameters_of
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
 from matrix.selection import parse_selection
@@ -125,6 +126,11 @@ class Settings:
         return parse_checkpoints(self.checkpoint_arguments, self.architectures, self.folders)
 
     @cached_property
+    def parameters(self) -> dict[str, int]:
+        """How many parameters each checkpoint has that is a folder, by architecture."""
+        return {name: parameters_of(Path(path)) for name, path in self.checkpoints.items() if Path(path).is_dir()}
+
+    @cached_property
     def plan(self) -> list[Cell]:
         """The cells of this run, in order."""
         if not self.cell_ids:
@@ -157,7 +163,7 @@ class Settings:
 
             find(self.fault)
         # Every cached property reads its files here, once, before any model is loaded.
-        _ = self.rules, self.waivers, self.checkpoints, self.plan
+        _ = self.rules, self.waivers, self.parameters, self.plan
 
     def check_hub(self) -> None:
         """Ask the hub for the model_type of checkpoints that are no folders.

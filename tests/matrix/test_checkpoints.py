@@ -33,6 +33,19 @@ def test_the_right_folder_is_accepted(tmp_path: Path, weights: str) -> None:
     assert parse_checkpoints([f"llama={folder}"], ARCHITECTURES) == {"llama": str(folder)}
 
 
+def test_shards_that_the_index_names_must_be_there(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "mine", weights="model-00001-of-00002.safetensors")
+    index = folder / "model.safetensors.index.json"
+    both = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    index.write_text(json.dumps({"weight_map": both}), encoding="utf-8")
+    assert "1 of 2 shards are not there: model-00002-of-00002.safetensors" in refusal(f"llama={folder}")
+    (folder / "model-00002-of-00002.safetensors").touch()
+    assert parse_checkpoints([f"llama={folder}"], ARCHITECTURES)
+    for said in ("[]", "{", '{"weight_map": 3}'):
+        index.write_text(said, encoding="utf-8")
+        assert "model.safetensors.index.json cannot be read" in refusal(f"llama={folder}")
+
+
 def test_a_relative_folder_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers may run elsewhere."""
     folder = checkpoint(tmp_path / "mine")

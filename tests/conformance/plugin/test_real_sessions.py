@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import transformers
 
 from tests.sessions import ROOT, run_pytest
 
@@ -60,3 +61,18 @@ def test_a_reproducing_script_shows_the_same_outcome(tmp_path: Path, cell: str) 
         (comparison,) = record.observation.comparisons
         assert f"{comparison.name} max error {comparison.candidate_max:.3g}, allowed" in answer
         assert "within bounds" in answer
+
+
+def test_a_checkpoint_in_shards_is_the_same_model(tmp_path: Path) -> None:
+    config = transformers.GPT2Config(vocab_size=256, n_positions=512, n_embd=64, n_layer=2, n_head=4)
+    transformers.set_seed(0)
+    transformers.GPT2LMHeadModel(config).save_pretrained(tmp_path / "mine", max_shard_size="100KB")
+    _, second, *others = sorted((tmp_path / "mine").glob("*.safetensors"))
+    assert others
+    chosen = f"--checkpoint=gpt2={tmp_path / 'mine'}"
+    session = run_pytest(tmp_path / "out", chosen, f"--cell={CELLS[0]}", "-n", "0", real=True)
+    assert session.verdicts == {CELLS[0]: "supported"}, session.output
+    second.unlink()
+    session = run_pytest(tmp_path / "again", chosen, f"--cell={CELLS[0]}", "-n", "0", real=True)
+    assert session.status == 4
+    assert f"shards are not there: {second.name}" in session.output

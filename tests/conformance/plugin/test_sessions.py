@@ -302,3 +302,18 @@ def test_a_list_of_architectures_may_be_longer_than_a_name_on_a_disk(tmp_path: P
     assert session.status == 0, session.output[-400:]
     assert "[gpt2-" in session.output
     assert "[llama-" not in session.output
+
+
+def test_a_checkpoint_that_does_not_fit_is_said_before_it_is_loaded(tmp_path: Path) -> None:
+    folder = tmp_path / "huge"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    size = 2**40
+    header = json.dumps({"a": {"dtype": "BF16", "shape": [size], "data_offsets": [0, 2 * size]}}).encode()
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 2 * size)  # holes, which take no disk
+    session = run_pytest(tmp_path / "out", *CHOSEN, f"--checkpoint=llama={folder}", "-n", "auto")
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[2]: "unavailable"}, session.output
+    assert "not here: 8.8 TiB of memory (" in session.record(CELLS[2]).reason
+    assert "1 worker" in session.output
