@@ -4,7 +4,8 @@ import itertools
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
+from functools import cache
+from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from matrix.architectures import Architecture
@@ -24,6 +25,8 @@ def _profiles_of(value: object) -> Mapping[str, str] | None:
 
 
 _ORDER = sorted(AXES, key=lambda axis: AXES[axis].place)
+_AXES = list(AXES)
+_combination = attrgetter(*_AXES)
 _in_order_of_fields = itemgetter(*(_ORDER.index(axis) for axis in AXES))
 _PLACES = {(axis.name, value): place for axis in AXES.values() for place, value in enumerate(axis.values)}
 # Values that say themselves where they are tried.
@@ -140,12 +143,6 @@ def valid_cells(architectures: Mapping[str, Architecture], *narrowing: Selection
     return cells
 
 
-def interactions(cell: Cell, covered: Sequence[Sequence[str]]) -> Iterable[tuple[object, ...]]:
-    """The combinations of values that a cell contributes to a covering plan."""
-    for number, axes in enumerate(covered):
-        yield number, *(getattr(cell, axis) for axis in axes)
-
-
 def covered_axes(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
     """Which axes' combinations a cover of these cells keeps: of any two choices, and of the three made together.
 
@@ -164,14 +161,24 @@ def cover(cells: Sequence[Cell]) -> list[Cell]:
     Lazy greedy set cover: a cell's gain only ever falls, so a cell whose gain is still what it was
     when last looked at is the best one. The result keeps the order of `cells`.
     """
-    covered = covered_axes(cells)
-    gains = [set(interactions(cell, covered)) for cell in cells]
-    uncovered: set[tuple[object, ...]] = set().union(*gains) if gains else set()
+    if not cells:
+        return []
+    # Most architectures allow the same combinations.
+    return [cells[index] for index in _covering(tuple(map(_combination, cells)), tuple(covered_axes(cells)))]
+
+
+@cache
+def _covering(combinations: tuple[tuple[str, ...], ...], covered: tuple[tuple[str, ...], ...]) -> tuple[int, ...]:
+    """The places of those that are chosen among combinations of all axes."""
+    # The interactions that each contributes: the values of those axes together.
+    together = [(number, itemgetter(*map(_AXES.index, axes))) for number, axes in enumerate(covered)]
+    gains = [{(number, of(values)) for number, of in together} for values in combinations]
+    uncovered: set[tuple[object, ...]] = set().union(*gains)
     by_gain: dict[int, list[int]] = {}
     for index, gain in enumerate(gains):
         by_gain.setdefault(len(gain), []).append(index)
     chosen: list[int] = []
-    level = max(by_gain, default=0)
+    level = max(by_gain)
     while uncovered and level:
         for index in by_gain.pop(level, []):
             gain = gains[index] & uncovered
@@ -182,7 +189,7 @@ def cover(cells: Sequence[Cell]) -> list[Cell]:
                 gains[index] = gain
                 by_gain.setdefault(len(gain), []).append(index)
         level -= 1
-    return [cells[index] for index in sorted(chosen)]
+    return tuple(sorted(chosen))
 
 
 def named_cell(cell_id: str, architectures: Mapping[str, Architecture]) -> Cell:
