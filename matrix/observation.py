@@ -180,6 +180,6 @@ class Observation:
     origin: Origin | None = None  # where wrong numbers begin
     evidence: Evidence = field(default_factory=Evidence)
     declared: Mapping[str, bool] = field(default_factory=dict)  # the class's own _supports_* flags
-    seconds: Mapping[str, float] = field(default_factory=dict)  # by phase
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by phase, what was spent compiling apart
     peak_memory_mib: float | None = None
     wrong_scale: float | None = None  # what a softmax scale wrong by 10 % does to the fixture's output, on average

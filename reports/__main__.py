@@ -22,6 +22,7 @@ from reports.power import read_power
 from reports.reading import read_report
 from reports.runs import collect
 from reports.site import publish
+from reports.spent import spent_by, spent_lines
 from reports.text import headline
 from reports.write import write_html, write_json
 
@@ -81,6 +82,16 @@ def calibrate(
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     for line in calibration_lines(calibration):
+        say(line)
+
+
+@app.command()
+def spent(source: Annotated[Path, typer.Argument(help="the folder of a run, or its report")]) -> None:
+    """Where the seconds of a run went: starting, importing, loading, running, waiting, by worker."""
+    found = spent_by(read_report(report_file(source)))
+    if found is None:
+        raise UsageError(f"{source}: does not say when its cells ran: reports before schema 1.8 don't")
+    for line in spent_lines(found):
         say(line)
 
 

@@ -24,7 +24,7 @@ from reports.power import PowerSummary
 from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.7"
+SCHEMA_VERSION = "1.8"
 
 
 class Run(Part):
@@ -33,6 +33,9 @@ class Run(Part):
     kind: Literal["run"] = "run"
     schema_version: str = SCHEMA_VERSION
     started: AwareDatetime
+    launched: AwareDatetime | None = Field(
+        default=None, description="when the command began, from which seconds are counted; before 1.8 unknown"
+    )
     profile: str
     narrowed: str = Field(default="", description="what narrowed the profile, or empty")
     command: list[str] = Field(default_factory=list, description="the arguments given to pytest")
@@ -88,6 +91,15 @@ class End(Part):
     problems: list[str] = Field(default_factory=list)
 
 
+class Process(Part):
+    """What a process that measured spent before it did, as far as it is known by now: the last line of each counts."""
+
+    kind: Literal["process"] = "process"
+    worker: str = ""
+    began: float = Field(description="seconds after the command")
+    seconds: dict[str, float] = Field(default_factory=dict, description="by start, collect, import, device")
+
+
 class Bound(Part):
     """A measured value against its bound."""
 
@@ -134,6 +146,8 @@ class RowRecord(Part):
     example: str = Field(default="", description="the smallest example that was found, and how to run it again")
     waived: Waived | None = None
     seconds: float = 0.0
+    began: float | None = Field(default=None, description="seconds after the command; before 1.8 unknown")
+    worker: str = ""
     figures: dict[str, float] = Field(default_factory=dict, description="what a claim is judged by, by name")
     points: list[Point] = Field(default_factory=list, description="the measurements behind a claim")
 
@@ -174,6 +188,8 @@ class Record(Part):
     kernels: list[str] = Field(default_factory=list, description="the attention kernels that ran")
     worker: str = ""
     seed: int = Field(default=0, description="of the fixture's weights and of the batch")
+    began: float | None = Field(default=None, description="seconds after the command; before 1.8 unknown")
+    took: float = Field(default=0.0, description="seconds, with all that was done to be sure of it")
 
     @model_validator(mode="after")
     def _axes_are_complete(self) -> Self:
@@ -206,6 +222,7 @@ class Report(Part):
     waived: int = Field(description="how many of them a waiver excuses")
     records: list[Record]
     rows: list[RowRecord] = Field(default_factory=list)
+    processes: list[Process] = Field(default_factory=list, description="those that measured, as they began")
     power: PowerSummary | None = Field(
         default=None, description="what the suite's oracle was measured to catch on such a device"
     )
@@ -273,6 +290,7 @@ def make_report(
     records: list[Record],
     *,
     rows: list[RowRecord] | None = None,
+    processes: list[Process] | None = None,
     power: PowerSummary | None = None,
     end: End | None = None,
     unreadable: list[str] | None = None,
@@ -298,6 +316,7 @@ def make_report(
         waived=sum(record.waived is not None for record in ordered),
         records=ordered,
         rows=_in_plan_order(known, rows or []),
+        processes=sorted({one.worker: one for one in processes or ()}.values(), key=lambda one: one.began),
         power=power,
         problems=end.problems if end else [],
         unreadable=unreadable,

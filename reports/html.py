@@ -28,6 +28,8 @@ from reports.document import Report
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
+from reports.spent import MEANINGS as USES
+from reports.spent import bars, spent_by
 from reports.support import Series, State
 from reports.text import FAMILY_NAMES, device_of, headline_parts, reproducing_command, row_command, row_headlines
 from reports.views import (
@@ -140,6 +142,9 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         sizes=sizes(report.records),
         formats=list(QUANTISATIONS),
         size_bar=charts.size_bar,
+        spent=spent_by(report),
+        spent_bars=bars,
+        spent_meanings=USES,
         power=report.power,
         power_dtypes=power.power_dtypes(report.power),
         power_rules=power.RULES,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from matrix.errors import UsageError
-from reports.document import SCHEMA_VERSION, End, Record, Report, RowRecord, Run, complaint, make_report
+from reports.document import SCHEMA_VERSION, End, Process, Record, Report, RowRecord, Run, complaint, make_report
 from reports.packed import plain_name, read_plain, report_file
 from reports.part import LONGEST_TEXT, Part
 from reports.power import PowerSummary, published_power
@@ -17,8 +17,8 @@ MOST_RECORDS = 100_000
 MOST_VALUES = 20_000  # of one record or row; a cell has at most some hundred
 _COMPLAINTS = 1_000
 
-_LINE: TypeAdapter[Record | RowRecord | End] = TypeAdapter(
-    Annotated[Record | RowRecord | End, Field(discriminator="kind")]
+_LINE: TypeAdapter[Process | Record | RowRecord | End] = TypeAdapter(
+    Annotated[Process | Record | RowRecord | End, Field(discriminator="kind")]
 )
 _VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){1,3}", re.ASCII)
 P = TypeVar("P", bound=Part)
@@ -89,9 +89,10 @@ def _from_document(content: bytes, path: Path) -> Report:
     known = len(complaints.lines)
     records = _each(Record, document.get("records"), "records", path, complaints)
     rows = _each(RowRecord, document.get("rows", []), "rows", path, complaints)
+    processes = _each(Process, document.get("processes", []), "processes", path, complaints)
     given = document.get("power")
     power = _each(PowerSummary, [] if given is None else [given], "power", path, complaints)
-    report = make_report(run, records, rows=rows, power=power[0] if power else None, end=end)
+    report = make_report(run, records, rows=rows, processes=processes, power=power[0] if power else None, end=end)
     # What a file says of itself and what it holds are two things; the second is shown.
     for name, counted in (("counts", report.counts), ("waived", report.waived)):
         if document.get(name) != counted and len(complaints.lines) == known:
@@ -115,6 +116,7 @@ def _from_lines(content: bytes, path: Path) -> Report:
         raise UsageError(f"{path}: line 1 is not a run: {_said(error)}") from None
     records: list[Record] = []
     rows: list[RowRecord] = []
+    processes: list[Process] = []
     complaints = Complaints()
     end: End | None = None
     for number, line in enumerate(lines[1:], start=2):
@@ -132,9 +134,11 @@ def _from_lines(content: bytes, path: Path) -> Report:
             end = part
         elif isinstance(part, RowRecord):
             rows.append(part)
+        elif isinstance(part, Process):
+            processes.append(part)
         else:
             records.append(part)
-    report = make_report(run, records, rows=rows, power=published_power(run.stack.device), end=end)
+    report = make_report(run, records, rows=rows, processes=processes, power=published_power(run.stack.device), end=end)
     return _with_complaints(report, complaints, run.schema_version)
 
 
@@ -194,7 +198,9 @@ def first_problem(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         kind, *rest = first["loc"] or ("",)  # the kind of a line comes first where one of several was expected
-        place = ".".join(str(part)[:80] for part in (rest if kind in ("record", "row", "end") else first["loc"]))
+        place = ".".join(
+            str(part)[:80] for part in (rest if kind in ("record", "row", "process", "end") else first["loc"])
+        )
         return f"{place}: {first['msg']}" if place else str(first["msg"])
     return str(error)
 

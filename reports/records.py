@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reports.document import End, Record, RowRecord, Run
+from reports.document import End, Process, Record, RowRecord, Run
 
 
 class RecordWriter:
@@ -12,7 +12,7 @@ class RecordWriter:
         self._file = path.open("w", encoding="utf-8")
         self.write(run)
 
-    def write(self, line: Run | Record | RowRecord | End) -> None:
+    def write(self, line: Run | Process | Record | RowRecord | End) -> None:
         """Append one line."""
         self._file.write(line.model_dump_json() + "\n")
         self._file.flush()

@@ -1,52 +1,63 @@
 """A cell alone, in a process that has run no other: what failed is measured again there before it is believed."""
 
-import multiprocessing
+import os
+import subprocess
+import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from conformance import interruption
+from conformance.plugin.forkserver import launcher
 from matrix.cell import Cell, parse_cell
 from matrix.observation import Ending, Failure, Observation, Phase
-from matrix.stack import Device
+
+_ROOT = Path(__file__).parent.parent.parent
+_CODE = "from conformance.plugin.afresh import answer; answer()"
 
 
 def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Observation:
     """What a bench made from these arguments observes; it is ended if there is no answer after `seconds` and the grace.
 
-    On a CPU the process is forked from one that has imported the libraries and done nothing else. What was forked can
-    not use a GPU that its parent has asked for, so that there the libraries are imported anew.
+    The process is forked from one that has imported the libraries and done nothing else, where there can be one.
     """
-    context = multiprocessing.get_context("spawn" if arguments["device"] is Device.CUDA else "forkserver")
-    if isinstance(context, multiprocessing.context.ForkServerContext):
-        context.set_forkserver_preload(["conformance.bench"])
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_observe, args=(theirs, arguments, cell.id, seconds), daemon=True)
-    process.start()
-    theirs.close()
+    command = [*launcher(), "-c", _CODE]
+    # What the libraries print goes where it would go from here; stdin and stdout carry the question and its answer.
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT)
+    asking = Connection(os.dup(process.stdin.fileno()), readable=False)  # type: ignore[union-attr]
+    hearing = Connection(os.dup(process.stdout.fileno()), writable=False)  # type: ignore[union-attr]
     phase, limit = Phase.LOAD, seconds + interruption.GRACE_SECONDS
     try:
-        while ours.poll(limit):
-            heard = ours.recv()
+        asking.send((arguments, cell.id, seconds))
+        while hearing.poll(limit):
+            heard = hearing.recv()
             if isinstance(heard, Observation):
                 return heard
             phase = Phase(heard)
         return Observation(Ending.TIMEOUT, Failure(phase, "CellTimeout", f"no answer after {limit:g} s, alone"))
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         return Observation(Ending.CRASHED, Failure(phase, "ProcessEnded", "the process died, alone"))
     finally:
-        ours.close()
         process.kill()
-        process.join()
+        process.communicate()
+        asking.close()
+        hearing.close()
 
 
-def _observe(sender: Connection, arguments: dict[str, Any], cell_id: str, seconds: float) -> None:
+def answer() -> None:
+    """The other side: measure the cell that stdin names, and say on stdout in which phase it is, then what was seen."""
+    asked, telling = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
+    os.dup2(2, 1)
+    arguments, cell_id, seconds = asked.recv()
+
     from conformance.bench import Bench
     from conformance.faults import find
 
     def on_phase(cell: Cell, phase: Phase) -> None:
-        sender.send(phase.value)
+        telling.send(phase.value)
 
     fault = find(arguments["fault"]) if arguments["fault"] else None
     bench = Bench(**{**arguments, "fault": fault}, on_phase=on_phase)
     with interruption.time_limit(seconds):
-        sender.send(bench.run(parse_cell(cell_id)))
+        telling.send(bench.run(parse_cell(cell_id)))
+    sys.stdout.flush()

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from conformance.hypothesis_profiles import register as register_hypothesis_profiles
 from conformance.interruption import time_limit
+from conformance.plugin.clock import Clock
 from conformance.plugin.collection import (
     CellItem,
     cell_id_of,
@@ -19,9 +19,17 @@ from conformance.plugin.collection import (
 )
 from conformance.plugin.measuring import MEASURE, Measure, last_words
 from conformance.plugin.recording import Recorder, command_line, exit_status
-from conformance.plugin.rows import device_is_lost, died_record, excuse, family_of, row_key, row_record
+from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
-from conformance.plugin.workers import GpuPool, WorkerInput, auto_workers, crash_record, is_worker, read_breadcrumb
+from conformance.plugin.workers import (
+    GpuPool,
+    WorkerInput,
+    auto_workers,
+    crash_record,
+    is_worker,
+    read_breadcrumb,
+    with_ready_workers,
+)
 from matrix.checkpoints import folders_of
 from matrix.errors import UsageError
 from matrix.memory import free_bytes, parameters_of, workers_that_fit
@@ -32,6 +40,7 @@ from reports.text import summary_lines
 
 SETTINGS = pytest.StashKey[Settings]()
 RECORDER = pytest.StashKey[Recorder]()
+CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
 BENCHMARK = "benchmark"  # the mark of what measures time
 
@@ -63,16 +72,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Validate the command line, before any model is loaded; in a worker, take over what the controller knows."""
-    register_hypothesis_profiles()  # before hypothesis looks for the one that its option names
+    if getattr(config.option, "tx", None) and not config.option.collectonly:
+        with_ready_workers(config.option)  # they import while this process plans
+    config.stash[CLOCK] = clock = Clock()
     worker, breadcrumb = "", None
-    stack, report_dir = None, None
+    stack, report_dir, plan = None, None, None
     if is_worker(config):
         told = WorkerInput(**config.workerinput["conformance"])  # type: ignore[attr-defined]
-        stack, report_dir = told.apply(), told.report_dir
+        stack, report_dir, plan = told.apply(), told.report_dir, told.plan.split()
         worker = config.workerinput["workerid"]  # type: ignore[attr-defined]
         breadcrumb = Path(told.breadcrumbs) / worker
     try:
-        settings = settings_from(config, stack, report_dir)
+        settings = settings_from(config, stack, report_dir, plan)
         recorder = Recorder(settings, command_line())
         if not is_worker(config) and not config.option.collectonly:
             settings.check_hub()
@@ -83,12 +94,26 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in mark_names(list(settings.architectures)):
         config.addinivalue_line("markers", f"{name}: cells with this value on an axis")
     config.addinivalue_line("markers", f"{BENCHMARK}: measures time, alone on its device")
+    if Family.PROPERTY in wanted_families(config, settings):
+        from conformance.hypothesis_profiles import register  # hypothesis, which only the properties need
+
+        register()  # before hypothesis looks for the one that its option names
     if not is_worker(config):
         config.invocation_params = with_joined_options(config.invocation_params)
     config.stash[SETTINGS] = settings
-    config.stash[MEASURE] = Measure(settings, worker=worker, breadcrumb=breadcrumb)
+    config.stash[MEASURE] = Measure(settings, clock, worker=worker, breadcrumb=breadcrumb)
     if not is_worker(config):
         config.stash[RECORDER] = recorder
+
+
+def wanted_families(config: pytest.Config, settings: Settings) -> tuple[Family, ...]:
+    """Rows of the profile's families alone, unless a file is named; whoever names cells wants no rows."""
+    if any(argument.partition("::")[0].endswith(".py") for argument in config.args):
+        return tuple(Family)
+    if settings.narrowed:
+        return ()
+    of_profile = load_profiles()[settings.profile].rows
+    return (*of_profile, Family.CLAIM) if config.option.markexpr == BENCHMARK else of_profile
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -104,9 +129,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Any:
+def pytest_collection(session: pytest.Session) -> Any:
     """Collect without garbage collection: a third less time."""
-    with without_garbage_collection():
+    with session.config.stash[CLOCK].spending("collect"), without_garbage_collection():
         return (yield)
 
 
@@ -117,22 +142,13 @@ def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: objec
     return make_items(collector, name, obj, collector.config.stash[SETTINGS].plan)  # type: ignore[arg-type]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Rows of the profile's families alone, unless a file is named; whoever names cells wants no rows."""
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of rows that are not wanted, which need not be imported; whoever names cells wants no test
+    of the axes. A file that is named is collected whatever this says."""
     settings = config.stash[SETTINGS]
-    if settings.narrowed:
-        wanted: tuple[Family, ...] = ()
-    elif any(argument.partition("::")[0].endswith(".py") for argument in config.args):
-        wanted = tuple(Family)
-    else:
-        wanted = load_profiles()[settings.profile].rows
-        if config.option.markexpr == BENCHMARK:
-            wanted += (Family.CLAIM,)
-    rows = [item for item in items if (family := family_of(item.nodeid)) is not None and family not in wanted]
-    if rows:
-        left_out = {id(item) for item in rows}
-        items[:] = [item for item in items if id(item) not in left_out]
-        config.hook.pytest_deselected(items=rows)
+    family = FAMILY_OF_FILE.get(f"conformance/{collection_path.name}")
+    unwanted = family is not None and family not in wanted_families(config, settings)
+    return True if unwanted or (settings.narrowed and collection_path.name == "test_axes.py") else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -201,6 +217,10 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Let the record travel with the report, as plain JSON."""
     report = yield
+    if call.when == "call":
+        clock = item.config.stash[CLOCK]
+        news = clock.news()
+        report.spent = None if news is None else {"began": clock.began, "seconds": news}
     if isinstance(item, CellItem):
         if call.when == "call" and item.record_json is not None:
             report.cell_record = item.record_json
@@ -232,10 +252,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if _recorder is None:
         return
     told = None
+    began = getattr(report, "start", None)
+    worker = report.node.gateway.id if hasattr(report, "node") else ""
+    if (spent := getattr(report, "spent", None)) is not None:
+        _recorder.process(worker, **spent)
     if (line := getattr(report, "cell_record", None)) is not None:
-        told = _recorder.record(line)
+        told = _recorder.record(line, began, report.duration)
     if (row := getattr(report, "row_record", None)) is not None:
-        told = _recorder.record_row(row)
+        told = _recorder.record_row(row, worker, began)
     if told and _terminal is not None:
         _terminal.ensure_newline()
         _terminal.write_line(told)

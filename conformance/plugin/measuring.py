@@ -12,6 +12,7 @@ import pytest
 
 from conformance.interruption import LAST_WORDS, DeviceLost, time_limit
 from conformance.plugin.afresh import observed_afresh
+from conformance.plugin.clock import Clock
 from conformance.plugin.settings import Settings
 from matrix import memory
 from matrix.architectures import Architecture
@@ -43,8 +44,9 @@ class NotAsDocumented(Exception):
 class Measure:
     """Runs a cell, judges it, and keeps the record until it is taken."""
 
-    def __init__(self, settings: Settings, *, worker: str = "", breadcrumb: Path | None = None) -> None:
+    def __init__(self, settings: Settings, clock: Clock, *, worker: str = "", breadcrumb: Path | None = None) -> None:
         self._settings = settings
+        self._clock = clock
         self._worker = worker
         self._breadcrumb = breadcrumb
         self._bench: Bench | None = None
@@ -157,12 +159,13 @@ class Measure:
 
     def _warm_bench(self) -> "Bench":
         if self._bench is None:
-            from conformance.bench import Bench  # torch comes in here, with the first cell that runs
-            from conformance.faults import find
-
+            with self._clock.spending("import"):
+                from conformance.bench import Bench  # torch comes in here, with the first cell that runs
+                from conformance.faults import find
             fault = find(self._settings.fault) if self._settings.fault else None
             arguments = {**self._arguments(self._settings.architectures), "fault": fault}
-            self._bench = Bench(**arguments, on_phase=self._leave_breadcrumb)
+            with self._clock.spending("device"):
+                self._bench = Bench(**arguments, on_phase=self._leave_breadcrumb)
         return self._bench
 
     def _alone(self, cell: Cell) -> Observation:

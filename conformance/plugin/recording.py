@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import overload
 
 import pytest
 
+from conformance.plugin.clock import process_began
 from conformance.plugin.collection import cell_id_of
 from conformance.plugin.progress import Progress
 from conformance.plugin.rows import row_key
@@ -23,7 +25,7 @@ from matrix.plan import make_plan
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Judgement
 from matrix.waiver import idle_row_waivers, idle_waivers
-from reports.document import ArchitectureFacts, End, GuideEntry, Record, Report, RowRecord, Run, make_report
+from reports.document import ArchitectureFacts, End, GuideEntry, Process, Record, Report, RowRecord, Run, make_report
 from reports.power import published_power
 from reports.printable import printable, private_places
 from reports.records import RecordWriter
@@ -39,6 +41,8 @@ class Recorder:
         self._command = command
         self._records: list[Record] = []
         self._rows: list[RowRecord] = []
+        self._processes: list[Process] = []
+        self._launched = process_began()
         self._writer: RecordWriter | None = None
         self._run: Run | None = None
         self._progress = Progress(0)
@@ -75,6 +79,7 @@ class Recorder:
         places = private_places(settings.fixture_cache)
         self._run = Run(
             started=datetime.now(UTC),
+            launched=datetime.fromtimestamp(self._launched, UTC),
             profile=settings.profile,
             narrowed=settings.narrowed,
             command=[printable(argument, places) for argument in self._command],
@@ -95,17 +100,37 @@ class Recorder:
         self._writer = RecordWriter(settings.report_dir / "records.jsonl", self._run)
         self._progress = Progress(len(cells) + len(rows))
 
-    def record(self, line: str) -> str | None:
-        """A record as JSON, from wherever the cell ran; what is to be told of how far the run is."""
+    def process(self, worker: str, began: float, seconds: dict[str, float]) -> None:
+        """What a process spent before it measured; `began` is of the epoch."""
+        self._processes.append(Process(worker=worker, began=self._after(began), seconds=seconds))
+        if self._writer is not None:
+            self._writer.write(self._processes[-1])
+
+    def record(self, line: str, began: float | None = None, took: float = 0.0) -> str | None:
+        """A record as JSON, from wherever the cell ran; what is to be told of how far the run is.
+
+        `began` is of the epoch, `took` in seconds.
+        """
         record = Record.model_validate_json(line)
+        record.began, record.took = self._after(began), round(took, 3)
         self._records.append(record)
         return self._keep(record)
 
-    def record_row(self, line: str) -> str | None:
+    def record_row(self, line: str, worker: str = "", began: float | None = None) -> str | None:
         """The same of the record of a row."""
         row = RowRecord.model_validate_json(line)
+        row.began, row.worker = self._after(began), worker
         self._rows.append(row)
         return self._keep(row)
+
+    @overload
+    def _after(self, moment: float) -> float: ...
+    @overload
+    def _after(self, moment: None) -> None: ...
+    @overload
+    def _after(self, moment: float | None) -> float | None: ...
+    def _after(self, moment: float | None) -> float | None:
+        return None if moment is None else round(moment - self._launched, 3)
 
     def _keep(self, record: Record | RowRecord) -> str | None:
         if self._writer is not None:
@@ -126,7 +151,7 @@ class Recorder:
         from reports.write import write_html, write_json, write_summary  # the template engine, for one page at the end
 
         power = published_power(self._settings.stack.device)
-        report = make_report(self._run, self._records, rows=self._rows, power=power, end=end)
+        report = make_report(self._run, self._records, rows=self._rows, processes=self._processes, power=power, end=end)
         write_json(report, self._settings.report_dir)
         write_html(report, self._settings.report_dir)
         write_summary(report, self._settings.report_dir)

@@ -14,7 +14,7 @@ from matrix.waiver import row_waiver_for
 from reports.document import Point, RowRecord, waived_by
 from reports.printable import printable, private_places
 
-_FAMILIES = {
+FAMILY_OF_FILE = {
     "conformance/test_regressions.py": Family.REGRESSION,
     "conformance/test_sdpa_kernels.py": Family.PROPERTY,
     "conformance/test_guide.py": Family.GUIDE,
@@ -40,7 +40,7 @@ FINDING = pytest.StashKey[Finding]()  # on the item
 def row_key(nodeid: str) -> str | None:
     """`family:name` of the row that a test measures, or None for other tests."""
     path, _, test = nodeid.partition("::")
-    family = _FAMILIES.get(path)
+    family = FAMILY_OF_FILE.get(path)
     found = _TEST.fullmatch(test)
     if family is None or found is None:
         return None
@@ -49,7 +49,7 @@ def row_key(nodeid: str) -> str | None:
 
 def family_of(nodeid: str) -> Family | None:
     """The family of the row that a test measures, or None for other tests."""
-    return _FAMILIES.get(nodeid.partition("::")[0]) if row_key(nodeid) else None
+    return FAMILY_OF_FILE.get(nodeid.partition("::")[0]) if row_key(nodeid) else None
 
 
 def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, settings: Settings) -> RowRecord | None:

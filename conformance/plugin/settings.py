@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from matrix.architectures import Architecture, load_architectures
-from matrix.cell import Cell
+from matrix.cell import Cell, parse_cell
 from matrix.checkpoints import check_hub_model, folders_by_name, parse_checkpoints
 from matrix.errors import UsageError
 from matrix.expectation import Rule, load_rules
@@ -87,6 +87,7 @@ class Settings:
     fault: str | None
     seed: int
     stack: Stack
+    planned: tuple[str, ...] = ()  # ids of the cells, where somebody else has chosen them
 
     @cached_property
     def architectures(self) -> dict[str, Architecture]:
@@ -133,6 +134,8 @@ class Settings:
     @cached_property
     def plan(self) -> list[Cell]:
         """The cells of this run, in order."""
+        if self.planned:
+            return [parse_cell(cell_id) for cell_id in self.planned]
         if not self.cell_ids:
             narrow = parse_selection(self.cells, self.architectures) if self.cells else None
             return make_plan(self.profile, self.architectures, narrow)
@@ -176,7 +179,9 @@ class Settings:
                 check_hub_model(checkpoint, self.architectures[name])
 
 
-def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir: str | None = None) -> Settings:
+def settings_from(
+    config: pytest.Config, stack: Stack | None = None, report_dir: str | None = None, plan: Iterable[str] | None = None
+) -> Settings:
     """The settings of a pytest command line; a worker passes on what its controller found out.
 
     Raises:
@@ -210,6 +215,7 @@ def settings_from(config: pytest.Config, stack: Stack | None = None, report_dir:
         fault=option.fault,
         seed=option.seed,
         stack=stack,
+        planned=tuple(plan or ()),
     )
     settings.check()
     return settings

@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import time
 from collections import Counter
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from conformance.plugin.collection import cell_id_of
+from conformance.plugin.forkserver import SOCKET, launcher, take_threads
 from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
 from matrix.expectation import expect
@@ -45,6 +48,15 @@ def auto_workers(stack: Stack) -> int | None:
 def cpu_count() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def with_ready_workers(option: Any) -> None:
+    """Have xdist start its workers from a process that has imported what they need, where that can be."""
+    if find_spec("torch") is None or any(spec != "popen" for spec in option.tx):
+        return
+    python = " ".join(map(shlex.quote, launcher()))
+    if SOCKET in os.environ:
+        option.tx = [f"popen//python={python}" for _ in option.tx]
 
 
 class GpuPool:
@@ -82,6 +94,7 @@ class WorkerInput:
     stack: str
     report_dir: str
     breadcrumbs: str
+    plan: str  # the cells' ids, which need not be chosen again
     threads: int
     gpu: str | None
 
@@ -89,9 +102,9 @@ class WorkerInput:
     def make(settings: Settings, breadcrumbs: Path, workers: int, gpu: str | None) -> dict[str, Any]:
         """The dictionary to put into `node.workerinput`."""
         threads = max(1, cpu_count() // max(1, workers))
-        told = WorkerInput(
-            _STACK.dump_json(settings.stack).decode(), str(settings.report_dir), str(breadcrumbs), threads, gpu
-        )
+        stack = _STACK.dump_json(settings.stack).decode()
+        plan = " ".join(cell.id for cell in settings.plan)
+        told = WorkerInput(stack, str(settings.report_dir), str(breadcrumbs), plan, threads, gpu)
         return dict(vars(told))
 
     def apply(self) -> Stack:
@@ -103,6 +116,7 @@ class WorkerInput:
         # By itself each worker would keep a pool of as many compiling processes as there are cores. Of a share of one
         # there is no pool, and nothing to wait for in vain (pytorch#121197, #148651: 3 of 2,877 cells of a whole run).
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(self.threads))
+        take_threads(self.threads, int(os.environ["TORCHINDUCTOR_COMPILE_THREADS"]))
         return _STACK.validate_json(self.stack)
 
 

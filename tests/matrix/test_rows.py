@@ -68,8 +68,9 @@ def test_a_row_that_ends_its_process_has_a_record_and_the_next_is_not_blamed(tmp
 
 def test_whoever_names_cells_gets_no_rows(tmp_path: Path) -> None:
     cell = "llama-float32-eager-prefill"
-    session = run_pytest(tmp_path / "out", "-n", "0", f"--cell={cell}", tests=f"conformance/test_cells.py {PROPERTIES}")
+    session = run_pytest(tmp_path / "out", "-n", "0", f"--cell={cell}", tests="conformance")
     assert session.verdicts == {cell: "supported"}
+    assert "1 passed" in session.output  # and no test of the axes
     assert session.report.rows == []
 
 

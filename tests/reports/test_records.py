@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ FULL_RUN = make_run(
     k_max_single=5.5,
     k_mean_single=3.5,
     seed=2,
+    launched=datetime(2026, 11, 26, 12, tzinfo=UTC),
     planned_rows=["property:forward_is_right[flash]", "regression:one"],
     guide=[GuideEntry(number="G1", name="a", about="b", rows={"guide": "guide:G1-a-guide"}, cells=[ONE])],
     architectures={"llama": FULL_FACTS},
@@ -95,6 +97,7 @@ FULL_RECORD = record_of(
     worker="gw1",
     seed=2,
 )
+FULL_RECORD.began, FULL_RECORD.took = 12.5, 0.75
 FULL_ROW = RowRecord(
     family=Family.PROPERTY,
     name="forward_is_right[flash]",
@@ -105,6 +108,8 @@ FULL_ROW = RowRecord(
     example="call=Call()",
     waived=Waived(reason="a fault", url="https://example.org/1"),
     seconds=0.5,
+    began=3.25,
+    worker="gw1",
     figures={"ratio": 2.5},
     points=[Point(subject="Llama-7B", backend="eager", seconds=[0.1, 0.2], failure="out of memory")],
 )

@@ -26,7 +26,7 @@ def test_a_good_run_ends_0_and_leaves_a_whole_report(tmp_path: Path) -> None:
     assert "4 cells, 4 executed: 4 as documented" in session.output
     assert (tmp_path / "out" / "index.html").read_text().startswith("<!doctype html>")
     lines = [json.loads(line)["kind"] for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
-    assert lines == ["run", "record", "record", "record", "record", "end"]
+    assert lines == ["run", "process", "record", "record", "record", "record", "end"]
 
 
 def test_an_inaccurate_cell_fails_the_run_and_is_named_first(tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ def test_a_worker_computes_and_compiles_with_its_share_of_the_cores(
         monkeypatch.delenv(name)
     if own is not None:
         monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", own)
-    stack = make_stack()
-    told = WorkerInput(TypeAdapter(Stack).dump_json(stack).decode(), "out", "crumbs", threads=3, gpu=None)
+    stack, taken = make_stack(), list[tuple[int, int]]()
+    monkeypatch.setattr("conformance.plugin.workers.take_threads", lambda *counts: taken.append(counts))
+    told = WorkerInput(TypeAdapter(Stack).dump_json(stack).decode(), "out", "crumbs", "", threads=3, gpu=None)
     assert told.apply() == stack
+    assert taken == [(3, int(compiling))]
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == compiling

@@ -1,0 +1,255 @@
+"""Processes that are ready at once: forked from one that has imported torch and transformers, and done nothing else.
+
+The imports are most of what a worker of a short run does. They are made once, in a process of their own, while the run
+is planned; each worker, each that replaces a dead one, and each in which a cell is measured again alone is forked from
+it. It never asks for a GPU: what is forked from a process with a CUDA context can't use one. Where that cannot be had
+(no Linux, a library that asks for a GPU when it is imported, or one that starts threads) processes are started as ever.
+"""
+
+import atexit
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import types
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from conformance.plugin.launch import STATUS, YES
+
+SOCKET = "CONFORMANCE_FORKSERVER"  # the variable with the socket of this process's server, or of one that started it
+PRELOAD = "CONFORMANCE_PRELOAD"  # modules to import instead of MODULES, separated by commas; none: no server
+
+# What the cells of any plan need, in the order in which they would import it.
+MODULES = (
+    "conformance.bench",
+    "conformance.faults",
+    "conformance.plugin.measuring",
+    "transformers.generation.utils",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.masking_utils",
+    "transformers.modeling_layers",
+    "torch.nn.attention.flex_attention",
+    "torch._inductor.compile_fx",
+    "torch.export",
+    "functorch.compile",
+    "networkx",
+)
+# One thread while importing: a pool of threads, or of compiling processes, would be lost in what is forked.
+_ALONE = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # asks the driver's library whether there is a GPU, not for the GPU itself
+}
+
+
+def launcher() -> list[str]:
+    """What to write in place of `python`: of this process's server, which is started if there is none."""
+    if not os.environ.get(SOCKET) and os.environ.get(PRELOAD) != "":
+        start()
+    path = os.environ.get(SOCKET)
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), path] if path else [sys.executable]
+
+
+def start() -> None:
+    """Start a server that ends with this process. It imports while this process goes on."""
+    modules = os.environ.get(PRELOAD, ",".join(MODULES))
+    if not modules or not sys.platform.startswith("linux"):
+        return
+    folder = tempfile.mkdtemp(prefix="conformance-")
+    path = f"{folder}/fork"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(512)
+    command = [sys.executable, "-m", "conformance.plugin.forkserver", str(listener.fileno()), modules]
+    # What it prints is noise of the libraries; what is forked has streams of its own.
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[listener.fileno()],
+        cwd=Path(__file__).parent.parent.parent,
+        env={**os.environ, **_ALONE},
+        start_new_session=True,  # what the terminal says is for the others
+    )
+    listener.close()
+    os.environ[SOCKET] = path
+
+    def end() -> None:
+        os.environ.pop(SOCKET, None)
+        with contextlib.suppress(OSError):
+            server.stdin.close()  # type: ignore[union-attr]
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+            os.rmdir(folder)
+
+    atexit.register(end)
+
+
+def take_threads(computing: int, compiling: int) -> None:
+    """Say what torch reads from variables when it is imported to one that was imported before."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(computing)
+    if (inductor := sys.modules.get("torch._inductor.config")) is not None:
+        inductor.compile_threads = compiling
+
+
+def serve(listener: socket.socket, modules: list[str]) -> None:
+    """Import, then fork for whoever asks until stdin closes and nothing that was forked is left."""
+    safe = _import(modules)
+    for name in _ALONE:
+        os.environ.pop(name, None)
+    ended, wake = socket.socketpair()
+    for end in (ended, wake):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    children: dict[int, socket.socket] = {}  # process -> who asked for it
+    ours = [listener, ended, wake]
+    with selectors.DefaultSelector() as waiting:
+        for source in (listener, ended, 0):
+            waiting.register(source, selectors.EVENT_READ)
+        ending = False
+        while not ending or children:
+            for key, _ in waiting.select():
+                if key.fileobj is listener:
+                    asking, _ = listener.accept()
+                    child = _forked(asking, [*ours, *children.values()]) if safe else None
+                    if child is None:
+                        asking.close()
+                        continue
+                    children[child] = asking
+                    waiting.register(asking, selectors.EVENT_READ, data=child)
+                elif key.fileobj is ended:
+                    with contextlib.suppress(BlockingIOError):
+                        ended.recv(4096)
+                    for child, status in _gone():
+                        if (of := children.pop(child, None)) is not None:
+                            _tell(of, status)
+                            if of in waiting.get_map():
+                                waiting.unregister(of)
+                            of.close()
+                elif key.fileobj == 0:
+                    ending = True
+                    waiting.unregister(0)
+                    waiting.unregister(listener)
+                elif key.data in children:  # whoever asked is gone, and with it goes what it stood for
+                    os.kill(key.data, signal.SIGKILL)
+                    waiting.unregister(key.fileobj)
+
+
+def _gone() -> Iterator[tuple[int, int]]:
+    """The processes that have ended since, and how."""
+    with contextlib.suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            yield found
+
+
+def _tell(asking: socket.socket, status: int) -> None:
+    with contextlib.suppress(OSError):
+        asking.sendall(status.to_bytes(STATUS, "little"))
+
+
+def _import(modules: list[str]) -> bool:
+    """Import these, as far as they are here. Whether what is forked now can do everything."""
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    torch = sys.modules.get("torch")
+    if threading.active_count() > 1:
+        return False
+    if torch is None or not torch.backends.cuda.is_built():
+        return True
+    child = os.fork()
+    if child == 0:
+        os._exit(int(torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork()))
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _forked(asking: socket.socket, ours: list[socket.socket]) -> int | None:
+    """The process that does what is asked for, or None if what came is no question."""
+    try:
+        said, descriptors, _, _ = socket.recv_fds(asking, 4, 3)
+        length, question = int.from_bytes(said, "little"), b""
+        while len(question) < length and (heard := asking.recv(length - len(question))):
+            question += heard
+        told = json.loads(question)
+        asking.sendall(YES)
+    except (OSError, ValueError):
+        return None
+    child = os.fork()
+    if child:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return child
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for one in (*ours, asking):
+            one.close()
+        status = _run(told["arguments"], told["environment"], told["folder"], descriptors)
+    finally:
+        os._exit(status)
+
+
+def _run(arguments: list[str], environment: Mapping[str, str], folder: str, descriptors: list[int]) -> int:
+    """What `python ARGUMENTS` would do there, with these streams; its exit status."""
+    for place, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(place, mode, size, encoding="utf-8", errors="replace", closefd=False)
+        for place, mode, size in ((0, "r", -1), (1, "w", -1), (2, "w", 1))
+    )
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed()  # Python's own random numbers do so by themselves
+    code = arguments[arguments.index("-c") + 1]
+    sys.argv = ["-c", *arguments[arguments.index("-c") + 2 :]]
+    sys.path[0] = ""
+    sys.modules["__main__"] = module = types.ModuleType("__main__")
+    status: object = 0
+    try:
+        exec(compile(code, "<string>", "exec"), module.__dict__)
+    except SystemExit as ended:
+        status = ended.code
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        status = 1
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    if status is None:
+        return 0
+    return status & 255 if isinstance(status, int) else 1
+
+
+def main() -> NoReturn:
+    """The server itself: `python -m conformance.plugin.forkserver DESCRIPTOR MODULES`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2].split(","))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

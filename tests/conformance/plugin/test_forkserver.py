@@ -1,0 +1,150 @@
+"""Processes forked from one that has imported: they are what `python` would be, and nobody outlives the other."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.plugin import forkserver
+from tests.sessions import ROOT
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux alone")
+# Starts a server, runs each of its arguments as `-c`, and prints what came of each.
+CONTROLLER = """
+import json, subprocess, sys
+from conformance.plugin.forkserver import launcher
+python = launcher()
+for code in sys.argv[1:]:
+    answer = subprocess.run([*python, "-c", code, "given"], input="asked", capture_output=True, text=True)
+    print(json.dumps([answer.returncode, answer.stdout, answer.stderr]))
+"""
+
+
+def answers(*codes: str, preload: str = "colorsys", **environment: str) -> list[tuple[int, str, str]]:
+    """Status, stdout and stderr of each code, run by processes of one server."""
+    given = {**os.environ, forkserver.PRELOAD: preload, **environment}
+    given.pop(forkserver.SOCKET, None)
+    command = [sys.executable, "-c", CONTROLLER, *map(textwrap.dedent, codes)]
+    said = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True, timeout=60)
+    return [tuple(json.loads(line)) for line in said.stdout.splitlines()]
+
+
+def test_what_was_imported_there_is_here_and_streams_arguments_and_folder_are_ones_own() -> None:
+    """`python -c` does not have colorsys."""
+    code = """
+    import os, sys
+    print("colorsys" in sys.modules, sys.argv, sys.stdin.read(), os.getcwd(), os.environ.get("MINE"))
+    print("aside", file=sys.stderr)
+    """
+    (found,) = answers(code, MINE="kept")
+    assert found == (0, f"True ['-c', 'given'] asked {ROOT} kept\n", "aside\n")
+    (found,) = answers(code, preload="", MINE="kept")
+    assert found == (0, f"False ['-c', 'given'] asked {ROOT} kept\n", "aside\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "said"),
+    [
+        ("raise SystemExit(3)", 3, ""),
+        ("raise SystemExit", 0, ""),
+        ("import os; os._exit(7)", 7, ""),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
+        ("import os; os.abort()", -signal.SIGABRT, ""),
+        ("1 / 0", 1, "ZeroDivisionError"),
+        ("import atexit, sys; atexit.register(lambda: print('last', file=sys.stderr))", 0, "last"),
+    ],
+)
+def test_it_ends_as_it_would_have_ended(code: str, status: int, said: str) -> None:
+    ((found, _, stderr),) = answers(code)
+    assert found == status
+    assert said in stderr
+
+
+def test_each_has_its_own_state_and_random_numbers() -> None:
+    code = "import colorsys, random; print(getattr(colorsys, 'mine', None), random.random()); colorsys.mine = 1"
+    first, second = (stdout.split() for _, stdout, _ in answers(code, code))
+    assert (first[0], second[0]) == ("None", "None")
+    assert first[1] != second[1]
+
+
+def test_variables_that_hold_while_importing_hold_no_longer() -> None:
+    code = f"import os; print([name for name in {list(forkserver._ALONE)} if name in os.environ])"
+    ((_, stdout, _),) = answers(code)
+    assert stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "import os; os._exit(1)",
+        "raise RuntimeError('no')",
+    ],
+)
+def test_where_nothing_can_be_forked_processes_are_started(tmp_path: Path, module: str) -> None:
+    """A library that starts threads, or takes the server down."""
+    (tmp_path / "troublesome.py").write_text(module, encoding="utf-8")
+    code = "import sys; print('troublesome' in sys.modules, 'colorsys' in sys.modules)"
+    ((status, stdout, _),) = answers(code, preload="colorsys,troublesome", PYTHONPATH=str(tmp_path))
+    assert (status, stdout) == (0, "False False\n")
+
+
+def test_a_library_that_is_not_here_is_no_trouble() -> None:
+    ((_, stdout, _),) = answers("import sys; print('colorsys' in sys.modules)", preload="no_such_module,colorsys")
+    assert stdout == "True\n"
+
+
+@pytest.fixture
+def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A server of this process's; what to write in place of `python`."""
+    monkeypatch.delenv(forkserver.SOCKET, raising=False)
+    monkeypatch.setenv(forkserver.PRELOAD, "colorsys")
+    ends = []
+    monkeypatch.setattr(forkserver.atexit, "register", ends.append)
+    yield forkserver.launcher()
+    for end in ends:
+        end()
+
+
+def started(python: list[str]) -> tuple[subprocess.Popen[str], int]:
+    """A process that says its number and then waits for ever."""
+    code = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    process = subprocess.Popen([*python, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+def is_there(process: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
+
+
+def test_with_whom_it_stands_for_it_is_ended(own_server: list[str]) -> None:
+    process, forked = started(own_server)
+    assert forked != process.pid
+    process.kill()
+    assert process.communicate(timeout=20) == ("", None)  # what it held open is closed
+    while is_there(forked):  # until it is reaped
+        time.sleep(0.01)
+
+
+def test_whoever_waits_hears_of_its_end(own_server: list[str]) -> None:
+    process, forked = started(own_server)
+    os.kill(forked, signal.SIGKILL)
+    assert process.wait(timeout=20) == -signal.SIGKILL
+
+
+def test_a_server_ends_with_whoever_started_it() -> None:
+    ((_, stdout, _),) = answers("import os; print(os.getppid())")
+    while is_there(int(stdout)):  # it hears that stdin is closed
+        time.sleep(0.01)
