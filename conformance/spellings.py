@@ -48,6 +48,10 @@ CLASS_FLAGS = (
 )
 
 
+# What every config of transformers 4 says, even that of a part which takes no fields but its own.
+FIELDS_OF_EVERY_CONFIG = frozenset(transformers.PretrainedConfig().to_dict()) if RELEASE < (5,) else frozenset[str]()
+
+
 def text_config(config: Any) -> Any:
     """The config of the model's text, or the config itself; where there are two that of what decodes."""
     try:
@@ -77,10 +81,36 @@ def kept_in_float32(model: Any) -> list[str]:
     return sorted({name for listed in lists for name in listed})
 
 
+def made_of_text(auto_class: str, config: Any) -> bool:
+    """Whether from_pretrained hands the class the text part of such a config, and from_config the whole of it.
+
+    So it is in transformers 4.57; 4.48 hands on the whole in both, 5 the part.
+    """
+    auto = getattr(transformers, auto_class)
+    if "text_config" in inspect.getsource(auto.from_config.__func__):
+        return False
+    if "text_config" not in inspect.getsource(auto.from_pretrained.__func__):
+        return False
+    found = auto._model_mapping.get(type(config), None)
+    return found is not None and getattr(found, "config_class", None) is config.sub_configs.get("text_config", auto)
+
+
+def without_memory(make: Callable[[], Any]) -> Any:
+    """The model that `make` makes, without memory for its weights.
+
+    With it where a class reads numbers while it is made, as some of transformers 4 do: rates of dropped paths,
+    scalars of activations.
+    """
+    try:
+        with default_dtype_kept(), torch.device("meta"):
+            return make()
+    except RuntimeError:
+        return make()
+
+
 def made_in_float32(model: Any) -> list[str]:
     """What a class makes in float32 when it is asked for another dtype, by the last parts of the parameters' names."""
-    with torch.device("meta"):
-        made = type(model)._from_config(model.config, **{DTYPE_ARGUMENT: torch.bfloat16})
+    made = without_memory(lambda: type(model)._from_config(model.config, **{DTYPE_ARGUMENT: torch.bfloat16}))
     found = {name for name, parameter in made.named_parameters() if parameter.dtype is torch.float32}
     return sorted(
         {".".join(name.split(".")[-2:]) if name.endswith("weight") else name.split(".")[-1] for name in found}

@@ -17,7 +17,15 @@ from transformers.models.auto import modeling_auto
 from conformance.models.batches import takes_positions
 from conformance.models.outputs import forward
 from conformance.models.recipe import calibration_batch
-from conformance.spellings import CLASS_FLAGS, kept_in_float32, left_unquantised, made_in_float32
+from conformance.spellings import (
+    CLASS_FLAGS,
+    kept_in_float32,
+    left_unquantised,
+    made_in_float32,
+    made_of_text,
+    text_config,
+    without_memory,
+)
 from conformance.zoo.by_design import cannot, hears_padding, lacking
 from conformance.zoo.derive import derived_config
 from conformance.zoo.inputs import inputs_of
@@ -157,8 +165,7 @@ def small_model(model_type: str, auto_class: str, config: Mapping[str, Any], lar
     made = transformers.AutoConfig.for_model(model_type, **{k: v for k, v in config.items() if k != "model_type"})
     made._attn_implementation = "eager"
     known = getattr(transformers, auto_class)
-    with torch.device("meta"):
-        size = sum(parameter.numel() for parameter in known.from_config(made).parameters())
+    size = sum(parameter.numel() for parameter in without_memory(lambda: known.from_config(made)).parameters())
     if size > largest:
         raise RuntimeError(f"even small it has {size / 1e6:.0f} million parameters")
     torch.manual_seed(0)
@@ -173,6 +180,7 @@ def facts_of(model: Any, auto_class: str, model_type: str) -> dict[str, Any]:
     if getattr(config, "is_encoder_decoder", False) and head.auto_class != BASE:
         kind = Kind.ENCODER_DECODER
     names = [name for name, _ in model.named_parameters()]
+    loaded = (text_config(config) if made_of_text(auto_class, config) else config).model_type
     return {
         "kind": kind,
         "kept_linear": left_unquantised(model),
@@ -184,7 +192,7 @@ def facts_of(model: Any, auto_class: str, model_type: str) -> dict[str, Any]:
             **{f"part{flag}": False for flag in _BACKEND_FLAGS if not _declared_by_parts(model, flag)},
         },
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "aliases": [config.model_type] if config.model_type != model_type else [],
+        "aliases": [loaded] if loaded != model_type else [],
     }
 
 
@@ -226,7 +234,7 @@ def _counts_from_zero(model: Any, inputs: Mapping[str, Any]) -> bool:
     """Whether an unpadded row is the same when it is told that it begins at position 0."""
     batch = calibration_batch(inputs, 0)
     tokens = batch["input_ids"]
-    told = {**batch, "position_ids": torch.arange(tokens.shape[1]).expand_as(tokens)}
+    told = {**batch, "position_ids": torch.arange(tokens.shape[1]).repeat(len(tokens), 1)}  # some are written to
     with torch.no_grad():
         return torch.allclose(forward(model, batch), forward(model, told), rtol=1e-3, atol=1e-4)
 

@@ -10,6 +10,7 @@ from transformers.models.auto import modeling_auto
 
 from conformance.models.batches import PLAIN
 from conformance.zoo.census import BASE, HEADS, facts_of, known_of_config, small_model
+from conformance.zoo.derive import own_fields
 from conformance.zoo.inputs import inputs_of
 from conformance.zoo.shrink import only_layers, shrink
 
@@ -24,7 +25,7 @@ def known_of_checkpoint(folder: Path) -> dict[str, Any]:
     """
     config = transformers.AutoConfig.from_pretrained(folder)
     auto_class = auto_class_of(config)
-    whole = config.to_dict()
+    whole = own_fields(config.to_dict())
     known = known_of_config(config.model_type, auto_class, lambda: shrink(whole))
     if known["unbuilt"]:
         raise ValueError(known["unbuilt"])

@@ -69,6 +69,36 @@ def test_a_rule_that_speaks_of_something_else_is_passed_over(tmp_path: Path, pas
     assert expect(CELL, make_stack(), rules).source == "second"
 
 
+@pytest.mark.parametrize(
+    ("cell", "release", "outcome"),
+    [
+        ("mixtral-float32-eager-prefill", "4.48.3", "supported"),
+        ("jamba-float32-eager-prefill", "4.48.3", "supported"),
+        ("zamba2-float32-eager-prefill", "4.48.3", "unavailable"),
+        ("zamba2-float32-eager-prefill", "4.49.0", "supported"),
+        ("qwen3_moe-float32-eager-prefill", "4.50.3", "unavailable"),
+        ("qwen3_moe-float32-eager-prefill", "4.51.0", "supported"),
+        ("falcon_h1-float32-eager-prefill", "4.52.4", "unavailable"),
+        ("falcon_h1-float32-eager-prefill", "4.53.0", "supported"),
+        ("glm4_moe-float32-eager-prefill", "4.53.3", "unavailable"),
+        ("glm4_moe-float32-eager-prefill", "4.54.0", "supported"),
+        ("mamba-float32-sdpa-prefill", "4.57.6", "refused"),
+        ("mamba2-float32-flash_attention_2-prefill", "4.48.3", "refused"),
+        ("recurrent_gemma-float32-sdpa-prefill", "4.57.6", "refused"),
+        ("recurrent_gemma-float32-sdpa-prefill", "5.0.0", "supported"),
+        ("bamba-float32-flex_attention-prefill", "4.57.6", "refused"),
+        ("bamba-float32-eager-continued", "4.57.6", "unavailable"),
+        ("bamba-float32-eager-continued", "5.0.0", "supported"),
+        ("zamba2-float32-eager-continued", "4.57.6", "supported"),
+        ("mamba-float32-eager-continued", "4.57.6", "refused"),
+        ("mamba-float32-eager-continued", "5.0.0", "supported"),
+    ],
+)
+def test_a_release_is_spoken_of_as_far_as_it_goes(cell: str, release: str, outcome: str) -> None:
+    stack = make_stack({"transformers": release, "flash-attn": "2.8.3"})
+    assert expect(parse_cell(cell), stack, SUITE_RULES).outcome == outcome
+
+
 @pytest.mark.parametrize("as_folder", [False, True], ids=["file", "folder"])
 def test_a_rule_of_the_user_overrides_the_suite(tmp_path: Path, as_folder: bool) -> None:
     cell = parse_cell("bloom-float32-sdpa-prefill")
