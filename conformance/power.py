@@ -9,12 +9,13 @@ whether there was anything to see. Last the suite itself is spoiled, in every wa
 import contextlib
 import logging
 import multiprocessing
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -214,8 +215,8 @@ class _Laboratory:
         """Whether the greedy text is another than eager's; an encoder's is its best token at each position."""
         if self._architecture.kind is Kind.ENCODER:
             logits = self._logits
-            ours, eager = logits.candidate.argmax(-1), logits.baseline.argmax(-1)
-            return bool((ours != eager)[logits.attended.to(ours.device)].any())
+            ours, eager = logits.candidate.cpu().argmax(-1), logits.baseline.cpu().argmax(-1)
+            return bool((ours != eager)[logits.attended].any())
         generating = replace(cell, workload=WORKLOADS["generate"])
         eager = replace(generating, attention=Attention(self._architecture.reference_attention))
         if eager not in self._eager_texts:
@@ -232,20 +233,19 @@ class _Laboratory:
         if cell.workload != "prefill" or cell.quantisation != SILENT["quantisation"]:
             return None
         logits = self._logits
-        attended = logits.attended.to(logits.golden.device)
         # With plain experts, since the fused product has no kernel for float64.
         arguments = {
             DTYPE_ARGUMENT: torch_dtype(cell.dtype),
             "attn_implementation": str(cell.attention),
             **PLAIN_EXPERTS,
         }
-        model = from_pretrained(self._source, **arguments).to(logits.golden.device).to(golden_dtype(cell.dtype))
+        model = from_pretrained(self._source, **arguments).to(self._bench.device).to(golden_dtype(cell.dtype))
         fault.loaded(model, cell)
         precise = TrueFloat64() if cell.dtype is Dtype.FLOAT32 else contextlib.nullcontext()
         with torch.no_grad(), fault.running(model), precise:
             faulty = forward(model, told(logits.forced, model, self._architecture))
-        signal = (faulty - logits.golden)[attended].double().abs().mean()
-        noise = (logits.baseline - logits.golden)[attended].double().abs().mean()
+        signal = (faulty.to(logits.golden.device) - logits.golden)[logits.attended].double().abs().mean()
+        noise = (logits.baseline - logits.golden)[logits.attended].double().abs().mean()
         return float(signal / noise)
 
 
@@ -278,10 +278,20 @@ def _installed(fixture_cache: Path) -> Mapping[str, Architecture]:
     return with_installed(load_architectures(), fixture_cache)
 
 
+def _take_a_gpu(turns: Any, gpus: int) -> None:
+    """Have this process see one GPU, so that each has as many processes as the others."""
+    with turns.get_lock():
+        turn, turns.value = turns.value, turns.value + 1
+    if gpus > 1:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible[turn % gpus]
+
+
 def measure(work: Sequence[Share], stack: Stack, fixture_cache: Path, sabotage: Iterable[str], workers: int) -> Power:
     """All trials, in the order of architectures, dtypes and faults."""
-    started = datetime.now(UTC)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    started, context = datetime.now(UTC), multiprocessing.get_context("spawn")
+    turns = context.Value("i", 0)
+    with ProcessPoolExecutor(workers, context, _take_a_gpu, (turns, len(stack.gpus))) as pool:
         spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage]
         trials = [trial for found in pool.map(measure_share, work) for trial in found]
         told = [trial for one in spoiled for trial in one.result()]
@@ -316,12 +326,10 @@ def main(
             place.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{place.parent}: cannot be written to: {error.strerror}") from None
-    # All processes share one GPU.
-    one_gpu = replace(stack, gpus=stack.gpus[:1])
     faults = tuple(fault or ())
     work = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
     sabotage = () if faults or zoo else tuple(SABOTAGE)
-    power = measure(work, stack, cache, sabotage, workers or auto_workers(one_gpu) or 1)
+    power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1)
     output.write_text(power.model_dump_json(exclude_defaults=True) + "\n", encoding="utf-8")
     for line in zoo_lines(power) if zoo else power_lines(summarise(power)):
         typer.echo(line)

@@ -12,7 +12,7 @@ from conformance.judging.comparison import compare
 from conformance.judging.found import TrainingStep, TwoRuns
 from conformance.judging.references import References, each_row_alone
 from conformance.models.batches import takes_positions, told
-from conformance.models.outputs import forward
+from conformance.models.outputs import forward, home
 from matrix import oracle
 from matrix.observation import Comparison, ModuleError, Origin
 from matrix.pattern import map_row, words
@@ -92,7 +92,7 @@ class Truth:
         columns = {**batch, "position_ids": torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)}
 
         def at_once(model: Any) -> Any:
-            return forward(model, batch if whole else told(batch, model, architecture))
+            return home(forward(model, batch if whole else told(batch, model, architecture)))
 
         def alone(model: Any) -> Any:
             rotary = any("rotary" in type(module).__name__.lower() for module in model.modules())

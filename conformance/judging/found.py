@@ -18,6 +18,11 @@ def asked(references, forced, dtype):
     return baseline, golden
 
 
+def at_home(batch):
+    """The batch where its rows are taken apart without waiting for a GPU; each model takes it to where it is itself."""
+    return {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+
+
 class OneRun:
     """Logits of one run, which the truth is to be near to.
 
@@ -34,7 +39,7 @@ class OneRun:
     """
 
     def __init__(self, name, logits, forced, attended, *, pick=None, consequences=None, chosen=None, searched=None):
-        self.name, self.logits, self.forced, self.attended = name, logits, forced, attended
+        self.name, self.logits, self.forced, self.attended = name, logits, at_home(forced), attended.cpu()
         self.pick = pick or (lambda found: found)
         self.consequences, self.chosen, self.searched = consequences or {}, chosen, searched
 
@@ -69,7 +74,7 @@ class TwoRuns:
     def __init__(self, name, one, other, forced, attended):
         if one.data_ptr() == other.data_ptr():
             raise RuntimeError("a run is held against itself: it would agree with anything")
-        self.name, self.one, self.other, self.forced, self.attended = name, one, other, forced, attended
+        self.name, self.one, self.other, self.forced, self.attended = name, one, other, at_home(forced), attended.cpu()
 
     @property
     def logits(self):

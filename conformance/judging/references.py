@@ -5,7 +5,7 @@ import torch
 from conformance.judging.precision import exactly
 from conformance.models.batches import alone, judged, others, rows_of, told
 from conformance.models.loading import load_reference
-from conformance.models.outputs import forward
+from conformance.models.outputs import forward, home
 
 # How many times what its rows alone err by a batch may err by, in the same eager attention and dtype, and still be an
 # ordinary run. Rounding differs with the shape of a product, on an H100 by up to 1.3 times.
@@ -29,7 +29,7 @@ class References:
     def __call__(self, batch, *, golden):
         """Logits of shape (batch, positions, vocabulary)."""
         if self.source.architecture.positions in ("fixed", "length"):
-            return self.run(self.model(golden), lambda model: forward(model, batch), golden)
+            return self.run(self.model(golden), lambda model: home(forward(model, batch)), golden)
         if golden:
             truth = self.run(self.model(golden), lambda model: each_row_alone(model, batch), golden)
             mask = batch.get("attention_mask")
@@ -42,7 +42,7 @@ class References:
             raise RuntimeError("golden and baseline have different weights: some were drawn, not loaded")
         alone = self.run(baseline, lambda model: each_row_alone(model, batch), golden)
         given = told(batch, baseline, self.source.architecture)
-        whole = self.run(baseline, lambda model: forward(model, given), golden)
+        whole = self.run(baseline, lambda model: home(forward(model, given)), golden)
         where = judged(batch, truth)
         errors = [float((found - truth)[where].abs().double().mean()) for found in (whole, alone)]
         return whole if errors[0] <= ORDINARY * errors[1] else alone
@@ -67,15 +67,18 @@ class References:
 
 def each_row_alone(model, batch):
     """Logits of shape (batch, positions, classes); zero where there is padding."""
-    found = None
+    rows, places = [], []
     for row in range(rows_of(batch)):
         own, where = alone(batch, row)
         if "input_ids" not in own or not others(own):  # with pictures some classes find positions by the mask alone
             own.pop("attention_mask", None)
         logits = forward(model, own)
-        if found is None:
-            by_position = isinstance(where, torch.Tensor) and logits.shape[1] == int(where.sum())
-            length = len(where) if by_position else logits.shape[1]
-            found = logits.new_zeros((rows_of(batch), length, logits.shape[-1]))
-        found[row, where if by_position else slice(None)] = logits[0]
+        by_position = isinstance(where, torch.Tensor) and logits.shape[1] == int(where.sum())
+        rows.append(logits[0])
+        places.append(where if by_position else slice(None))
+    apart = home(torch.cat(rows)).split([len(row) for row in rows])  # at once: each copy waits for the GPU
+    length = len(places[0]) if isinstance(places[0], torch.Tensor) else len(rows[0])
+    found = apart[0].new_zeros((len(rows), length, apart[0].shape[-1]))
+    for row, (logits, where) in enumerate(zip(apart, places, strict=True)):
+        found[row, where] = logits
     return found

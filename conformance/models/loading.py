@@ -48,7 +48,7 @@ def load_reference(cell, source, does, device, *, golden):
     if lacking(model):
         raise RuntimeError(f"the checkpoint lacks {len(lacking(model))} parameters: {', '.join(lacking(model)[:5])}")
     model.config.use_cache = False
-    model.weight_sum = sum(float(parameter.abs().sum(dtype=torch.float64)) for parameter in model.parameters())
+    model.weight_sum = sum(parameter.abs().sum(dtype=torch.float64) for parameter in model.parameters()).item()
     if golden:
         raise_to(model, golden_dtype(cell.dtype))
 

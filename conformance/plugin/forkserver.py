@@ -18,18 +18,20 @@ import sys
 import tempfile
 import threading
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from conformance.plugin.launch import STATUS, YES
+from matrix.stack import Gpu, visible_gpus
 
 SOCKET = "CONFORMANCE_FORKSERVER"  # the variable with the socket of this process's server, or of one that started it
 PRELOAD = "CONFORMANCE_PRELOAD"  # modules to import instead of MODULES, separated by commas; none: no server
 
 # What the cells of any plan need, in the order in which they would import it.
 MODULES = (
+    "torch",
     "conformance.bench",
     "conformance.faults",
     "conformance.plugin.measuring",
@@ -39,10 +41,6 @@ MODULES = (
     "transformers.masking_utils",
     "transformers.modeling_layers",
     "torch.nn.attention.flex_attention",
-    "torch._inductor.compile_fx",
-    "torch.export",
-    "functorch.compile",
-    "networkx",
 )
 # One thread while importing: a pool of threads, or of compiling processes, would be lost in what is forked.
 _ALONE = {
@@ -164,9 +162,10 @@ def _tell(asking: socket.socket, status: int) -> None:
 
 def _import(modules: list[str]) -> bool:
     """Import these, as far as they are here. Whether what is forked now can do everything."""
-    for name in modules:
-        with contextlib.suppress(ImportError):
-            import_module(name)
+    with _gpus_as_the_driver_says() if "torch" in modules else contextlib.nullcontext():
+        for name in modules:
+            with contextlib.suppress(ImportError):
+                import_module(name)
     torch = sys.modules.get("torch")
     if threading.active_count() > 1:
         return False
@@ -176,6 +175,62 @@ def _import(modules: list[str]) -> bool:
     if child == 0:
         os._exit(int(torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork()))
     return os.waitpid(child, 0)[1] == 0
+
+
+class _Gpu:
+    """What a library may want to know of a GPU when it is imported: which one it is, not what it can do now."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        major, _, minor = gpu.capability.partition(".")
+        self.name, self.total_memory = gpu.name, gpu.memory_mib * 2**20
+        self.major, self.minor = int(major), int(minor)
+
+
+@contextlib.contextmanager
+def _gpus_as_the_driver_says() -> Iterator[None]:
+    """While entered what torch is asked about GPUs is answered without one.
+
+    torchao asks for their capability when it is imported, and transformers imports torchao: torch would make a context,
+    and nothing that is forked could have one of its own.
+    """
+    gpus = list[Gpu]()
+    looking = threading.Thread(target=lambda: gpus.extend(visible_gpus()[0]))
+    looking.start()
+    torch = import_module("torch")
+    looking.join()
+    if not torch.backends.cuda.is_built() or not gpus:
+        yield
+        return
+    known, importing = [_Gpu(gpu) for gpu in gpus], True
+
+    def properties(device: Any = None) -> _Gpu:
+        place = torch.device(device).index if isinstance(device, str) else getattr(device, "index", device)
+        return known[place or 0]
+
+    def capability(device: Any = None) -> tuple[int, int]:
+        return properties(device).major, properties(device).minor
+
+    def until_imported(said: Callable[..., Any], usual: Callable[..., Any]) -> Callable[..., Any]:
+        # Modules keep the function that they saw, and call it later on as well.
+        return lambda *device, **named: (said if importing else usual)(*device, **named)
+
+    answers: dict[str, Callable[..., Any]] = {
+        "current_device": lambda: 0,
+        "get_device_properties": properties,
+        "get_device_capability": capability,
+        "get_device_name": lambda device=None: properties(device).name,
+    }
+    usual = {name: getattr(torch.cuda, name) for name in answers}
+    for name, said in answers.items():
+        setattr(torch.cuda, name, until_imported(said, usual[name]))
+    try:
+        yield
+    finally:
+        importing = False
+        for name, known_by_torch in usual.items():
+            setattr(torch.cuda, name, known_by_torch)
+        if (interface := sys.modules.get("torch._dynamo.device_interface")) is not None:
+            interface.caching_worker_device_properties.clear()  # what was said here is not all that there is to say
 
 
 def _forked(asking: socket.socket, ours: list[socket.socket]) -> int | None:

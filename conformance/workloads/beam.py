@@ -4,7 +4,7 @@ import torch
 import transformers
 
 from conformance.decoding import forced_by, generated
-from conformance.judging.found import OneRun
+from conformance.judging.found import OneRun, at_home
 
 BEAMS, BEAM_TOKENS = 4, 16
 LENGTH_PENALTY = 1.0  # the power of the length by which a score is divided
@@ -18,7 +18,7 @@ class Prefixes(transformers.LogitsProcessor):
 
     def __call__(self, input_ids, scores):
         """Called at each step by `generate`."""
-        self.kept.append(input_ids.clone())
+        self.kept.append(input_ids.cpu().clone())
         return scores
 
 
@@ -38,13 +38,15 @@ def run(model, batch, course):
         output_scores=True,
         logits_processor=transformers.LogitsProcessorList([prefixes]),
     )
+    # Looked at token by token, for which nobody should wait for a GPU.
+    output.sequences, output.sequences_scores = output.sequences.cpu(), output.sequences_scores.cpu()
     leaves, rows, places = tree_of(prefixes.kept)
     beams = len(prefixes.kept[0])
 
     def chunked(listed):
         return [listed[begin : begin + beams] for begin in range(0, len(listed), beams)]
 
-    repeated = {name: tensor[[row for row, _ in leaves]] for name, tensor in batch.items()}
+    repeated = {name: tensor[[row for row, _ in leaves]] for name, tensor in at_home(batch).items()}
     # The last token of what is forced is not looked at: it is what a leaf's own logits are asked for.
     padded = [torch.nn.functional.pad(held, (0, output.sequences.shape[1] - len(held))) for _, held in leaves]
     logits = torch.stack(output.logits).flatten(0, 1)[None]
