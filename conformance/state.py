@@ -23,22 +23,49 @@ _LIBRARY = re.compile(
 _CODE = (FunctionType, BuiltinFunctionType, type)
 
 
-def _library() -> dict[tuple[Any, str], Any]:
-    """By owner and public name the functions and classes of the libraries' modules, and the methods of the classes."""
-    found: dict[tuple[Any, str], Any] = {}
-    for path, module in list(sys.modules.items()):
-        if _LIBRARY.fullmatch(path) is None or module is None:
-            continue
-        for name, value in list(vars(module).items()):
-            if not isinstance(value, _CODE) or name.startswith("_"):
-                continue
-            found[module, name] = value
+class _Library:
+    """By owner and public name the functions and classes of the libraries' modules, and the methods of the classes.
+
+    A module is read when it is first seen; after that what it holds is only looked at, which costs a tenth.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._code: dict[Any, dict[str, Any]] = {}  # owner -> name -> what stands there
+
+    def settle(self) -> None:
+        """Take what stands there now, whoever put it there."""
+        for path in sys.modules.keys() - self._seen:
+            self._seen.add(path)
+            module = sys.modules[path]
+            if _LIBRARY.fullmatch(path) is not None and module is not None:
+                self._read(path, module)
+        for owner, name, now in list(self.changes()):
+            self._code[owner][name] = now
+
+    def changes(self) -> Iterator[tuple[Any, str, Any]]:
+        """Owner, name and what stands there now, where that is something else than before."""
+        for owner, code in self._code.items():
+            here = vars(owner)
+            for name, before in code.items():
+                now = here.get(name)
+                if now is not before:
+                    yield owner, name, now
+
+    def before(self, owner: Any, name: str) -> Any:
+        """What stood there."""
+        return self._code[owner][name]
+
+    def _read(self, path: str, module: Any) -> None:
+        public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+        self._code[module] = {name: value for name, value in public.items() if isinstance(value, _CODE)}
+        for value in self._code[module].values():
             if isinstance(value, type) and value.__module__ == path:
-                methods = ((method, code) for method, code in vars(value).items() if isinstance(code, FunctionType))
-                found |= {(value, method): code for method, code in methods}
-    return found
+                methods = {method: code for method, code in vars(value).items() if isinstance(code, FunctionType)}
+                self._code[value] = methods
 
 
+_LIBRARIES = _Library()
 _CUDA = torch.backends.cuda
 # By name how it is read, and how it is put back.
 _STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
@@ -57,7 +84,8 @@ _STATE: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 @contextlib.contextmanager
 def kept() -> Iterator[list[str]]:
     """Put back on leaving whatever was changed within; the list then says what that was."""
-    before, library = {name: read() for name, (read, _) in _STATE.items()}, _library()
+    before = {name: read() for name, (read, _) in _STATE.items()}
+    _LIBRARIES.settle()
     changed: list[str] = []
     try:
         yield changed
@@ -67,11 +95,10 @@ def kept() -> Iterator[list[str]]:
             if now != before[name]:
                 changed.append(f"{name}: {_words(before[name])} -> {_words(now)}")
                 put_back(before[name])
-        for (owner, name), code in library.items():
-            now = vars(owner).get(name)
-            if now is not code:
-                changed.append(f"{owner.__name__}.{name}: {_words(code)} -> {_words(now)}")
-                setattr(owner, name, code)
+        for owner, name, now in list(_LIBRARIES.changes()):
+            code = _LIBRARIES.before(owner, name)
+            changed.append(f"{owner.__name__}.{name}: {_words(code)} -> {_words(now)}")
+            setattr(owner, name, code)
 
 
 def _words(value: Any) -> str:

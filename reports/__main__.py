@@ -12,9 +12,9 @@ from matrix.command_line import run, say
 from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
+from reports.compact import json_schema
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
-from reports.document import json_schema
 from reports.html import render_diff, render_stacks
 from reports.keep import keep
 from reports.packed import plain_name, report_file
@@ -90,7 +90,7 @@ def spent(source: Annotated[Path, typer.Argument(help="the folder of a run, or i
     """Where the seconds of a run went: starting, importing, loading, running, waiting, by worker."""
     found = spent_by(read_report(report_file(source)))
     if found is None:
-        raise UsageError(f"{source}: does not say when its cells ran: reports before schema 1.8 don't")
+        raise UsageError(f"{source}: does not say when its cells ran: reports before schema 2.0 don't")
     for line in spent_lines(found):
         say(line)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +15,7 @@ from matrix.cell import AXES, SILENT, Cell, parse_cell
 from matrix.errors import UsageError
 from matrix.expectation import Expectation, Outcome
 from matrix.kernels import kernels_seen
-from matrix.observation import Ending, Observation
+from matrix.observation import Comparison, Ending, Observation
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Judgement, Verdict
@@ -23,8 +24,10 @@ from reports.part import Part
 from reports.power import PowerSummary
 from reports.printable import printable
 
-# A new minor version adds fields; a new major version changes the meaning of old ones.
-SCHEMA_VERSION = "1.8"
+# A new minor version adds fields; a new major version changes the meaning of old ones. Since 2.0 a matrix.json says
+# once what many records say (reports/compact.py).
+SCHEMA_VERSION = "2.0"
+READ_VERSIONS = ("1", "2")
 
 
 class Run(Part):
@@ -34,7 +37,7 @@ class Run(Part):
     schema_version: str = SCHEMA_VERSION
     started: AwareDatetime
     launched: AwareDatetime | None = Field(
-        default=None, description="when the command began, from which seconds are counted; before 1.8 unknown"
+        default=None, description="when the command began, from which seconds are counted; before 2.0 unknown"
     )
     profile: str
     narrowed: str = Field(default="", description="what narrowed the profile, or empty")
@@ -106,7 +109,13 @@ class Bound(Part):
     name: str
     value: float
     allowed: float
-    ratio: float
+    ratio: float = Field(default=0.0, description="value over allowed; may be left out, since it follows from these")
+
+    @model_validator(mode="after")
+    def _ratio_follows(self) -> Self:
+        if "ratio" not in self.model_fields_set:
+            self.ratio = oracle.Bound(self.name, self.value, self.allowed).ratio
+        return self
 
 
 class Waived(Part):
@@ -146,7 +155,7 @@ class RowRecord(Part):
     example: str = Field(default="", description="the smallest example that was found, and how to run it again")
     waived: Waived | None = None
     seconds: float = 0.0
-    began: float | None = Field(default=None, description="seconds after the command; before 1.8 unknown")
+    began: float | None = Field(default=None, description="seconds after the command; before 2.0 unknown")
     worker: str = ""
     figures: dict[str, float] = Field(default_factory=dict, description="what a claim is judged by, by name")
     points: list[Point] = Field(default_factory=list, description="the measurements behind a claim")
@@ -174,7 +183,9 @@ class Record(Part):
 
     kind: Literal["record"] = "record"
     cell: str
-    axes: dict[str, str]
+    axes: dict[str, str] = Field(
+        default_factory=dict, description="may be left out, since they follow from the cell's id"
+    )
     verdict: Verdict
     reason: str
     first_verdict: Verdict | None = Field(
@@ -188,11 +199,16 @@ class Record(Part):
     kernels: list[str] = Field(default_factory=list, description="the attention kernels that ran")
     worker: str = ""
     seed: int = Field(default=0, description="of the fixture's weights and of the batch")
-    began: float | None = Field(default=None, description="seconds after the command; before 1.8 unknown")
+    began: float | None = Field(default=None, description="seconds after the command; before 2.0 unknown")
     took: float = Field(default=0.0, description="seconds, with all that was done to be sure of it")
 
     @model_validator(mode="after")
     def _axes_are_complete(self) -> Self:
+        if not self.axes:
+            try:
+                self.axes = dict(parse_cell(self.cell).axis_values())
+            except UsageError as error:
+                raise ValueError(str(error)) from None
         # An axis that came later: reports from before it did nothing of the kind.
         for axis, silent in SILENT.items():
             self.axes.setdefault(axis, silent)
@@ -254,6 +270,7 @@ def make_record(
     seed: int = 0,
 ) -> Record:
     """The record of a judged observation."""
+    observation = replace(observation, comparisons=tuple(map(_rounded, observation.comparisons)))
     found = [bound for comparison in observation.comparisons for bound in oracle.bounds(comparison)]
     completed = observation.ending is Ending.COMPLETED
     return Record(
@@ -265,11 +282,22 @@ def make_record(
         waived=waived_by(waiver),
         expectation=expectation,
         observation=observation,
-        bounds=[Bound(name=b.name, value=b.value, allowed=b.allowed, ratio=b.ratio) for b in found],
+        bounds=[Bound(name=b.name, value=_short(b.value), allowed=_short(b.allowed)) for b in found],
         kernels=list(kernels_seen(observation.evidence)) if completed else [],
         worker=worker,
         seed=seed,
     )
+
+
+def _rounded(comparison: Comparison) -> Comparison:
+    """The comparison with six digits of each number: more say nothing of errors, and are most of a report."""
+    numbers: dict[str, Any] = {n: _short(value) for n, value in vars(comparison).items() if isinstance(value, float)}
+    consequences = {what: _short(off) for what, off in comparison.consequences.items()}
+    return replace(comparison, **numbers, consequences=consequences)
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.6g}")
 
 
 def backend_of(record: Record) -> str:
@@ -350,21 +378,3 @@ def missing_record(cell_id: str) -> Record:
         expectation=Expectation(Outcome.SUPPORTED, source="not looked up: the cell was never reached"),
         observation=Observation(Ending.NOT_RUN),
     )
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of matrix.json."""
-    schema: dict[str, Any] = _with_words(Report.model_json_schema(mode="serialization"))
-    return schema
-
-
-def _with_words(schema: Any) -> Any:
-    """Allow the words that stand for NaN and the infinities wherever a number is allowed."""
-    if isinstance(schema, list):
-        return [_with_words(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if schema.get("type") == "number":
-        rest = {key: value for key, value in schema.items() if key != "type"}
-        return {**rest, "anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]}
-    return {key: _with_words(value) for key, value in schema.items()}

@@ -2,13 +2,15 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from matrix.errors import UsageError
-from reports.document import SCHEMA_VERSION, End, Process, Record, Report, RowRecord, Run, complaint, make_report
+from reports.compact import Shared
+from reports.document import READ_VERSIONS, End, Process, Record, Report, RowRecord, Run, complaint, make_report
 from reports.packed import plain_name, read_plain, report_file
 from reports.part import LONGEST_TEXT, Part
 from reports.power import PowerSummary, published_power
@@ -87,7 +89,8 @@ def _from_document(content: bytes, path: Path) -> Report:
     for line in end.unreadable:
         complaints.add(line)
     known = len(complaints.lines)
-    records = _each(Record, document.get("records"), "records", path, complaints)
+    shared = Shared(document.get("shared"))
+    records = _each(Record, document.get("records"), "records", path, complaints, shared.put_back)
     rows = _each(RowRecord, document.get("rows", []), "rows", path, complaints)
     processes = _each(Process, document.get("processes", []), "processes", path, complaints)
     given = document.get("power")
@@ -148,8 +151,15 @@ def _with_complaints(report: Report, complaints: Complaints, version: str) -> Re
     return report.model_copy(update={"unreadable": complaints.lines, "schema_version": version})
 
 
-def _each(kind: type[P], values: Any, name: str, path: Path, complaints: Complaints) -> list[P]:
-    """Those of the values that are of this kind."""
+def _each(
+    kind: type[P],
+    values: Any,
+    name: str,
+    path: Path,
+    complaints: Complaints,
+    prepared: Callable[[Any], Any] = lambda value: value,
+) -> list[P]:
+    """Those of the values that are of this kind, once they are prepared."""
     if not isinstance(values, list):
         complaints.add(f"{name}: a list was expected")
         return []
@@ -158,7 +168,7 @@ def _each(kind: type[P], values: Any, name: str, path: Path, complaints: Complai
     found: list[P] = []
     for place, value in enumerate(values):
         try:
-            found.append(kind.model_validate(_moderate(value)))
+            found.append(kind.model_validate(_moderate(prepared(value))))
         except ValueError as error:
             complaints.add(f"{name}: {place}: {first_problem(error)}")
     return found
@@ -185,10 +195,10 @@ def _too_many(path: Path) -> UsageError:
 
 def _check_version(version: object, path: Path) -> None:
     # A newer minor version is read, what it adds left aside; another major version means something else.
-    ours = SCHEMA_VERSION.split(".")[0]
-    if not isinstance(version, str) or not _VERSION.fullmatch(version) or version.split(".")[0] != ours:
+    known = isinstance(version, str) and _VERSION.fullmatch(version) and version.split(".")[0] in READ_VERSIONS
+    if not known:
         raise UsageError(
-            f"{path}: schema version {str(version)[:40]!r}; this suite reads {ours}.x: "
+            f"{path}: schema version {str(version)[:40]!r}; this suite reads {'.x and '.join(READ_VERSIONS)}.x: "
             "a report of another major version needs the release of the suite that wrote it"
         )
 

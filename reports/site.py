@@ -7,8 +7,9 @@ from itertools import combinations
 from pathlib import Path
 
 from matrix.errors import UsageError
+from reports.compact import json_schema
 from reports.diff import compare
-from reports.document import Report, json_schema
+from reports.document import Report
 from reports.html import render_diff, render_html, render_index, render_stacks, render_support
 from reports.runs import Collection, Comparison
 from reports.support import all_series, support_data

@@ -108,7 +108,7 @@ class _Item:
 
 
 def spent_by(report: Report) -> Spent | None:
-    """Where the time of a run went; None of a report that does not say, such as one before schema 1.8."""
+    """Where the time of a run went; None of a report that does not say, such as one before schema 2.0."""
     processes = [one for one in report.processes if 0 <= one.began < _LONGEST]
     items = sorted(_items(report), key=lambda item: item.began)
     if not processes or not items:

@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from reports.compact import to_json
 from reports.document import Report
 from reports.html import render_html
 from reports.markdown import summary_markdown
@@ -12,7 +13,7 @@ from reports.packed import plain_name
 
 def write_json(report: Report, folder: Path) -> None:
     """Write `matrix.json` into the folder."""
-    (folder / "matrix.json").write_text(report.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    (folder / "matrix.json").write_text(to_json(report), encoding="utf-8")
 
 
 def write_summary(report: Report, folder: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conformance.plugin.forkserver import PRELOAD
 from reports.document import Record, Report
+from reports.reading import read_report
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,7 +25,7 @@ class Session:
     @property
     def report(self) -> Report:
         """Its matrix.json."""
-        return Report.model_validate_json((self.folder / "matrix.json").read_text())
+        return read_report(self.folder)
 
     @property
     def verdicts(self) -> dict[str, str]:

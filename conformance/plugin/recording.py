@@ -130,7 +130,7 @@ class Recorder:
     @overload
     def _after(self, moment: float | None) -> float | None: ...
     def _after(self, moment: float | None) -> float | None:
-        return None if moment is None else round(moment - self._launched, 3)
+        return None if moment is None else max(0.0, round(moment - self._launched, 3))
 
     def _keep(self, record: Record | RowRecord) -> str | None:
         if self._writer is not None:

@@ -97,12 +97,12 @@ def test_validate_names_what_is_wrong(tmp_path: Path) -> None:
     good = tmp_path / "matrix.json"
     status, said = asked(good)
     assert status == 0
-    assert "a report of schema 1." in said
+    assert "a report of schema 2." in said
     assert "2 cells" in said
     text = good.read_text(encoding="utf-8")
     for broken, wanted in (
-        (text.replace('"schema_version": "1.', '"schema_version": "2.'), "schema version '2."),
-        (text.replace('"inaccurate"', '"odd"'), "unreadable: records: 0: verdict: Input should be"),
+        (text.replace('"schema_version": "2.', '"schema_version": "3.'), "schema version '3."),
+        (text.replace(':"inaccurate"', ':"odd"'), "unreadable: records: 0: verdict: Input should be"),
         (text[: len(text) // 2], "not a report"),
         ("[]", "not a report"),
     ):
@@ -112,5 +112,5 @@ def test_validate_names_what_is_wrong(tmp_path: Path) -> None:
         assert status != 0
         assert wanted in said
     newer = tmp_path / "newer.json"
-    newer.write_text(text.replace('"schema_version": "1.2"', '"schema_version": "1.99"'), encoding="utf-8")
+    newer.write_text(text.replace('"schema_version": "2.0"', '"schema_version": "2.99"'), encoding="utf-8")
     assert asked(newer)[0] == 0

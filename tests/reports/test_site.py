@@ -17,7 +17,8 @@ from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports import site as site_module
 from reports.__main__ import app
-from reports.document import Report, json_schema, make_report
+from reports.compact import json_schema
+from reports.document import Report, make_report
 from reports.keep import keep
 from reports.packed import packed
 from reports.runs import collect
@@ -171,7 +172,7 @@ def test_what_is_no_report_is_passed_over_and_what_is_broken_is_named(folder: Pa
     (folder / "calibration.json").write_text('{"honest": [], "faults": []}')
     (folder / "list.json").write_text("[1, 2]")
     (folder / "cut.json").write_text((folder / "old cpu.json").read_text()[:-40])
-    newer = json.loads((folder / "old cpu.json").read_text()) | {"schema_version": "2.0"}
+    newer = json.loads((folder / "old cpu.json").read_text()) | {"schema_version": "3.0"}
     (folder / "newer.json").write_text(json.dumps(newer))
     (folder / "<img src=x>.json").write_text("{")
     answer = CliRunner().invoke(app, ["publish", str(folder), "-o", str(tmp_path / "site")])
@@ -185,7 +186,7 @@ def test_what_is_no_report_is_passed_over_and_what_is_broken_is_named(folder: Pa
     ]
     index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "&lt;img src=x&gt;.json" in index
-    assert "schema version &#39;2.0&#39;; this suite reads 1.x" in index
+    assert "schema version &#39;3.0&#39;; this suite reads 1.x" in index
     assert "Passed over, for it is no report: calibration.json, list.json." in index
 
 
