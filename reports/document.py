@@ -100,6 +100,7 @@ class Process(Part):
     kind: Literal["process"] = "process"
     worker: str = ""
     began: float = Field(description="seconds after the command")
+    died: float | None = Field(default=None, description="when it was gone before its time, seconds after the command")
     seconds: dict[str, float] = Field(default_factory=dict, description="by start, collect, import, device")
 
 

@@ -134,7 +134,7 @@ def spent_by(report: Report) -> Spent | None:
             first = []
             worker.add(BESIDE, at, end - at)
             at = end
-        worker.add(IDLE, at, wall - at)
+        worker.add(IDLE, at, (wall if process.died is None else min(wall, process.died)) - at)
         workers.append(worker)
     ended = sorted(item.began + item.took for item in items)
     most = max(1, round(0.8 * len(ended)))

@@ -18,6 +18,7 @@ from conformance.plugin.collection import (
     without_garbage_collection,
 )
 from conformance.plugin.measuring import MEASURE, Measure, last_words
+from conformance.plugin.order import arranged
 from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
@@ -101,7 +102,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_worker(config):
         config.invocation_params = with_joined_options(config.invocation_params)
     config.stash[SETTINGS] = settings
-    config.stash[MEASURE] = Measure(settings, clock, worker=worker, breadcrumb=breadcrumb)
+    config.stash[MEASURE] = measure = Measure(settings, clock, worker=worker, breadcrumb=breadcrumb)
+    if is_worker(config):
+        measure.ask_for_gpu()
     if not is_worker(config):
         config.stash[RECORDER] = recorder
 
@@ -151,6 +154,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if unwanted or (settings.narrowed and collection_path.name == "test_axes.py") else None
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is left after -k and -m, in the order in which workers are to take it."""
+    if is_worker(config):
+        items[:] = arranged(items, config.workerinput["workercount"])  # type: ignore[attr-defined]
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Without xdist: the plan is what is left after -k, -m and --lf."""
     config = session.config
@@ -182,6 +192,8 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     """A worker is gone: its GPU is free."""
     if POOL in node.config.stash:
         node.config.stash[POOL].release(node.gateway.id)
+    if error and RECORDER in node.config.stash:
+        node.config.stash[RECORDER].process_died(node.gateway.id)
 
 
 @pytest.hookimpl(optionalhook=True)

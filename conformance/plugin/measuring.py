@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +21,7 @@ from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.expectation import expect
 from matrix.observation import Ending, Failure, Observation, Origin, Phase
+from matrix.stack import Device
 from matrix.verdict import Judgement, Verdict, begins, judge
 from matrix.waiver import Waiver, waiver_for
 from reports.document import Record, make_record
@@ -50,6 +53,7 @@ class Measure:
         self._worker = worker
         self._breadcrumb = breadcrumb
         self._bench: Bench | None = None
+        self._making = threading.Lock()
         self._record: Record | None = None
         self._deadline = 0.0
         self._known = ""  # the record of the cell, while it runs once more only to be explained
@@ -157,16 +161,35 @@ class Measure:
     def _on_bench(self, cell: Cell) -> Observation:
         return self._warm_bench().run(cell)
 
+    def ask_for_gpu(self) -> None:
+        """Ask for the GPU while tests are collected, in a process that has imported all that it takes."""
+
+        def ask() -> None:
+            with contextlib.suppress(Exception):  # it will come again, with a cell to tell of it
+                self._make_bench()
+
+        if self._settings.stack.device is Device.CUDA and "conformance.bench" in sys.modules:
+            threading.Thread(target=ask, daemon=True).start()
+
     def _warm_bench(self) -> "Bench":
         if self._bench is None:
             with self._clock.spending("import"):
-                from conformance.bench import Bench  # torch comes in here, with the first cell that runs
-                from conformance.faults import find
-            fault = find(self._settings.fault) if self._settings.fault else None
-            arguments = {**self._arguments(self._settings.architectures), "fault": fault}
+                import conformance.bench  # torch comes in here, with the first cell that runs
+                import conformance.faults  # noqa: F401
             with self._clock.spending("device"):
-                self._bench = Bench(**arguments, on_phase=self._leave_breadcrumb)
+                self._make_bench()
+        assert self._bench is not None
         return self._bench
+
+    def _make_bench(self) -> None:
+        from conformance.bench import Bench
+        from conformance.faults import find
+
+        with self._making:
+            if self._bench is None:
+                fault = find(self._settings.fault) if self._settings.fault else None
+                arguments = {**self._arguments(self._settings.architectures), "fault": fault}
+                self._bench = Bench(**arguments, on_phase=self._leave_breadcrumb)
 
     def _alone(self, cell: Cell) -> Observation:
         arguments = self._arguments({cell.architecture: self._settings.architectures[cell.architecture]})

@@ -70,7 +70,8 @@ class Recorder:
     def planned(self, nodeids: Iterable[str]) -> None:
         """The tests that this run will do; xdist tells once per worker, and only the first counts."""
         nodeids = list(nodeids)
-        cells = [cell for nodeid in nodeids if (cell := cell_id_of(nodeid)) is not None]
+        told = {cell for nodeid in nodeids if (cell := cell_id_of(nodeid)) is not None}
+        cells = [cell.id for cell in self._settings.plan if cell.id in told]  # workers take them in another order
         rows = [row for nodeid in nodeids if (row := row_key(nodeid)) is not None]
         if self._writer is not None or not (cells or rows):
             return
@@ -102,9 +103,18 @@ class Recorder:
 
     def process(self, worker: str, began: float, seconds: dict[str, float]) -> None:
         """What a process spent before it measured; `began` is of the epoch."""
-        self._processes.append(Process(worker=worker, began=self._after(began), seconds=seconds))
+        self._know(Process(worker=worker, began=self._after(began), seconds=seconds))
+
+    def _know(self, process: Process) -> None:
+        self._processes.append(process)
         if self._writer is not None:
-            self._writer.write(self._processes[-1])
+            self._writer.write(process)
+
+    def process_died(self, worker: str) -> None:
+        """A process is gone before its time; one that came to nothing was never heard of."""
+        known = [one for one in self._processes if one.worker == worker]
+        for process in known[-1:]:
+            self._know(process.model_copy(update={"died": self._after(time.time())}))
 
     def record(self, line: str, began: float | None = None, took: float = 0.0) -> str | None:
         """A record as JSON, from wherever the cell ran; what is to be told of how far the run is.

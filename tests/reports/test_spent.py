@@ -65,6 +65,13 @@ def test_every_second_of_every_worker_is_accounted_for() -> None:
     assert list(spent.by_use) == list(MEANINGS)
 
 
+def test_a_process_that_died_is_not_idle_after_that() -> None:
+    gone = Process(worker="gw1", began=2.0, died=7.0, seconds={"start": 1.0, "collect": 0.75})
+    spent = spent_by(report(processes=[*report().processes, gone]))
+    assert spent is not None
+    assert spent.by_use["idle"] == 1.0
+
+
 def test_four_of_five_are_counted_where_they_come_fastest() -> None:
     cells = [f"llama-float32-sdpa-{side}-prefill" for side in ("left", "right")]
     ends = dict(zip([FIRST, SECOND, THIRD, *cells], (1.0, 20.0, 21.0, 22.0, 23.0), strict=True))

@@ -1,0 +1,59 @@
+"""Workers begin with what takes long, and a report is in the order of the plan all the same."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conformance.plugin import order
+from conformance.plugin.order import arranged
+from matrix.cell import parse_cell
+from tests.builders import PROPERTY
+from tests.sessions import run_pytest
+
+QUICK, COMPILED = "gpt2-float32-eager-prefill", "gpt2-float32-flex_attention-prefill"
+
+
+class Item(SimpleNamespace):
+    """A cell's test, as far as its place follows from it."""
+
+
+@pytest.fixture(autouse=True)
+def _played(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "CellItem", Item)
+
+
+def cell(name: str, compiled: bool) -> Any:
+    return Item(name=name, cell=parse_cell(COMPILED if compiled else QUICK))
+
+
+def names(items: list[Any]) -> str:
+    return "".join(item.name for item in items)
+
+
+def test_each_worker_begins_with_its_part_of_what_compiles_then_rows() -> None:
+    cells = [cell(name, compiled=name.isupper()) for name in "abCdEfgHij"]
+    rows: list[Any] = [SimpleNamespace(name=name) for name in "012"]
+    assert names(arranged([*cells, *rows], 1)) == "CEH012abdfgij"
+    assert names(arranged([*cells, *rows], 2)) == "CH0abd" + "E12fgij"
+    assert names(arranged([*rows, *cells], 2)) == "CH0abd" + "E12fgij"
+
+
+@PROPERTY
+@given(compiled=st.lists(st.booleans(), max_size=40), rows=st.integers(0, 20), workers=st.integers(1, 9))
+def test_nothing_is_lost_and_rows_stay_in_their_order(compiled: list[bool], rows: int, workers: int) -> None:
+    items = [*(cell(str(place), one) for place, one in enumerate(compiled))]
+    others: list[Any] = [SimpleNamespace(name=f"r{place}") for place in range(rows)]
+    found = arranged([*items, *others], workers)
+    assert sorted(map(id, found)) == sorted(map(id, [*items, *others]))
+    assert [item for item in found if not isinstance(item, Item)] == others
+
+
+def test_the_report_is_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    cells = ["llama-float32-eager-prefill", COMPILED, QUICK, "bert-float32-flex_attention-prefill"]
+    session = run_pytest(tmp_path / "out", *(f"--cell={one}" for one in cells), "-n", "2")
+    assert [record.cell for record in session.report.records] == cells
+    assert session.report.run.planned == cells
