@@ -113,10 +113,21 @@ def _panel(record: Record, report: Report) -> dict[str, Any]:
         **{name: dumped[name] for name in ("reason", "first_verdict", "waived", "demanded", "expectation")},
         **{name: dumped[name] for name in ("bounds", "kernels", "worker")},
         **{name: value for name, value in observation.items() if name != "evidence"},
+        "comparisons": [_shown(comparison) for comparison in observation["comparisons"]],
         **evidence,
     }
     trimmed = {name: _trim(value) for name, value in fields.items()}
     return {name: value for name, value in trimmed.items() if value is not None}
+
+
+# What the detail of a cell shows of a comparison only where it is not so, and what it does not show.
+_TRUE = ("shape_matches", "dtype_matches", "finite")
+_NOT_SHOWN = ("quantised", "gradients", "few", "single", "runs")
+
+
+def _shown(comparison: Mapping[str, Any]) -> dict[str, Any]:
+    left_out = (*_NOT_SHOWN, *(name for name in _TRUE if comparison[name]))
+    return {name: value for name, value in comparison.items() if name not in left_out}
 
 
 def _trim(value: Any) -> Any:
