@@ -264,7 +264,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if _recorder is None:
         return
     told = None
-    began = getattr(report, "start", None)
+    began = getattr(report, "start", 0.0) or None  # nobody knows it of what died
     worker = report.node.gateway.id if hasattr(report, "node") else ""
     if (spent := getattr(report, "spent", None)) is not None:
         _recorder.process(worker, **spent)
