@@ -274,6 +274,9 @@ def _run(arguments: list[str], environment: Mapping[str, str], folder: str, desc
     )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    with contextlib.suppress(ValueError):  # a list, of which torch makes what it likes
+        computing = int(environment.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+        take_threads(computing, int(environment.get("TORCHINDUCTOR_COMPILE_THREADS") or 1))
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed()  # Python's own random numbers do so by themselves
     code = arguments[arguments.index("-c") + 1]

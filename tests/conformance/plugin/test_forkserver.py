@@ -81,6 +81,13 @@ def test_variables_that_hold_while_importing_hold_no_longer() -> None:
     assert stdout == "[]\n"
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_what_torch_would_have_read_when_it_was_imported_is_told(threads: str) -> None:
+    code = "import torch; print(torch.get_num_threads())"
+    ((_, stdout, _),) = answers(code, preload="torch", OMP_NUM_THREADS=threads)
+    assert stdout == f"{threads}\n"
+
+
 @pytest.mark.parametrize(
     "module",
     [
