@@ -204,8 +204,8 @@ class _Laboratory:
     def _keep(self, found: OneRun, references: References) -> None:
         self._logits = Logits(
             candidate=found.logits,
-            baseline=found.pick(references(found.forced, golden=False)),
-            golden=found.pick(references(found.forced, golden=True)),
+            baseline=found.pick(references(found.forced, golden=False)).cpu(),
+            golden=found.pick(references(found.forced, golden=True)).cpu(),
             attended=found.attended,
             chosen=found.chosen,
             forced=found.forced,

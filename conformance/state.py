@@ -30,18 +30,25 @@ class _Library:
     """
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
+        self._modules: dict[str, Any] = {}  # by path, those that were looked at
+        self._sizes: dict[str, int] = {}  # of those that are a library's, how many names each had
         self._code: dict[Any, dict[str, Any]] = {}  # owner -> name -> what stands there
 
     def settle(self) -> None:
         """Take what stands there now, whoever put it there."""
-        for path in sys.modules.keys() - self._seen:
-            self._seen.add(path)
-            module = sys.modules[path]
-            if _LIBRARY.fullmatch(path) is not None and module is not None:
-                self._read(path, module)
+        for path, module in list(sys.modules.items()):
+            known = self._modules.get(path) is module
+            if not known or (path in self._sizes and len(vars(module)) != self._sizes[path]):
+                self._modules[path] = module
+                if _LIBRARY.fullmatch(path) is not None and module is not None:
+                    self._read(path, module)
         for owner, name, now in list(self.changes()):
+            if now is None:
+                del self._code[owner][name]
+                continue
             self._code[owner][name] = now
+            if isinstance(now, type):
+                self._code[now] = _methods(now)
 
     def changes(self) -> Iterator[tuple[Any, str, Any]]:
         """Owner, name and what stands there now, where that is something else than before."""
@@ -57,12 +64,16 @@ class _Library:
         return self._code[owner][name]
 
     def _read(self, path: str, module: Any) -> None:
+        self._sizes[path] = len(vars(module))
         public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
         self._code[module] = {name: value for name, value in public.items() if isinstance(value, _CODE)}
         for value in self._code[module].values():
             if isinstance(value, type) and value.__module__ == path:
-                methods = {method: code for method, code in vars(value).items() if isinstance(code, FunctionType)}
-                self._code[value] = methods
+                self._code[value] = _methods(value)
+
+
+def _methods(owner: type) -> dict[str, Any]:
+    return {name: code for name, code in vars(owner).items() if isinstance(code, FunctionType)}
 
 
 _LIBRARIES = _Library()

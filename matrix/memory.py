@@ -26,7 +26,7 @@ def parameters_of(folder: Path) -> int:
         UsageError: a file's header cannot be read.
     """
     count = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
         try:
             with path.open("rb") as file:
                 (length,) = struct.unpack("<Q", file.read(8))
@@ -38,6 +38,14 @@ def parameters_of(folder: Path) -> int:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
             raise UsageError(f"checkpoint {folder}: {path.name} is damaged or was not copied whole") from None
     return count
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that a load reads: the whole, its shards, or else all. Beside them may lie the same once more."""
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    shards = folder.glob("model-*-of-*.safetensors")
+    return sorted(shards) or sorted(folder.glob("*.safetensors"))
 
 
 def free_bytes() -> int:

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from reports.document import Report
+from matrix.cell import parse_cell
+from matrix.errors import UsageError
+from reports.document import SCHEMA_VERSION, Report
 
 _EVIDENCE = (
     "model_class",
@@ -38,8 +40,11 @@ MOST_VALUES = 20_000_000  # of all records together, as they are read
 def to_json(report: Report) -> str:
     """The content of matrix.json, a record to a line."""
     document = json.loads(report.model_dump_json(exclude={"records", "rows"}))
-    records = [json.loads(one.model_dump_json(exclude_defaults=True, exclude={"axes"})) for one in report.records]
+    document["schema_version"] = SCHEMA_VERSION  # whatever it was read from
+    records = [json.loads(one.model_dump_json(exclude_defaults=True)) for one in report.records]
     for record in records:
+        if record["axes"] == _axes_of(record["cell"]):
+            del record["axes"]
         for bound in record.get("bounds", ()):
             bound.pop("ratio", None)
     document["shared"] = list(_shared(records))
@@ -47,6 +52,14 @@ def to_json(report: Report) -> str:
     head = json.dumps(document, ensure_ascii=False, indent=1)
     lines = ",\n".join(json.dumps(record, ensure_ascii=False, separators=(",", ":")) for record in records)
     return f'{head[:-2]},\n "records": [\n{lines}\n]\n}}\n'
+
+
+def _axes_of(cell_id: str) -> dict[str, str] | None:
+    """What follows from the id; None if it is none of this release."""
+    try:
+        return dict(parse_cell(cell_id).axis_values())
+    except UsageError:
+        return None
 
 
 def _shared(records: list[dict[str, Any]]) -> Iterator[Any]:
@@ -103,8 +116,13 @@ class Shared:
 
 
 def _size(value: Any) -> int:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + sum(map(_size, parts))
+    """How many values it has, texts by their length: without recursion, for it may come from anywhere."""
+    size, left = 0, [value]
+    while left:
+        part = left.pop()
+        size += 1 + (len(part) // 16 if isinstance(part, str) else 0)
+        left += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return size
 
 
 def json_schema() -> dict[str, Any]:

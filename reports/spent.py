@@ -47,7 +47,8 @@ _OF_PHASES = {
     "compile": COMPILE,
 }
 _AT_FIRST = (IMPORT, DEVICE)  # within a process's first cell
-_LONGEST = 1e7  # seconds; what claims to have run for longer is no measurement
+_SHORTEST, _LONGEST = 1e-3, 1e7  # seconds; what claims to have run for less or longer is no measurement
+_MOST = 1000  # processes that are shown
 
 
 @dataclass(frozen=True)
@@ -109,14 +110,19 @@ class _Item:
 
 def spent_by(report: Report) -> Spent | None:
     """Where the time of a run went; None of a report that does not say, such as one before schema 2.0."""
-    processes = [one for one in report.processes if 0 <= one.began < _LONGEST]
+    processes = [one for one in report.processes if 0 <= one.began < _LONGEST][:_MOST]
     items = sorted(_items(report), key=lambda item: item.began)
     if not processes or not items:
         return None
     wall = max(item.began + item.took for item in items)
+    if wall < _SHORTEST:
+        return None
+    of_worker: dict[str, list[_Item]] = {}
+    for item in items:
+        of_worker.setdefault(item.worker, []).append(item)
     workers = []
     for process in processes:
-        own = [item for item in items if item.worker == process.worker]
+        own = of_worker.get(process.worker, [])
         worker = Worker(process.worker or "this process", cells=len(own))
         at = process.began
         worker.add(BEFORE, 0.0, at)

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.plugin.forkserver import PRELOAD
+from conformance.plugin.forkserver import PRELOAD, SOCKET
 from reports.document import Record, Report
 from reports.reading import read_report
 
@@ -51,6 +51,7 @@ def run_pytest(
     command += [f"--fixture-cache={folder.parent / 'fixtures'}", *arguments]
     # A session started from within a test must not inherit that it runs in a worker.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment.pop(SOCKET, None)
     environment |= {"SABOTAGE": json.dumps(sabotage or {}), "CUDA_VISIBLE_DEVICES": ""}
     if not real:
         environment[PRELOAD] = ""  # nothing that is played needs torch

@@ -102,7 +102,9 @@ class Truth:
         # One after the other: of a real checkpoint no two need fit at once.
         self._golden, _ = self._laid(references, at_once if whole else alone, golden=True)
         self._baseline, usual = self._laid(references, at_once, golden=False)
-        if not whole and not torch.equal(usual, references(batch, golden=False)):  # the batch is no ordinary run
+        if not whole and not torch.equal(
+            usual.cpu(), references(batch, golden=False).cpu()
+        ):  # the batch is no ordinary run
             self._baseline, _ = self._laid(references, alone, golden=False)
 
     def _laid(

@@ -42,7 +42,7 @@ class References:
             raise RuntimeError("golden and baseline have different weights: some were drawn, not loaded")
         alone = self.run(baseline, lambda model: each_row_alone(model, batch), golden)
         given = told(batch, baseline, self.source.architecture)
-        whole = self.run(baseline, lambda model: home(forward(model, given)), golden)
+        whole = self.run(baseline, lambda model: forward(model, given).to(truth.device), golden)
         where = judged(batch, truth)
         errors = [float((found - truth)[where].abs().double().mean()) for found in (whole, alone)]
         return whole if errors[0] <= ORDINARY * errors[1] else alone

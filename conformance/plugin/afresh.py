@@ -1,5 +1,6 @@
 """A cell alone, in a process that has run no other: what failed is measured again there before it is believed."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Ob
         return Observation(Ending.CRASHED, Failure(phase, "ProcessEnded", "the process died, alone"))
     finally:
         process.kill()
-        process.communicate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=interruption.GRACE_SECONDS)
         asking.close()
         hearing.close()
 

@@ -3,11 +3,13 @@
 The imports are most of what a worker of a short run does. They are made once, in a process of their own, while the run
 is planned; each worker, each that replaces a dead one, and each in which a cell is measured again alone is forked from
 it. It never asks for a GPU: what is forked from a process with a CUDA context can't use one. Where that cannot be had
-(no Linux, a library that asks for a GPU when it is imported, or one that starts threads) processes are started as ever.
+(no Linux, a library that asks for a GPU when it is imported, or one that starts threads of Python) processes are
+started as ever.
 """
 
 import atexit
 import contextlib
+import ctypes
 import json
 import os
 import selectors
@@ -27,6 +29,7 @@ from conformance.plugin.launch import STATUS, YES
 from matrix.stack import Gpu, visible_gpus
 
 SOCKET = "CONFORMANCE_FORKSERVER"  # the variable with the socket of this process's server, or of one that started it
+_SERVES = "CONFORMANCE_FORKSERVER_OF"
 PRELOAD = "CONFORMANCE_PRELOAD"  # modules to import instead of MODULES, separated by commas; none: no server
 
 # What the cells of any plan need, in the order in which they would import it.
@@ -42,6 +45,9 @@ MODULES = (
     "transformers.modeling_layers",
     "torch.nn.attention.flex_attention",
 )
+_PATIENCE = 5.0  # seconds, with somebody who asks and does not say what for
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)
 # One thread while importing: a pool of threads, or of compiling processes, would be lost in what is forked.
 _ALONE = {
     "OMP_NUM_THREADS": "1",
@@ -53,11 +59,20 @@ _ALONE = {
 
 
 def launcher() -> list[str]:
-    """What to write in place of `python`: of this process's server, which is started if there is none."""
-    if not os.environ.get(SOCKET) and os.environ.get(PRELOAD) != "":
+    """What to write in place of `python`: of this process's server, which is started if there is none.
+
+    One that was inherited serves if it is of the same Python, which looks for libraries in the same places.
+    """
+    wanted = os.environ.get(PRELOAD) != ""
+    if wanted and (not os.environ.get(SOCKET) or os.environ.get(_SERVES) != _serves()):
         start()
-    path = os.environ.get(SOCKET)
+    path = os.environ.get(SOCKET) if wanted and os.environ.get(_SERVES) == _serves() else None
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), path] if path else [sys.executable]
+
+
+def _serves() -> str:
+    """Which Python this is, and where it looks for libraries."""
+    return f"{sys.executable} {os.environ.get('PYTHONPATH', '')}"
 
 
 def start() -> None:
@@ -68,7 +83,11 @@ def start() -> None:
     folder = tempfile.mkdtemp(prefix="conformance-")
     path = f"{folder}/fork"
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
+    try:
+        listener.bind(path)
+    except OSError:  # longer than a socket's path may be
+        os.rmdir(folder)
+        return
     listener.listen(512)
     command = [sys.executable, "-m", "conformance.plugin.forkserver", str(listener.fileno()), modules]
     # What it prints is noise of the libraries; what is forked has streams of its own.
@@ -83,7 +102,7 @@ def start() -> None:
         start_new_session=True,  # what the terminal says is for the others
     )
     listener.close()
-    os.environ[SOCKET] = path
+    os.environ[SOCKET], os.environ[_SERVES] = path, _serves()
 
     def end() -> None:
         os.environ.pop(SOCKET, None)
@@ -143,6 +162,7 @@ def serve(listener: socket.socket, modules: list[str]) -> None:
                     ending = True
                     waiting.unregister(0)
                     waiting.unregister(listener)
+                    listener.close()
                 elif key.data in children:  # whoever asked is gone, and with it goes what it stood for
                     os.kill(key.data, signal.SIGKILL)
                     waiting.unregister(key.fileobj)
@@ -235,7 +255,9 @@ def _gpus_as_the_driver_says() -> Iterator[None]:
 
 def _forked(asking: socket.socket, ours: list[socket.socket]) -> int | None:
     """The process that does what is asked for, or None if what came is no question."""
+    descriptors: list[int] = []
     try:
+        asking.settimeout(_PATIENCE)
         said, descriptors, _, _ = socket.recv_fds(asking, 4, 3)
         length, question = int.from_bytes(said, "little"), b""
         while len(question) < length and (heard := asking.recv(length - len(question))):
@@ -243,6 +265,8 @@ def _forked(asking: socket.socket, ours: list[socket.socket]) -> int | None:
         told = json.loads(question)
         asking.sendall(YES)
     except (OSError, ValueError):
+        for descriptor in descriptors:  # whoever reads the other end of one waits for it to be closed
+            os.close(descriptor)
         return None
     child = os.fork()
     if child:
@@ -251,6 +275,7 @@ def _forked(asking: socket.socket, ours: list[socket.socket]) -> int | None:
         return child
     status = 1
     try:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # without the server nobody would end it
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for one in (*ours, asking):
@@ -288,6 +313,8 @@ def _run(arguments: list[str], environment: Mapping[str, str], folder: str, desc
         exec(compile(code, "<string>", "exec"), module.__dict__)
     except SystemExit as ended:
         status = ended.code
+        if not isinstance(status, int | None):
+            print(status, file=sys.stderr)
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         status = 1

@@ -43,6 +43,7 @@ SETTINGS = pytest.StashKey[Settings]()
 RECORDER = pytest.StashKey[Recorder]()
 CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
+ROOT = Path(__file__).parent.parent.parent
 BENCHMARK = "benchmark"  # the mark of what measures time
 
 
@@ -95,7 +96,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in mark_names(list(settings.architectures)):
         config.addinivalue_line("markers", f"{name}: cells with this value on an axis")
     config.addinivalue_line("markers", f"{BENCHMARK}: measures time, alone on its device")
-    if Family.PROPERTY in wanted_families(config, settings):
+    if Family.PROPERTY in wanted_families(config, settings) or config.getoption("--hypothesis-profile", None):
         from conformance.hypothesis_profiles import register  # hypothesis, which only the properties need
 
         register()  # before hypothesis looks for the one that its option names
@@ -149,9 +150,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave out the files of rows that are not wanted, which need not be imported; whoever names cells wants no test
     of the axes. A file that is named is collected whatever this says."""
     settings = config.stash[SETTINGS]
-    family = FAMILY_OF_FILE.get(f"conformance/{collection_path.name}")
+    place = collection_path.relative_to(ROOT).as_posix() if collection_path.is_relative_to(ROOT) else ""
+    family = FAMILY_OF_FILE.get(place)
     unwanted = family is not None and family not in wanted_families(config, settings)
-    return True if unwanted or (settings.narrowed and collection_path.name == "test_axes.py") else None
+    return True if unwanted or (settings.narrowed and place == "conformance/test_axes.py") else None
 
 
 @pytest.hookimpl(trylast=True)

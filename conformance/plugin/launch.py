@@ -29,7 +29,7 @@ def main() -> None:
     if accepted != YES:
         os.execv(sys.executable, [sys.executable, *arguments])
     for signalled in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(signalled, signal.SIG_IGN)  # the other process is told by the terminal, too
+        signal.signal(signalled, signal.SIG_IGN)  # what the terminal says is for the one who waits for this process
     os.close(0)
     os.close(1)  # so that whoever reads it hears when the other one has closed it
     status = b""

@@ -1,6 +1,8 @@
 """What one cell leaves behind is put back, and said of it."""
 
 import contextlib
+import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,3 +86,40 @@ def test_what_is_raised_within_is_raised_and_state_put_back_all_the_same() -> No
         leave()
     assert changed == ["default dtype: torch.float32 -> torch.bfloat16"]
     assert torch.get_default_dtype() is torch.float32
+
+
+LATER = "transformers.models.gpt2.modeling_later"
+
+
+def later_class() -> type:
+    return type("Later", (), {"forward": lambda self: 1, "__module__": LATER})
+
+
+def later(**given: Any) -> Any:
+    """A module of a library's."""
+    module: Any = types.ModuleType(LATER)
+    vars(module).update(given)
+    sys.modules[LATER] = module
+    return module
+
+
+@pytest.mark.parametrize("how", ["another module", "another class", "one more function"])
+def test_what_came_between_two_cells_is_watched_as_well(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setitem(sys.modules, LATER, None)  # type: ignore[arg-type]
+    module = later(Later=later_class())
+    with kept() as changed:
+        pass
+    assert changed == []
+    if how == "another module":
+        module = later(Later=later_class())
+    elif how == "another class":
+        module.Later = later_class()
+    else:
+        module.more = later_class
+    with kept() as changed:
+        if how == "one more function":
+            module.more = ten_percent_more
+        else:
+            module.Later.forward = lambda self: 2
+    assert len(changed) == 1
+    assert module.Later().forward() == 1

@@ -34,6 +34,15 @@ def test_parameters_are_counted_over_all_shards(tmp_path: Path) -> None:
     assert parameters_of(tmp_path) == 15 + 4 + 7
 
 
+def test_what_lies_beside_the_weights_once_more_does_not_count_twice(tmp_path: Path) -> None:
+    shard(tmp_path / "consolidated.safetensors", {"a": [3, 5]})
+    assert parameters_of(tmp_path) == 15
+    shard(tmp_path / "model-00001-of-00001.safetensors", {"a": [3, 5]})
+    assert parameters_of(tmp_path) == 15
+    shard(tmp_path / "model.safetensors", {"a": [3, 4]})
+    assert parameters_of(tmp_path) == 12
+
+
 @pytest.mark.parametrize("cut", [1, 60, 200])
 def test_a_file_that_was_not_copied_whole_is_named(tmp_path: Path, cut: int) -> None:
     shard(tmp_path / "model.safetensors", {"a": [3, 5]}, cut=cut)

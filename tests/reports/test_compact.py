@@ -16,7 +16,7 @@ from matrix.observation import Ending, Failure, Observation, Phase
 from matrix.verdict import Verdict
 from reports import compact
 from reports.compact import SHARED, to_json
-from reports.document import Record, Report, make_report
+from reports.document import SCHEMA_VERSION, Record, Report, make_report
 from reports.reading import read_report
 from tests.builders import HONEST, PROPERTY, completed, make_run, record_of
 
@@ -70,6 +70,16 @@ def test_what_one_record_alone_says_stays_where_it_is() -> None:
 def test_a_report_of_the_old_schema_is_read_as_it_was(tmp_path: Path) -> None:
     old = json.loads(report().model_dump_json()) | {"schema_version": "1.7"}
     assert read_report(written(tmp_path, old)).records == report().records
+
+
+def test_what_is_written_anew_says_in_which_form_it_is(tmp_path: Path) -> None:
+    """Read from an old one, and with a cell that this release does not know but whose axes it has."""
+    old = json.loads(report().model_dump_json()) | {"schema_version": "1.7"}
+    old["records"][0]["cell"] = "llama-float32-of_the_future-prefill"
+    del old["run"]["planned"][0]
+    again = read_report(written(tmp_path, to_json(read_report(written(tmp_path, old)))))
+    assert (again.schema_version, again.unreadable) == (SCHEMA_VERSION, [])
+    assert again.records[-1].axes == report().records[0].axes
 
 
 @pytest.mark.parametrize("number", [-1, 10**6, 10**30])

@@ -102,6 +102,7 @@ def test_times_that_no_run_can_have_take_nothing_down(value: float) -> None:
     """A report may come from anywhere."""
     records = [record(FIRST, "gw0", 3.0, 1.0, load=value), record(SECOND, "gw0", value, value, load=value)]
     processes = [Process(worker="gw0", began=1.0, seconds={"start": value}), Process(worker="gw1", began=value)]
+    assert spent_by(report(records=[record(FIRST, "gw0", 0.0, 0.0)], rows=[], processes=processes)) is None
     spent = spent_by(report(records=records, rows=[], processes=processes))
     assert spent is not None
     assert spent.wall == 4.0

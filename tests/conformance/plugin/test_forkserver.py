@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -30,7 +31,8 @@ for code in sys.argv[1:]:
 
 def answers(*codes: str, preload: str = "colorsys", **environment: str) -> list[tuple[int, str, str]]:
     """Status, stdout and stderr of each code, run by processes of one server."""
-    given = {**os.environ, forkserver.PRELOAD: preload, **environment}
+    usual = {name: value for name, value in os.environ.items() if name not in forkserver._ALONE}
+    given = {**usual, forkserver.PRELOAD: preload, **environment}
     given.pop(forkserver.SOCKET, None)
     command = [sys.executable, "-c", CONTROLLER, *map(textwrap.dedent, codes)]
     said = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True, timeout=60)
@@ -59,6 +61,7 @@ def test_what_was_imported_there_is_here_and_streams_arguments_and_folder_are_on
         ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", -signal.SIGTERM, ""),
         ("import os; os.abort()", -signal.SIGABRT, ""),
         ("1 / 0", 1, "ZeroDivisionError"),
+        ("raise SystemExit('no such thing')", 1, "no such thing"),
         ("import atexit, sys; atexit.register(lambda: print('last', file=sys.stderr))", 0, "last"),
     ],
 )
@@ -112,7 +115,9 @@ def test_a_library_that_is_not_here_is_no_trouble() -> None:
 @pytest.fixture
 def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A server of this process's; what to write in place of `python`."""
-    monkeypatch.delenv(forkserver.SOCKET, raising=False)
+    for name in (forkserver.SOCKET, forkserver._SERVES):
+        monkeypatch.setenv(name, "")  # so that what is set here is taken back
+        monkeypatch.delenv(name)
     monkeypatch.setenv(forkserver.PRELOAD, "colorsys")
     ends = []
     monkeypatch.setattr(forkserver.atexit, "register", ends.append)
@@ -155,3 +160,39 @@ def test_a_server_ends_with_whoever_started_it() -> None:
     ((_, stdout, _),) = answers("import os; print(os.getppid())")
     while is_there(int(stdout)):  # it hears that stdin is closed
         time.sleep(0.01)
+
+
+def test_one_that_is_switched_off_does_not_serve_though_it_was_inherited(
+    own_server: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert forkserver.launcher() == own_server
+    monkeypatch.setenv(forkserver.PRELOAD, "")
+    assert forkserver.launcher() == [sys.executable]
+
+
+def test_one_of_another_python_does_not_serve(own_server: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would measure other libraries."""
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    assert forkserver.launcher() != own_server
+
+
+def test_a_folder_whose_name_is_too_long_for_a_socket_is_no_trouble(tmp_path: Path) -> None:
+    long = tmp_path / ("a" * 100)
+    long.mkdir()
+    ((status, stdout, _),) = answers("import sys; print('colorsys' in sys.modules)", TMPDIR=str(long))
+    assert (status, stdout) == (0, "False\n")
+    assert list(long.iterdir()) == []
+
+
+def test_with_the_server_everything_ends(own_server: list[str]) -> None:
+    process, forked = started(own_server)
+    parent = int(Path(f"/proc/{forked}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    assert process.wait(timeout=20) == 1
+    assert process.communicate(timeout=20) == ("", None)
+
+
+def test_whoever_asks_nothing_keeps_nobody_waiting(own_server: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(os.environ[forkserver.SOCKET])
+        assert subprocess.run([*own_server, "-c", "raise SystemExit(3)"], timeout=30, check=False).returncode == 3

@@ -317,3 +317,11 @@ def test_a_checkpoint_that_does_not_fit_is_said_before_it_is_loaded(tmp_path: Pa
     assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[2]: "unavailable"}, session.output
     assert "not here: 8.8 TiB of memory (" in session.record(CELLS[2]).reason
     assert "1 worker" in session.output
+
+
+def test_only_the_suites_own_files_are_left_out(tmp_path: Path) -> None:
+    """Files of the harness's tests have the same names."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", "tests/matrix", "tests/reports"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "tests/matrix/test_guide.py::" in said
+    assert "tests/reports/test_guide.py::" in said
