@@ -5,15 +5,13 @@ import os
 import subprocess
 import sys
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from conformance import interruption
-from conformance.plugin.forkserver import launcher
+from conformance.plugin.forkserver import ROOT, launcher
 from matrix.cell import Cell, parse_cell
 from matrix.observation import Ending, Failure, Observation, Phase
 
-_ROOT = Path(__file__).parent.parent.parent
 _CODE = "from conformance.plugin.afresh import answer; answer()"
 
 
@@ -24,7 +22,7 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Ob
     """
     command = [*launcher(), "-c", _CODE]
     # What the libraries print goes where it would go from here; stdin and stdout carry the question and its answer.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     asking = Connection(os.dup(process.stdin.fileno()), readable=False)  # type: ignore[union-attr]
     hearing = Connection(os.dup(process.stdout.fileno()), writable=False)  # type: ignore[union-attr]
     phase, limit = Phase.LOAD, seconds + interruption.GRACE_SECONDS

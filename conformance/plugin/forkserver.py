@@ -28,6 +28,7 @@ from typing import Any, NoReturn
 from conformance.plugin.launch import STATUS, YES
 from matrix.stack import Gpu, visible_gpus
 
+ROOT = Path(__file__).parent.parent.parent
 SOCKET = "CONFORMANCE_FORKSERVER"  # the variable with the socket of this process's server, or of one that started it
 _SERVES = "CONFORMANCE_FORKSERVER_OF"
 PRELOAD = "CONFORMANCE_PRELOAD"  # modules to import instead of MODULES, separated by commas; none: no server
@@ -97,7 +98,7 @@ def start() -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=[listener.fileno()],
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=ROOT,
         env={**os.environ, **_ALONE},
         start_new_session=True,  # what the terminal says is for the others
     )

@@ -17,6 +17,7 @@ from conformance.plugin.collection import (
     mark_names,
     without_garbage_collection,
 )
+from conformance.plugin.forkserver import ROOT
 from conformance.plugin.measuring import MEASURE, Measure, last_words
 from conformance.plugin.order import arranged
 from conformance.plugin.recording import Recorder, command_line, exit_status
@@ -36,14 +37,14 @@ from matrix.errors import UsageError
 from matrix.memory import free_bytes, parameters_of, workers_that_fit
 from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
-from matrix.stack import detect_stack
+from matrix.stack import Stack, detect_stack
 from reports.text import summary_lines
 
 SETTINGS = pytest.StashKey[Settings]()
 RECORDER = pytest.StashKey[Recorder]()
+STACK = pytest.StashKey[Stack]()  # where `-n auto` has looked already
 CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
-ROOT = Path(__file__).parent.parent.parent
 BENCHMARK = "benchmark"  # the mark of what measures time
 
 
@@ -62,7 +63,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """`-n auto`: what the GPUs' memory, or the cores, can bear; the user's checkpoints count with their size."""
-    stack = detect_stack()
+    config.stash[STACK] = stack = detect_stack()
     workers = auto_workers(stack)
     try:
         largest = max(map(parameters_of, folders_of(config.option.checkpoint)), default=0)
@@ -78,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
         with_ready_workers(config.option)  # they import while this process plans
     config.stash[CLOCK] = clock = Clock()
     worker, breadcrumb = "", None
-    stack, report_dir, plan = None, None, None
+    stack, report_dir, plan = config.stash.get(STACK, None), None, None
     if is_worker(config):
         told = WorkerInput(**config.workerinput["conformance"])  # type: ignore[attr-defined]
         stack, report_dir, plan = told.apply(), told.report_dir, told.plan.split()

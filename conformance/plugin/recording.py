@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import overload
 
 import pytest
 
@@ -122,25 +121,19 @@ class Recorder:
         `began` is of the epoch, `took` in seconds.
         """
         record = Record.model_validate_json(line)
-        record.began, record.took = self._after(began), round(took, 3)
+        record.began, record.took = None if began is None else self._after(began), round(took, 3)
         self._records.append(record)
         return self._keep(record)
 
     def record_row(self, line: str, worker: str = "", began: float | None = None) -> str | None:
         """The same of the record of a row."""
         row = RowRecord.model_validate_json(line)
-        row.began, row.worker = self._after(began), worker
+        row.began, row.worker = None if began is None else self._after(began), worker
         self._rows.append(row)
         return self._keep(row)
 
-    @overload
-    def _after(self, moment: float) -> float: ...
-    @overload
-    def _after(self, moment: None) -> None: ...
-    @overload
-    def _after(self, moment: float | None) -> float | None: ...
-    def _after(self, moment: float | None) -> float | None:
-        return None if moment is None else max(0.0, round(moment - self._launched, 3))
+    def _after(self, moment: float) -> float:
+        return max(0.0, round(moment - self._launched, 3))
 
     def _keep(self, record: Record | RowRecord) -> str | None:
         if self._writer is not None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from conformance.plugin.collection import cell_id_of
-from conformance.plugin.forkserver import SOCKET, launcher, take_threads
+from conformance.plugin.forkserver import launcher, take_threads
 from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
 from matrix.expectation import expect
@@ -54,9 +55,9 @@ def with_ready_workers(option: Any) -> None:
     """Have xdist start its workers from a process that has imported what they need, where that can be."""
     if find_spec("torch") is None or any(spec != "popen" for spec in option.tx):
         return
-    python = " ".join(map(shlex.quote, launcher()))
-    if SOCKET in os.environ:
-        option.tx = [f"popen//python={python}" for _ in option.tx]
+    python = launcher()
+    if python != [sys.executable]:
+        option.tx = [f"popen//python={shlex.join(python)}" for _ in option.tx]
 
 
 class GpuPool:

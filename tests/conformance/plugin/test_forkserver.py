@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from conformance.plugin import forkserver
+from matrix.stack import Gpu
 from tests.sessions import ROOT
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux alone")
@@ -110,6 +111,38 @@ def test_where_nothing_can_be_forked_processes_are_started(tmp_path: Path, modul
 def test_a_library_that_is_not_here_is_no_trouble() -> None:
     ((_, stdout, _),) = answers("import sys; print('colorsys' in sys.modules)", preload="no_such_module,colorsys")
     assert stdout == "True\n"
+
+
+GPUS = (Gpu("NVIDIA H100 80GB HBM3", 81559, "9.0"), Gpu("NVIDIA A100", 40536, "8.0"))
+
+
+def test_while_importing_torch_is_told_of_gpus_by_the_driver_and_after_it_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By functions that a module has kept, too; what was said meanwhile is not all that there is to say."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(forkserver, "visible_gpus", lambda: (GPUS, "580"))
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: f"torch knows of {device}")
+    with forkserver._gpus_as_the_driver_says():
+        kept = torch.cuda.get_device_properties
+        assert torch.cuda.get_device_capability() == (9, 0)
+        assert torch.cuda.get_device_capability("cuda:1") == (8, 0)
+        assert torch.cuda.get_device_name(torch.device("cuda:1")) == GPUS[1].name
+        assert (torch.cuda.current_device(), kept(1).total_memory) == (0, 40536 * 2**20)
+        with pytest.raises(AttributeError):  # rather than a guess
+            _ = kept(0).multi_processor_count
+    assert kept(1) == torch.cuda.get_device_properties(1) == "torch knows of 1"
+
+
+@pytest.mark.parametrize("asked", ["is_initialized", "_is_in_bad_fork"])
+def test_nothing_is_forked_from_a_process_that_has_asked_for_a_gpu(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(forkserver.threading, "active_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    assert forkserver._import([])
+    monkeypatch.setattr(torch.cuda, asked, lambda: True)
+    assert not forkserver._import([])
 
 
 @pytest.fixture

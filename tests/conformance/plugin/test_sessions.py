@@ -319,6 +319,17 @@ def test_a_checkpoint_that_does_not_fit_is_said_before_it_is_loaded(tmp_path: Pa
     assert "1 worker" in session.output
 
 
+def test_a_process_that_died_says_when_and_one_that_did_not_says_nothing(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", sabotage={CELLS[1]: "crash"})
+    first, second = session.report.processes
+    died = session.record(CELLS[1])
+    assert (died.verdict, died.began) == ("crashed", None)
+    assert first.died is not None
+    assert first.died > first.began
+    assert second.died is None
+    assert all(record.began is not None for record in session.report.records if record.cell != died.cell)
+
+
 def test_only_the_suites_own_files_are_left_out(tmp_path: Path) -> None:
     """Files of the harness's tests have the same names."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-n", "0", "tests/matrix", "tests/reports"]
