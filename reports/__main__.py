@@ -15,6 +15,7 @@ from reports.calibration import calibration_lines, calibration_svg
 from reports.compact import json_schema
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
+from reports.files import write_whole
 from reports.html import render_diff, render_stacks
 from reports.keep import keep
 from reports.packed import plain_name, report_file
@@ -58,6 +59,8 @@ def render(
         say(f"unreadable: {line}", err=True)
     for line in (*disagreement_line(report), headline(report), str(page)):
         say(line)
+    if report.cut_off:
+        raise UsageError(report.cut_off)
 
 
 @app.command()
@@ -77,8 +80,8 @@ def calibrate(
         (read_report(source) for source in sources), [read_power(path) for path in power or ()]
     )
     try:
-        output.write_text(calibration_svg(calibration), encoding="utf-8")
-        numbers.write_text(calibration.model_dump_json() + "\n", encoding="utf-8")
+        write_whole(output, calibration_svg(calibration))
+        write_whole(numbers, calibration.model_dump_json() + "\n")
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     for line in calibration_lines(calibration):
@@ -105,7 +108,7 @@ def stacks(
     if output.resolve() in {path.resolve() for path in sources}:
         raise UsageError(f"--output {output}: is one of the sources")
     try:
-        output.write_text(render_stacks(map(read_report, sources)), encoding="utf-8")
+        write_whole(output, render_stacks(map(read_report, sources)))
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     say(str(output))
@@ -144,7 +147,7 @@ def diff(
         (say if form in (Format.TEXT, Format.MARKDOWN) else typer.echo)(text.removesuffix("\n"))
         return
     try:
-        output.write_text(text, encoding="utf-8")
+        write_whole(output, text)
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     say(str(output))

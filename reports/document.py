@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, FailFast, Field, model_validator
@@ -26,8 +26,11 @@ from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones. Since 2.0 a matrix.json says
 # once what many records say (reports/compact.py).
-SCHEMA_VERSION = "2.0"
+SCHEMA_VERSION = "2.1"
 READ_VERSIONS = ("1", "2")
+
+# How the first problem begins of a run that ended before its plan did.
+CUT_OFF = "the run was cut off"
 
 
 class Run(Part):
@@ -38,6 +41,9 @@ class Run(Part):
     started: AwareDatetime
     launched: AwareDatetime | None = Field(
         default=None, description="when the command began, from which seconds are counted; before 2.0 unknown"
+    )
+    resumed: list[AwareDatetime] = Field(
+        default_factory=list, description="when it went on after it had been cut off; before 2.1 it never did"
     )
     profile: str
     narrowed: str = Field(default="", description="what narrowed the profile, or empty")
@@ -249,6 +255,11 @@ class Report(Part):
     unreadable: list[str] = Field(default_factory=list, description="lines of records.jsonl that could not be read")
 
     @property
+    def cut_off(self) -> str:
+        """How the run was cut off, or empty if it reached its end."""
+        return next((problem for problem in self.problems if problem.startswith(CUT_OFF)), "")
+
+    @property
     def failures(self) -> list[Record]:
         """The records that make the run fail."""
         return [record for record in self.records if record.fails]
@@ -324,7 +335,11 @@ def make_report(
     end: End | None = None,
     unreadable: list[str] | None = None,
 ) -> Report:
-    """Records in plan order; the last one counts where a cell has several; planned cells without one are `missing`."""
+    """Records in plan order; the last one counts where a cell has several; planned cells without one are `missing`.
+
+    Without an end the run was cut off: it ended, as far as anybody knows, when the last record came.
+    """
+    end = end or _end_of_what_came(run, records, rows or [])
     last = {record.cell: record for record in records}
     unreadable = list(unreadable or [])
     ordered = []
@@ -340,16 +355,34 @@ def make_report(
     unreadable += [complaint(f"planned: {key!r} is no row of this release") for key in strange]
     return Report(
         run=run,
-        finished=end.finished if end else datetime.now(UTC),
+        finished=end.finished,
         counts=dict(Counter(record.verdict.value for record in ordered)),
         waived=sum(record.waived is not None for record in ordered),
         records=ordered,
         rows=_in_plan_order(known, rows or []),
         processes=sorted({one.worker: one for one in processes or ()}.values(), key=lambda one: one.began),
         power=power,
-        problems=end.problems if end else [],
+        problems=end.problems,
         unreadable=unreadable,
     )
+
+
+def _end_of_what_came(run: Run, records: list[Record], rows: list[RowRecord]) -> End:
+    launched = run.launched or run.started
+    spent = [
+        *(record.began + record.took for record in records if record.began is not None),
+        *(row.began + row.seconds for row in rows if row.began is not None),
+    ]
+    last = max([run.started, *(launched + timedelta(seconds=seconds) for seconds in spent)])
+    return End(finished=last, problems=[cut_off_after(run, records, rows, "nothing says that it ended")])
+
+
+def cut_off_after(run: Run, records: list[Record], rows: list[RowRecord], why: str) -> str:
+    """The problem of a run that ended before its plan did."""
+    came = {*(record.cell for record in records), *(row.key for row in rows)}
+    planned = [*run.planned, *run.planned_rows]
+    left = sum(name not in came for name in planned)
+    return f"{CUT_OFF}: {why}; {left:,} of {len(planned):,} have no record; --resume goes on with it"
 
 
 def complaint(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from matrix.errors import UsageError
 from matrix.stack import Stack
 from reports.document import Run
+from reports.files import write_whole
 from reports.packed import SUFFIX, packed, plain_name, read_plain, report_file
 from reports.reading import read_report
 from reports.text import device_of
@@ -42,7 +43,7 @@ def keep(source: Path, output: Path) -> Path:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{source}: holds what no report may: {error}") from None
     try:
-        target.write_bytes(content)
+        write_whole(target, content)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written to: {error.strerror}") from None
     return target

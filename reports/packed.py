@@ -17,15 +17,17 @@ _MAGIC = b"\x1f\x8b"
 def report_file(path: Path) -> Path:
     """The file itself; of the folder of a run its `matrix.json`, or the `matrix.json.gz` that was kept of it.
 
+    Of a run that was cut off there is only its `records.jsonl`.
+
     Raises:
-        UsageError: a folder has neither.
+        UsageError: a folder has none of them.
     """
     if not path.is_dir():
         return path
-    for name in ("matrix.json", f"matrix{SUFFIX}"):
+    for name in ("matrix.json", f"matrix{SUFFIX}", "records.jsonl"):
         if (path / name).is_file():
             return path / name
-    raise UsageError(f"{path}: a folder without matrix.json or matrix{SUFFIX}; name the file of a report")
+    raise UsageError(f"{path}: a folder without matrix.json, matrix{SUFFIX} or records.jsonl; name a report")
 
 
 def plain_name(path: Path) -> str:

@@ -1,22 +1,47 @@
 """records.jsonl: written a line as each cell ends."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from reports.document import End, Process, Record, RowRecord, Run
+from reports.files import write_whole
+
+Line = Run | Process | Record | RowRecord | End
 
 
 class RecordWriter:
-    """Appends lines, each flushed, so that a crash loses nothing that was measured."""
+    """Appends lines, each of them whole: a crash loses nothing that was measured, nor does a disk that fills.
 
-    def __init__(self, path: Path, run: Run) -> None:
-        self._file = path.open("w", encoding="utf-8")
-        self.write(run)
+    Args:
+        path: replaced by a file that holds `run` and the lines that came `earlier`, before anything is appended.
 
-    def write(self, line: Run | Process | Record | RowRecord | End) -> None:
-        """Append one line."""
-        self._file.write(line.model_dump_json() + "\n")
-        self._file.flush()
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, run: Run, earlier: Iterable[Line] = ()) -> None:
+        write_whole(path, b"".join(map(_packed, (run, *earlier))))
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+
+    def write(self, line: Line) -> None:
+        """Append one line, or nothing of it.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        end, left = os.fstat(self._file).st_size, _packed(line)
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError:
+            os.ftruncate(self._file, end)
+            raise
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        os.close(self._file)
+
+
+def _packed(line: Line) -> bytes:
+    return line.model_dump_json().encode("utf-8") + b"\n"

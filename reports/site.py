@@ -10,6 +10,7 @@ from matrix.errors import UsageError
 from reports.compact import json_schema
 from reports.diff import compare
 from reports.document import Report
+from reports.files import write_whole
 from reports.html import render_diff, render_html, render_index, render_stacks, render_support
 from reports.runs import Collection, Comparison
 from reports.support import all_series, support_data
@@ -64,6 +65,5 @@ def _have_something_in_common(one: Report, other: Report) -> bool:
 
 
 def _written(path: Path, text: str) -> Path:
-    path.unlink(missing_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     return path

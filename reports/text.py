@@ -50,6 +50,8 @@ def headline(report: Report) -> str:
 
 def headline_parts(report: Report) -> Iterator[str]:
     """The same in parts: the cells, then each family of rows that was planned."""
+    if report.cut_off:
+        yield "CUT OFF before its end"
     if report.records or not report.rows:
         yield _of_cells(report)
     yield from row_headlines(report)

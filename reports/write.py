@@ -6,6 +6,7 @@ from pathlib import Path
 
 from reports.compact import to_json
 from reports.document import Report
+from reports.files import write_whole
 from reports.html import render_html
 from reports.markdown import summary_markdown
 from reports.packed import plain_name
@@ -13,7 +14,7 @@ from reports.packed import plain_name
 
 def write_json(report: Report, folder: Path) -> None:
     """Write `matrix.json` into the folder."""
-    (folder / "matrix.json").write_text(to_json(report), encoding="utf-8")
+    write_whole(folder / "matrix.json", to_json(report))
 
 
 def write_summary(report: Report, folder: Path) -> None:
@@ -22,7 +23,7 @@ def write_summary(report: Report, folder: Path) -> None:
     A job whose summary cannot be written to has its report all the same.
     """
     text = summary_markdown(report)
-    (folder / "summary.md").write_text(text, encoding="utf-8")
+    write_whole(folder / "summary.md", text)
     of_job = os.environ.get("GITHUB_STEP_SUMMARY")
     if of_job:
         with contextlib.suppress(OSError), Path(of_job).open("a", encoding="utf-8") as summary:
@@ -33,5 +34,5 @@ def write_html(report: Report, folder: Path, document: str = "matrix.json") -> P
     """Write the page of that document into the folder, and say where: `index.html`, of NAME.json `NAME.html`."""
     name = plain_name(Path(document)).removesuffix(".json")
     page = folder / f"{'index' if name == 'matrix' else name}.html"
-    page.write_text(render_html(report, document=document), encoding="utf-8")
+    write_whole(page, render_html(report, document=document))
     return page

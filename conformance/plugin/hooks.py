@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from conformance.plugin.collection import (
     without_garbage_collection,
 )
 from conformance.plugin.forkserver import ROOT
+from conformance.plugin.guarding import IdleDeaths, heed_signals, in_workers, measures, until_all_have_run
 from conformance.plugin.measuring import MEASURE, Measure, last_words
 from conformance.plugin.order import arranged
 from conformance.plugin.recording import Recorder, command_line, exit_status
+from conformance.plugin.resuming import Earlier
 from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
 from conformance.plugin.workers import (
@@ -45,6 +48,8 @@ RECORDER = pytest.StashKey[Recorder]()
 STACK = pytest.StashKey[Stack]()  # where `-n auto` has looked already
 CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
+KNOWN = pytest.StashKey[frozenset[str]]()  # what an earlier run has measured, in which this one goes on
+DEATHS = pytest.StashKey[IdleDeaths]()
 BENCHMARK = "benchmark"  # the mark of what measures time
 
 
@@ -55,8 +60,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Hand out contiguous blocks: the plan is ordered by architecture, so each worker's caches stay warm."""
-    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+    """Whatever a cell does, the process that writes the report lives on."""
+    if is_worker(config):
+        return
+    if measures(config):
+        try:
+            in_workers(config.option)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
+        until_all_have_run(config.option)
+    elif getattr(config.option, "numprocesses", None) and config.option.dist == "no":
         config.option.dist = "worksteal"
 
 
@@ -80,18 +93,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CLOCK] = clock = Clock()
     worker, breadcrumb = "", None
     stack, report_dir, plan = config.stash.get(STACK, None), None, None
+    known, measuring = frozenset[str](), measures(config) and not is_worker(config)
     if is_worker(config):
         told = WorkerInput(**config.workerinput["conformance"])  # type: ignore[attr-defined]
         stack, report_dir, plan = told.apply(), told.report_dir, told.plan.split()
+        known = frozenset(told.known.split())
         worker = config.workerinput["workerid"]  # type: ignore[attr-defined]
         breadcrumb = Path(told.breadcrumbs) / worker
     try:
         settings = settings_from(config, stack, report_dir, plan)
-        recorder = Recorder(settings, command_line())
-        if not is_worker(config) and not config.option.collectonly:
+        earlier = Earlier(settings.report_dir) if measuring and config.option.resume else None
+        recorder = Recorder(settings, command_line(), earlier)
+        if measuring:
+            needs_a_stack(settings.stack)
             settings.check_hub()
-        if config.option.report_dir and not is_worker(config) and not config.option.collectonly:
             recorder.prepare()
+            heed_signals(recorder.stop)
+            known = recorder.known
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     for name in mark_names(list(settings.architectures)):
@@ -103,12 +121,22 @@ def pytest_configure(config: pytest.Config) -> None:
         register()  # before hypothesis looks for the one that its option names
     if not is_worker(config):
         config.invocation_params = with_joined_options(config.invocation_params)
-    config.stash[SETTINGS] = settings
+    config.stash[SETTINGS], config.stash[KNOWN], config.stash[DEATHS] = settings, known, IdleDeaths()
     config.stash[MEASURE] = measure = Measure(settings, clock, worker=worker, breadcrumb=breadcrumb)
     if is_worker(config):
         measure.ask_for_gpu()
     if not is_worker(config):
         config.stash[RECORDER] = recorder
+
+
+def needs_a_stack(stack: Stack) -> None:
+    """Raise UsageError where there is nothing to measure."""
+    absent = [name for name in ("torch", "transformers") if stack.lacks(name)]
+    if absent:
+        raise UsageError(
+            f"{' and '.join(absent)} not installed in {sys.prefix}: install the suite where they are, "
+            "or with its own (python -m pip install -e '.[stack]')"
+        )
 
 
 def wanted_families(config: pytest.Config, settings: Settings) -> tuple[Family, ...]:
@@ -159,7 +187,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is left after -k and -m, in the order in which workers are to take it."""
+    """What is left after -k and -m and an earlier run, in the order in which workers are to take it."""
+    if known := config.stash[KNOWN]:
+        items[:] = [item for item in items if (cell_id_of(item.nodeid) or row_key(item.nodeid)) not in known]
     if is_worker(config):
         items[:] = arranged(items, config.workerinput["workercount"])  # type: ignore[attr-defined]
 
@@ -168,13 +198,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Without xdist: the plan is what is left after -k, -m and --lf."""
     config = session.config
     if RECORDER in config.stash and not config.option.collectonly:
-        config.stash[RECORDER].planned(item.nodeid for item in session.items)
+        _plan(config, [item.nodeid for item in session.items])
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """With xdist: the same, as told by a worker."""
-    node.config.stash[RECORDER].planned(ids)
+    _plan(node.config, ids)
+
+
+def _plan(config: pytest.Config, nodeids: list[str]) -> None:
+    try:
+        config.stash[RECORDER].planned(nodeids)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    except OSError as error:
+        raise pytest.UsageError(f"{config.stash[SETTINGS].report_dir}: {error.strerror}") from None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -186,7 +225,7 @@ def pytest_configure_node(node: Any) -> None:
     pool = config.stash.setdefault(POOL, GpuPool(len(settings.stack.gpus), visible))
     workers = len(config.option.tx or [])
     node.workerinput["conformance"] = WorkerInput.make(
-        settings, recorder.breadcrumbs, workers, pool.acquire(node.gateway.id)
+        settings, recorder.breadcrumbs, recorder.known, workers, pool.acquire(node.gateway.id)
     )
 
 
@@ -196,7 +235,17 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     if POOL in node.config.stash:
         node.config.stash[POOL].release(node.gateway.id)
     if error and RECORDER in node.config.stash:
-        node.config.stash[RECORDER].process_died(node.gateway.id)
+        recorder = node.config.stash[RECORDER]
+        recorder.process_died(node.gateway.id)
+        if why := node.config.stash[DEATHS].died(len(node.config.option.tx)):
+            recorder.stop(why)
+            pytest.exit(why, returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    """Somebody pressed Ctrl-C, or the session was ended for another reason, which then is known."""
+    if _recorder is not None:
+        _recorder.stop("SIGINT")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -267,6 +316,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if _recorder is None:
         return
     told = None
+    if _deaths is not None and (report.when == "call" or hasattr(report, "cell_record")):
+        _deaths.measured()
     began = getattr(report, "start", 0.0) or None  # nobody knows it of what died
     worker = report.node.gateway.id if hasattr(report, "node") else ""
     if (spent := getattr(report, "spent", None)) is not None:
@@ -289,7 +340,8 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The report hooks are given no config."""
-    global _recorder, _measure, _terminal
+    global _recorder, _measure, _terminal, _deaths
+    _deaths = session.config.stash[DEATHS]
     _terminal = session.config.pluginmanager.getplugin("terminalreporter")
     _recorder = session.config.stash.get(RECORDER, None)
     _measure = session.config.stash[MEASURE] if is_worker(session.config) else None
@@ -299,6 +351,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the report and let it decide the exit code."""
     recorder = session.config.stash.get(RECORDER, None)
+    if recorder is not None and (ended := session.shouldfail or session.shouldstop):
+        recorder.stop(str(ended))  # -x, --maxfail
     report = recorder.finish() if recorder is not None else None
     if report is not None:
         session.exitstatus = exit_status(report, exitstatus)
@@ -318,3 +372,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 _recorder: Recorder | None = None
 _measure: Measure | None = None
 _terminal: Any = None
+_deaths: IdleDeaths | None = None

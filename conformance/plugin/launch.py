@@ -28,8 +28,8 @@ def main() -> None:
         accepted = b""
     if accepted != YES:
         os.execv(sys.executable, [sys.executable, *arguments])
-    for signalled in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(signalled, signal.SIG_IGN)  # what the terminal says is for the one who waits for this process
+    for signalled in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(signalled, signal.SIG_IGN)  # what a whole group is told is for the one who waits for this process
     os.close(0)
     os.close(1)  # so that whoever reads it hears when the other one has closed it
     status = b""

@@ -1,5 +1,6 @@
 """The command line, validated before any model is loaded."""
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -28,7 +29,7 @@ REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
 _IDS_SHOWN = 3
 _PATTERNS = re.compile(r"[a-z][a-z0-9_*,]*")
-_PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers")
+_PATH_OPTIONS = ("--report-dir", "--resume", "--fixture-cache", "--architectures", "--expectations", "--waivers")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -41,7 +42,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--cells", default="", help='narrow the plan: "architecture=llama,falcon dtype=bfloat16"')
     group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
     group.addoption("--require", default="", help="what must be here, as in cuda,flash-attn,bitsandbytes")
-    group.addoption("--report-dir", help=f"where the report goes (default: {REPORTS}/<time>)")
+    group.addoption("--report-dir", help=f"where the report goes (default: {REPORTS}/<time>-<process>)")
+    group.addoption(
+        "--resume", metavar="DIR", help="go on with the run of this report folder: measure what it has no record of"
+    )
     group.addoption(
         "--fixture-cache", default=str(FIXTURE_CACHE), help="where fixtures are kept (default: %(default)s)"
     )
@@ -157,8 +161,8 @@ class Settings:
         for name in self.required:
             if name not in REQUIREMENTS:
                 raise UsageError(f"--require {name!r}: allowed are {', '.join(REQUIREMENTS)}")
-        if self.cell_timeout <= 0:
-            raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
+        if not 0 < self.cell_timeout < math.inf:
+            raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds, and an end")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise UsageError(f"--seed {self.seed}: must be from 0 to {LARGEST_SEED}")
         if self.fault is not None:
@@ -192,7 +196,11 @@ def settings_from(
     profile = option.profile or ("pairwise" if stack.device is Device.CUDA else "smoke")
     if profile not in load_profiles():
         raise UsageError(f"--profile {profile!r}: allowed are {', '.join(load_profiles())}")
-    folder = report_dir or option.report_dir or REPORTS / datetime.now().strftime("%Y%m%d-%H%M%S")
+    if option.resume and option.report_dir:
+        raise UsageError(f"--report-dir {option.report_dir}: the report of --resume goes to its own folder")
+    # With the process, since two runs may begin in one second.
+    usual = REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    folder = report_dir or option.resume or option.report_dir or usual
     root = config.invocation_params.dir
     folder_of_architectures, cells = _architectures(root, option.architectures, option.cells)
     own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures)) if option.checkpoint else {}

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -96,16 +97,19 @@ class WorkerInput:
     report_dir: str
     breadcrumbs: str
     plan: str  # the cells' ids, which need not be chosen again
+    known: str  # cells and rows that an earlier run has measured
     threads: int
     gpu: str | None
 
     @staticmethod
-    def make(settings: Settings, breadcrumbs: Path, workers: int, gpu: str | None) -> dict[str, Any]:
+    def make(
+        settings: Settings, breadcrumbs: Path, known: Iterable[str], workers: int, gpu: str | None
+    ) -> dict[str, Any]:
         """The dictionary to put into `node.workerinput`."""
         threads = max(1, cpu_count() // max(1, workers))
         stack = _STACK.dump_json(settings.stack).decode()
         plan = " ".join(cell.id for cell in settings.plan)
-        told = WorkerInput(stack, str(settings.report_dir), str(breadcrumbs), plan, threads, gpu)
+        told = WorkerInput(stack, str(settings.report_dir), str(breadcrumbs), plan, " ".join(known), threads, gpu)
         return dict(vars(told))
 
     def apply(self) -> Stack:
