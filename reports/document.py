@@ -373,7 +373,10 @@ def _end_of_what_came(run: Run, records: list[Record], rows: list[RowRecord]) ->
         *(record.began + record.took for record in records if record.began is not None),
         *(row.began + row.seconds for row in rows if row.began is not None),
     ]
-    last = max([run.started, *(launched + timedelta(seconds=seconds) for seconds in spent)])
+    try:
+        last = max([run.started, *(launched + timedelta(seconds=seconds) for seconds in spent)])
+    except (OverflowError, ValueError):  # a file from elsewhere, with times that no run can have
+        last = run.started
     return End(finished=last, problems=[cut_off_after(run, records, rows, "nothing says that it ended")])
 
 

@@ -62,7 +62,7 @@ class Stretch:
 
 @dataclass
 class Worker:
-    """One process, from the command to the end of the last cell of all."""
+    """One process, from the command, or the death of the one before it, to the end of the last cell of all."""
 
     name: str
     stretches: list[Stretch] = field(default_factory=list)
@@ -72,11 +72,6 @@ class Worker:
         """A stretch, if it is one."""
         if seconds > 0:
             self.stretches.append(Stretch(on, began, seconds))
-
-    @property
-    def ended(self) -> float:
-        """When its last stretch did."""
-        return max((one.began + one.seconds for one in self.stretches), default=0.0)
 
     def seconds(self, on: str) -> float:
         """What it spent on that."""
@@ -121,11 +116,19 @@ def spent_by(report: Report) -> Spent | None:
     for item in items:
         of_worker.setdefault(item.worker, []).append(item)
     workers = []
+    launched = report.run.launched or report.run.started
+    begun = [0.0, *((again - launched).total_seconds() for again in report.run.resumed)]
+    deaths = sorted(one.died for one in processes if one.died is not None and 0 <= one.died < _LONGEST)
     for process in processes:
+        # From the command on, or from the death of the one whose place it takes.
+        since = max((moment for moment in begun if moment <= process.began), default=0.0)
+        if deaths and since <= deaths[0] <= process.began:
+            since = deaths.pop(0)
+        until = min((moment for moment in begun if moment > process.began), default=wall)
         own = of_worker.get(process.worker, [])
         worker = Worker(process.worker or "this process", cells=len(own))
         at = process.began
-        worker.add(BEFORE, 0.0, at)
+        worker.add(BEFORE, since, at - since)
         for on in (START, COLLECT):
             seconds = _sane(process.seconds.get(on, 0.0))
             worker.add(on, at, seconds)
@@ -140,7 +143,7 @@ def spent_by(report: Report) -> Spent | None:
             first = []
             worker.add(BESIDE, at, end - at)
             at = end
-        worker.add(IDLE, at, (wall if process.died is None else min(wall, process.died)) - at)
+        worker.add(IDLE, at, (until if process.died is None else min(until, process.died)) - at)
         workers.append(worker)
     ended = sorted(item.began + item.took for item in items)
     most = max(1, round(0.8 * len(ended)))
@@ -180,7 +183,7 @@ def spent_lines(spent: Spent) -> Iterator[str]:
     for worker in spent.workers:
         ready = sum(worker.seconds(on) for on in (BEFORE, START, COLLECT, IMPORT, DEVICE))
         idle = worker.seconds(WAIT) + worker.seconds(IDLE)
-        busy = worker.ended - ready - idle
+        busy = sum(one.seconds for one in worker.stretches) - ready - idle
         yield (
             f"{worker.name:{width}} {worker.cells:6,} cells  ready after {ready:5.1f} s  "
             f"busy {busy / spent.wall:4.0%}  idle at the end {worker.seconds(IDLE):5.1f} s"
@@ -197,8 +200,11 @@ class Bar:
 
 
 def bars(worker: Worker, wall: float) -> list[Bar]:
-    """A worker's time in equal parts, each as what took most of it; neighbours of one use are one bar."""
-    return list(_joined(_largest_uses(worker, wall)))
+    """A worker's time in equal parts, each as what took most of it; neighbours of one use are one bar.
+
+    There is none for the time before it began or after it died.
+    """
+    return [bar for bar in _joined(_largest_uses(worker, wall)) if bar.on]
 
 
 _PARTS = 200
@@ -211,7 +217,7 @@ def _largest_uses(worker: Worker, wall: float) -> list[str]:
         for part in range(max(0, int(begin)), min(_PARTS, int(end) + 1)):
             within = max(0.0, min(end, part + 1) - max(begin, part))
             shares[part][one.on] = shares[part].get(one.on, 0.0) + within
-    return [max(share, key=share.__getitem__, default=IDLE) for share in shares]
+    return [max(share, key=share.__getitem__, default="") for share in shares]
 
 
 def _joined(uses: Iterable[str]) -> Iterator[Bar]:

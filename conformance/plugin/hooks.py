@@ -30,6 +30,7 @@ from conformance.plugin.workers import (
     GpuPool,
     WorkerInput,
     auto_workers,
+    begin_together,
     crash_record,
     is_worker,
     read_breadcrumb,
@@ -214,6 +215,12 @@ def _plan(config: pytest.Config, nodeids: list[str]) -> None:
         raise pytest.UsageError(str(error)) from None
     except OSError as error:
         raise pytest.UsageError(f"{config.stash[SETTINGS].report_dir}: {error.strerror}") from None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Before any worker begins."""
+    begin_together(config.pluginmanager.getplugin("dsession").nodemanager.group, specs)
 
 
 @pytest.hookimpl(optionalhook=True)

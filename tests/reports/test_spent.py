@@ -1,6 +1,7 @@
 """Where the time of a run went, from a run whose times are known."""
 
 import math
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -70,6 +71,27 @@ def test_a_process_that_died_is_not_idle_after_that() -> None:
     spent = spent_by(report(processes=[*report().processes, gone]))
     assert spent is not None
     assert spent.by_use["idle"] == 1.0
+
+
+def test_a_process_that_takes_the_place_of_another_is_waited_for_since_that_one_died() -> None:
+    gone = Process(worker="gw1", began=2.0, died=7.0, seconds={"start": 1.0, "collect": 0.75})
+    next_one = Process(worker="gw2", began=7.5, seconds={"start": 1.0})
+    spent = spent_by(report(processes=[*report().processes, gone, next_one]))
+    assert spent is not None
+    assert spent.workers[2].seconds("before") == 0.5
+    assert bars(spent.workers[2], spent.wall)[0].left == 700
+
+
+def test_a_run_that_went_on_did_not_work_in_between() -> None:
+    before = report()
+    run = before.run.model_copy(update={"resumed": [before.run.started + timedelta(seconds=20)]})
+    late = record(THIRD, "1-gw0", 23.0, 1.0, load=1.0)
+    again = Process(worker="1-gw0", began=21.0, seconds={"start": 2.0})
+    records, processes = [*before.records[:2], late], [*before.processes[:1], again]
+    spent = spent_by(make_report(run, records, rows=before.rows, processes=processes))
+    assert spent is not None
+    assert spent.by_use["before"] == 2.0
+    assert spent.workers[0].seconds("idle") == 10.0, "until it went on, in another process"
 
 
 def test_four_of_five_are_counted_where_they_come_fastest() -> None:
