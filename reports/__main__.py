@@ -60,7 +60,7 @@ def render(
     for line in (*disagreement_line(report), headline(report), str(page)):
         say(line)
     if report.cut_off:
-        raise UsageError(report.cut_off)
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,6 +7,8 @@ import collections
 import itertools
 import json
 import os
+import resource
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +46,9 @@ def play(self: Any, cell: Cell) -> Observation:
             collections.deque(itertools.repeat(None), maxlen=0)
         case "lose the device":
             return Observation(Ending.DEVICE_LOST, failure=Failure(Phase.FORWARD, "AcceleratorError", "CUDA error"))
+        case ended if ended in signal.Signals.__members__:  # of the process that controls the session
+            os.kill(int(self._breadcrumb.parent.name), signal.Signals[ended])
+            collections.deque(itertools.repeat(None), maxlen=0)
         case "waver":
             return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.5)
         case "suffer":  # from what another cell has left behind
@@ -84,6 +89,12 @@ class Explaining:
 
 measuring.Measure._warm_bench = lambda self: Explaining()  # type: ignore[method-assign,assignment,return-value]
 measuring.Measure._on_bench = measuring.Measure._alone = play  # type: ignore[method-assign]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A disk that takes no more than a few records."""
+    if not hasattr(config, "workerinput") and (room := _SABOTAGE.get("disk")):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), resource.RLIM_INFINITY))
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:

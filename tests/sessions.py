@@ -43,11 +43,15 @@ def run_pytest(
     sabotage: dict[str, str] | None = None,
     real: bool = False,
     tests: str = "conformance/test_cells.py",
+    resume: bool = False,
 ) -> Session:
-    """Run the suite into `folder`; unless `real`, cells are played by tests.saboteur and torch is not needed."""
+    """Run the suite into `folder`, or go on with the run that is there.
+
+    Unless `real`, cells are played by tests.saboteur and torch is not needed.
+    """
     played = [] if real else ["-p", "tests.saboteur"]
     command = [sys.executable, "-m", "pytest", *tests.split(), *played]
-    command += ["-o", f"cache_dir={folder.parent / 'cache'}", f"--report-dir={folder}"]
+    command += ["-o", f"cache_dir={folder.parent / 'cache'}", f"--{'resume' if resume else 'report-dir'}={folder}"]
     command += [f"--fixture-cache={folder.parent / 'fixtures'}", *arguments]
     # A session started from within a test must not inherit that it runs in a worker.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -34,6 +34,7 @@ Printed = Callable[..., list[str]]
 
 RUN = make_run("llama-float32-eager-prefill", "llama-float32-sdpa-prefill").model_dump_json()
 RECORD = record_of("llama-float32-eager-prefill", Verdict.INACCURATE, "max error 9 exceeds 1").model_dump_json()
+END = ended().model_dump_json()
 
 
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -112,7 +113,7 @@ def test_reproduce_takes_a_checkpoint(printed: Printed) -> None:
 
 def test_render_rebuilds_the_report_and_names_what_it_could_not_read(tmp_path: Path) -> None:
     source = tmp_path / "records.jsonl"
-    source.write_text(f"{RUN}\n{RECORD}\n{RECORD[:60]}\n", encoding="utf-8")
+    source.write_text(f"{RUN}\n{RECORD}\n{RECORD[:60]}\n{END}\n", encoding="utf-8")
     answer = python("-m", "reports", "render", str(source))
     assert answer.returncode == 0
     assert answer.stdout.splitlines() == [
@@ -126,9 +127,20 @@ def test_render_rebuilds_the_report_and_names_what_it_could_not_read(tmp_path: P
     assert (tmp_path / "index.html").is_file()
 
 
+def test_a_run_that_was_cut_off_is_rendered_and_not_taken_for_a_whole_one(tmp_path: Path, call: Call) -> None:
+    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    code, out, _ = call("reports", "render", str(tmp_path))
+    assert code == 1
+    assert out[0].startswith("CUT OFF before its end; 2 cells, 1 executed")
+    report = json.loads((tmp_path / "matrix.json").read_text(encoding="utf-8"))
+    assert report["problems"][0].startswith("the run was cut off: nothing says that it ended; 1 of 2 have no record")
+    assert report["finished"] == report["run"]["started"], "nothing is known of what came later"
+    assert call("reports", "render", str(tmp_path))[0] == 1
+
+
 def test_render_reads_a_report_and_writes_elsewhere(tmp_path: Path, printed: Printed) -> None:
     source, folder = tmp_path / "records.jsonl", tmp_path / "a" / "b"
-    source.write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    source.write_text(f"{RUN}\n{RECORD}\n{END}\n", encoding="utf-8")
     first = printed("reports", "render", str(source), "--output", str(folder))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "records.jsonl"]
     (folder / "index.html").unlink()
@@ -140,7 +152,7 @@ def test_render_reads_a_report_and_writes_elsewhere(tmp_path: Path, printed: Pri
 def test_render_of_a_published_report_writes_the_page_beside_it_and_leaves_the_report_alone(
     tmp_path: Path, printed: Printed, name: str
 ) -> None:
-    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n{END}\n", encoding="utf-8")
     printed("reports", "render", str(tmp_path / "records.jsonl"))
     published = (tmp_path / "matrix.json").rename(tmp_path / "some-gpu.json")
     if name.endswith(".gz"):
@@ -157,7 +169,7 @@ def test_render_of_a_published_report_writes_the_page_beside_it_and_leaves_the_r
 
 def test_every_command_reads_packed_reports_and_folders_of_runs_as_plain_ones(tmp_path: Path, printed: Printed) -> None:
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    (tmp_path / "old" / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n{END}\n", encoding="utf-8")
     printed("reports", "render", str(tmp_path / "old" / "records.jsonl"))
     plain, kept, folder = (tmp_path / name for name in ("old/matrix.json", "new/matrix.json.gz", "new"))
     folder.mkdir()
@@ -173,7 +185,7 @@ def test_every_command_reads_packed_reports_and_folders_of_runs_as_plain_ones(tm
 
 
 def test_the_report_of_a_folder_is_not_written_over(tmp_path: Path, call: Call) -> None:
-    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n{END}\n", encoding="utf-8")
     call("reports", "render", str(tmp_path / "records.jsonl"))
     document = tmp_path / "matrix.json"
     before = document.read_bytes()
@@ -375,8 +387,8 @@ def test_rendering_again_keeps_the_problems_of_the_run(printed: Printed, tmp_pat
         ("matrix.json", b"\xff\xfe{", 2),
         ("matrix.json", b'{"schema_version": "2.0"}', 2),
         ("matrix.json", b"[]", 2),
-        ("records.jsonl", f'{make_run(ONE).model_dump_json()}\n{{"kind": "record", "axes": {{}}}}\n'.encode(), 0),
-        ("records.jsonl", make_run("llama-float8-eager-prefill").model_dump_json().encode(), 0),
+        ("records.jsonl", f'{make_run(ONE).model_dump_json()}\n{{"kind": "record", "axes": {{}}}}\n'.encode(), 1),
+        ("records.jsonl", make_run("llama-float8-eager-prefill").model_dump_json().encode(), 1),
     ],
     ids=["not UTF-8", "other major version", "not an object", "record without axes", "planned cell unknown"],
 )

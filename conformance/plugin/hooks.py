@@ -252,7 +252,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
     """Somebody pressed Ctrl-C, or the session was ended for another reason, which then is known."""
     if _recorder is not None:
-        _recorder.stop("SIGINT")
+        _recorder.stop(str(excinfo.value) or "SIGINT")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -362,7 +362,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         recorder.stop(str(ended))  # -x, --maxfail
     report = recorder.finish() if recorder is not None else None
     if report is not None:
-        session.exitstatus = exit_status(report, exitstatus)
+        # With workers -x interrupts the session; without it the tests fail.
+        session.exitstatus = exit_status(report, pytest.ExitCode.TESTS_FAILED if session.shouldfail else exitstatus)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -112,5 +112,5 @@ def test_validate_names_what_is_wrong(tmp_path: Path) -> None:
         assert status != 0
         assert wanted in said
     newer = tmp_path / "newer.json"
-    newer.write_text(text.replace('"schema_version": "2.0"', '"schema_version": "2.99"'), encoding="utf-8")
+    newer.write_text(text.replace('"schema_version": "2.1"', '"schema_version": "2.99"'), encoding="utf-8")
     assert asked(newer)[0] == 0

@@ -54,8 +54,10 @@ def test_packed_records_add_up_to_the_same_report(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_run_stands_for_its_report_and_what_the_suite_wrote_comes_first(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"a folder without matrix\.json or matrix\.json\.gz; name the file"):
+    with pytest.raises(UsageError, match=r"without matrix\.json, matrix\.json\.gz or records\.jsonl; name a report"):
         report_file(tmp_path)
+    lines = put(tmp_path, b"", "records.jsonl")
+    assert report_file(tmp_path) == lines
     kept = put(tmp_path, PACKED)
     assert report_file(tmp_path) == kept
     assert read_report(tmp_path).model_dump_json() == TEXT

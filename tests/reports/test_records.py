@@ -62,6 +62,7 @@ FULL_RUN = make_run(
     narrowed="architecture=llama",
     command=["pytest", "-n", "2"],
     commit="0123abc",
+    resumed=[datetime(2026, 1, 3, tzinfo=UTC)],
     python="3.11.7",
     platform="Linux",
     stack=cuda_stack({"flash-attn": "2.8.3"}, driver="580.95", cuda="cu130", compiler=False, cpu_flags=CPU_FLAGS),

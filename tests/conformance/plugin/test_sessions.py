@@ -85,7 +85,7 @@ url = "https://example.org/1"
         assert (session.record(CELLS[0]).waived is None) is bool(status)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["0", "1", "2"])
 def test_a_crash_costs_one_cell(tmp_path: Path, workers: str) -> None:
     session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, sabotage={CELLS[1]: "crash"})
     assert session.status == 1
@@ -93,6 +93,24 @@ def test_a_crash_costs_one_cell(tmp_path: Path, workers: str) -> None:
     failure = session.record(CELLS[1]).observation.failure
     assert failure is not None
     assert failure.phase == "generate"
+
+
+def test_any_number_of_crashes_costs_as_many_cells(tmp_path: Path) -> None:
+    plan = ["--profile=smoke", "--cells=architecture=gpt2 dtype=float32 quantisation=none"]
+    every = list(run_pytest(tmp_path / "fine", *plan, "-n", "1").verdicts)
+    crashing = every[: len(every) - 2]
+    assert len(crashing) > 9, "xdist gives up after four for each worker"
+    session = run_pytest(tmp_path / "out", *plan, "-n", "1", sabotage=dict.fromkeys(crashing, "crash"))
+    executed = {cell: found for cell, found in session.verdicts.items() if found != "unavailable"}
+    assert executed == {cell: "crashed" if cell in crashing else executed[cell] for cell in executed}
+    assert "missing" not in session.verdicts.values()
+
+
+@pytest.mark.parametrize("mode", ["loadscope", "loadgroup", "loadfile", "each"])
+def test_modes_in_which_xdist_loses_cells_are_refused(tmp_path: Path, mode: str) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "2", "--dist", mode)
+    assert session.status == 4
+    assert f"--dist {mode}: loses cells when a worker dies; use load or worksteal" in session.output
 
 
 def test_a_hang_is_interrupted_and_the_next_cell_runs(tmp_path: Path) -> None:
@@ -138,7 +156,7 @@ def test_what_fails_among_others_and_not_alone_is_not_accused(tmp_path: Path, wo
     assert record.first_verdict == "inaccurate"
     assert "left changed" in record.reason
     left = {record.worker for record in session.report.records}
-    assert len(left) == (2 if workers == "1" else 1), "a process that was left changed goes"
+    assert len(left) == 2, "a process that was left changed goes"
 
 
 def test_stopping_early_leaves_missing_cells_in_the_report(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def test_a_worker_computes_and_compiles_with_its_share_of_the_cores(
         monkeypatch.setenv("TORCHINDUCTOR_COMPILE_THREADS", own)
     stack, taken = make_stack(), list[tuple[int, int]]()
     monkeypatch.setattr("conformance.plugin.workers.take_threads", lambda *counts: taken.append(counts))
-    told = WorkerInput(TypeAdapter(Stack).dump_json(stack).decode(), "out", "crumbs", "", threads=3, gpu=None)
+    told = WorkerInput(TypeAdapter(Stack).dump_json(stack).decode(), "out", "crumbs", "", "", threads=3, gpu=None)
     assert told.apply() == stack
     assert taken == [(3, int(compiling))]
     assert os.environ["OMP_NUM_THREADS"] == "3"
