@@ -48,7 +48,7 @@ def play(self: Any, cell: Cell) -> Observation:
             return Observation(Ending.DEVICE_LOST, failure=Failure(Phase.FORWARD, "AcceleratorError", "CUDA error"))
         case ended if ended in signal.Signals.__members__:  # of the process that controls the session
             os.kill(int(self._breadcrumb.parent.name), signal.Signals[ended])
-            collections.deque(itertools.repeat(None), maxlen=0)
+            os._exit(1)
         case "waver":
             return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.5)
         case "suffer":  # from what another cell has left behind

@@ -125,7 +125,7 @@ def take_threads(computing: int, compiling: int) -> None:
 
 
 def serve(listener: socket.socket, modules: list[str]) -> None:
-    """Import, then fork for whoever asks until stdin closes and nothing that was forked is left."""
+    """Import, then fork for whoever asks until stdin closes, and with it ends all that was forked."""
     safe = _import(modules)
     for name in _ALONE:
         os.environ.pop(name, None)
@@ -161,6 +161,8 @@ def serve(listener: socket.socket, modules: list[str]) -> None:
                             of.close()
                 elif key.fileobj == 0:
                     ending = True
+                    for child in children:  # nobody is left to hear of them, nor to end one that hangs
+                        os.kill(child, signal.SIGKILL)
                     waiting.unregister(0)
                     waiting.unregister(listener)
                     listener.close()

@@ -195,6 +195,29 @@ def test_a_server_ends_with_whoever_started_it() -> None:
         time.sleep(0.01)
 
 
+def test_nothing_that_hangs_outlives_whoever_started_the_server() -> None:
+    """In C, where it hears of nothing."""
+    hang = (
+        "import collections, itertools, os; print(os.getpid(), flush=True); collections.deque(itertools.repeat(0), 0)"
+    )
+    controller = f"""
+    import subprocess
+    from conformance.plugin.forkserver import launcher
+    subprocess.run([*launcher(), "-c", {hang!r}])
+    """
+    given = {**os.environ, forkserver.PRELOAD: "colorsys"}
+    given.pop(forkserver.SOCKET, None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(controller)], cwd=ROOT, env=given, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    forked = int(process.stdout.readline())
+    process.kill()
+    process.wait(timeout=20)
+    while is_there(forked):
+        time.sleep(0.01)
+
+
 def test_one_that_is_switched_off_does_not_serve_though_it_was_inherited(
     own_server: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

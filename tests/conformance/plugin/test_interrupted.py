@@ -154,7 +154,7 @@ def test_a_full_disk_is_one_line_and_what_was_measured_is_told(tmp_path: Path) -
     session = run_pytest(tmp_path / "out", *CHOSEN, sabotage={"disk": "6500"})
     assert session.status == 1
     assert "records.jsonl cannot be written to: File too large" in session.output
-    assert "CUT OFF before its end; 4 cells, " in session.output
+    assert "CUT OFF before its end\n4 cells, " in session.output
     assert "the report cannot be written to out: File too large" in session.output
     assert "Traceback" not in session.output
     assert "INTERNALERROR" not in session.output
