@@ -231,9 +231,9 @@ def pytest_configure_node(node: Any) -> None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     pool = config.stash.setdefault(POOL, GpuPool(len(settings.stack.gpus), visible))
     workers = len(config.option.tx or [])
-    node.workerinput["conformance"] = WorkerInput.make(
-        settings, recorder.breadcrumbs, recorder.known, workers, pool.acquire(node.gateway.id)
-    )
+    # One worker has all GPUs: there are recipes that need two.
+    gpu = pool.acquire(node.gateway.id) if workers > 1 else None
+    node.workerinput["conformance"] = WorkerInput.make(settings, recorder.breadcrumbs, recorder.known, workers, gpu)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -374,7 +374,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("support matrix")
     for line in summary_lines(recorder.report):
         terminalreporter.line(line)
-    terminalreporter.line(f"report: {config.stash[SETTINGS].report_dir / 'index.html'}")
+    if (page := config.stash[SETTINGS].report_dir / "index.html").is_file():  # the disk may be full
+        terminalreporter.line(f"report: {page}")
 
 
 _recorder: Recorder | None = None
