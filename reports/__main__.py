@@ -16,6 +16,7 @@ from reports.compact import json_schema
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.files import write_whole
+from reports.growth import growth_lines, growth_of, growth_svg
 from reports.html import render_diff, render_stacks
 from reports.keep import keep
 from reports.packed import plain_name, report_file
@@ -95,6 +96,23 @@ def spent(source: Annotated[Path, typer.Argument(help="the folder of a run, or i
     if found is None:
         raise UsageError(f"{source}: does not say when its cells ran: reports before schema 2.0 don't")
     for line in spent_lines(found):
+        say(line)
+
+
+@app.command()
+def growth(
+    sources: Annotated[list[Path], typer.Argument(help="runs of one plan that differ in the number of their cells")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the picture")] = Path("growth.svg"),
+) -> None:
+    """How time grows with the number of cells: in all, to the first of them, and the rate after it."""
+    if output.suffix != ".svg":
+        raise UsageError(f"--output {output}: must end in .svg")
+    found = growth_of(read_report(report_file(source)) for source in sources)
+    try:
+        output.write_text(growth_svg(found), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+    for line in (*growth_lines(found), str(output)):
         say(line)
 
 

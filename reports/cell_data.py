@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,10 +37,7 @@ class Numbered:
 
 
 def cells_json(report: Report) -> str:
-    """The cells: a row for each, which holds for each field the number of its value."""
-    panels = [_panel(record, report) for record in report.records]
-    fields = list(dict.fromkeys(name for panel in panels for name in panel))
-    kept = Numbered()
+    """What the matrix, its filters and the list of cells are drawn from."""
     return _json(
         {
             "command": reproducing_command("{cell}", report.run.seed),
@@ -60,11 +57,14 @@ def cells_json(report: Report) -> str:
                 ]
                 for verdict in Verdict
             ],
-            "fields": fields,
-            "rows": [[kept.number(panel.get(name)) for name in fields] for panel in panels],
-            "values": kept.values,
+            **_table(_listed(record, report) for record in report.records),
         }
     )
+
+
+def details_json(report: Report) -> str:
+    """What else is known of each cell, in the order of the cells."""
+    return _json(_table(map(_detail, report.records)))
 
 
 def scripts_json(report: Report) -> str:
@@ -98,26 +98,39 @@ def _script(record: Record, known: Mapping[str, Architecture], report: Report) -
         yield from script_pieces(cell, known[cell.architecture], checkpoint, record.seed)
 
 
-def _panel(record: Record, report: Report) -> dict[str, Any]:
-    dumped = record.model_dump(mode="json")
-    observation = dumped["observation"]
-    evidence = {f"evidence.{name}": value for name, value in observation["evidence"].items() if value}
-    fields = {
+def _table(given: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A row for each, which holds for each field the number of its value; what is empty is left out."""
+    trimmed = [{name: _trim(value) for name, value in one.items()} for one in given]
+    fields = list(dict.fromkeys(name for one in trimmed for name, value in one.items() if value is not None))
+    kept = Numbered()
+    rows = [[kept.number(one.get(name)) for name in fields] for one in trimmed]
+    return {"fields": fields, "rows": rows, "values": kept.values}
+
+
+def _listed(record: Record, report: Report) -> dict[str, Any]:
+    return {
         "cell": record.cell,
         "backend": backend_of(record),
         FAMILY: family_of(record, report) if report.run.architectures else None,
         **{axis: record.axes[axis] for axis in ("architecture", *AXES)},
         "verdict": record.verdict.value,
         "fails": record.fails or None,
+        "waived": record.waived and record.waived.model_dump(mode="json"),
         "worst": worst_ratio(record),
-        **{name: dumped[name] for name in ("reason", "first_verdict", "waived", "demanded", "expectation")},
-        **{name: dumped[name] for name in ("bounds", "kernels", "worker")},
+        "reason": record.reason,
+        "kernels": record.kernels,
+    }
+
+
+def _detail(record: Record) -> dict[str, Any]:
+    dumped = record.model_dump(mode="json")
+    observation = dumped["observation"]
+    return {
+        **{name: dumped[name] for name in ("first_verdict", "demanded", "expectation", "bounds", "worker")},
         **{name: value for name, value in observation.items() if name != "evidence"},
         "comparisons": [_shown(comparison) for comparison in observation["comparisons"]],
-        **evidence,
+        **{f"evidence.{name}": value for name, value in observation["evidence"].items() if value},
     }
-    trimmed = {name: _trim(value) for name, value in fields.items()}
-    return {name: value for name, value in trimmed.items() if value is not None}
 
 
 # What the detail of a cell shows of a comparison only where it is not so, and what it does not show.

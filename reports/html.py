@@ -21,7 +21,7 @@ from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports import benchmarks, charts, power
 from reports.causes import failure_groups, row_groups
-from reports.cell_data import cells_json, scripts_json
+from reports.cell_data import cells_json, details_json, scripts_json
 from reports.declared import by_architecture, claims_of, disagreements
 from reports.diff import Diff, Group, Kind, groups, transitions
 from reports.document import Report
@@ -161,6 +161,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         worst_ratio=worst_ratio,
         # Not escaped: JSON in which nothing can end the block.
         data=Markup(cells_json(report)),
+        details=Markup(details_json(report)),
         scripts=Markup(scripts_json(report)),
     )
 

@@ -1,4 +1,5 @@
-// The cells of the report. Of ten thousand few are looked at: one becomes an object when it is.
+// The cells of the report. Of ten thousand few are looked at: one becomes an object when it is, and what only its panel
+// shows is not even read before the first is opened.
 const data = JSON.parse(find("data").textContent);
 const verdicts = new Map(data.verdicts.map(([name, symbol, meaning]) => [name, { symbol, meaning }]));
 const fieldOf = new Map(data.fields.map((name, field) => [name, field]));
@@ -6,6 +7,7 @@ const total = data.rows.length;
 const indexOf = new Map(data.rows.map((row, index) => [data.values[row[fieldOf.get("cell")]], index]));
 const cells = new Array(total);
 let searched = null;
+let details = null;
 let scripts = null;
 
 // The number of a cell's value, which is the same where the value is; 0 if it has none.
@@ -20,10 +22,13 @@ function valueOf(index, name) {
 
 function cellAt(index) {
   if (!cells[index]) {
+    details ||= JSON.parse(find("details").textContent);
     const cell = { index };
-    data.rows[index].forEach((value, field) => {
-      if (value) cell[data.fields[field]] = data.values[value];
-    });
+    for (const { fields, rows, values } of [data, details]) {
+      rows[index].forEach((value, field) => {
+        if (value) cell[fields[field]] = values[value];
+      });
+    }
     cells[index] = cell;
   }
   return cells[index];

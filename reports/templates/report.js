@@ -66,7 +66,8 @@ function drawMatrix(indices, kept) {
   find("lines").hidden = !many;
   find("unfold").textContent = view.unfold ? "Fold all" : "Unfold all";
   drawPivot(indices, view, selecting(), many, kept);
-  if (many) scroller.scrollTop = top;
+  // At first there is nothing to scroll, and to set it costs a layout.
+  if (many && drawn !== null) scroller.scrollTop = top;
   drawn = wanted;
 }
 

@@ -144,6 +144,10 @@ class Page(HTMLParser):
         return json.loads(self.inside["script"][0])
 
     @property
+    def details(self) -> Any:
+        return json.loads(self.inside["script"][1])
+
+    @property
     def text(self) -> str:
         return " ".join(" ".join(self.inside["text"]).split())
 
@@ -198,11 +202,13 @@ def test_no_field_of_a_report_becomes_markup() -> None:
     assert [attributes.get("type") for attributes in page.attributes("script")] == [
         "application/json",
         "application/json",
+        "application/json",
         None,
     ]
-    assert not any("<" in text or ">" in text or "&" in text for text in page.inside["script"][:2])
+    assert not any("<" in text or ">" in text or "&" in text for text in page.inside["script"][:3])
     assert HOSTILE in page.data["values"]
-    assert "alert" not in page.inside["script"][2]
+    assert HOSTILE in page.details["values"]
+    assert "alert" not in page.inside["script"][3]
     assert {attribute for _, attributes in page.tags for attribute in attributes if attribute.startswith("on")} == set()
     assert [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "embed", "base", "link", "use")] == []
     # All of it is there to be read: 16 rows, of which those that are shown twice or thrice are not lost either.
@@ -244,14 +250,14 @@ def test_the_policy_allows_this_script_and_style_and_nothing_else(whole: bool) -
     assert set(directives) == closed | {"script-src", "style-src", "require-trusted-types-for"}
     assert {directives[name] for name in closed} == {"'none'"}
     assert directives["require-trusted-types-for"] == "'script'"
-    assert directives["script-src"] == hashed(page.inside["script"][2])
+    assert directives["script-src"] == hashed(page.inside["script"][3])
     assert directives["style-src"] == hashed(page.inside["style"][0])
     assert not any({"style", "src", "srcset"} & attributes.keys() for _, attributes in page.tags)
     assert not page.attributes("link")
 
 
 def test_the_script_never_writes_markup() -> None:
-    script = Page(render_html(report(supported("llama-float32-sdpa-prefill")))).inside["script"][2]
+    script = Page(render_html(report(supported("llama-float32-sdpa-prefill")))).inside["script"][3]
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", script)
 
 
@@ -377,16 +383,27 @@ def test_columns_stand_in_the_order_of_the_axes() -> None:
     ]
 
 
+def rows_of(block: Any) -> list[dict[str, Any]]:
+    return [{name: block["values"][at] for name, at in zip(block["fields"], row, strict=True)} for row in block["rows"]]
+
+
 def test_the_script_gets_each_value_once_and_no_empty_one() -> None:
     cells = ["llama-float32-sdpa-prefill", "llama-float32-sdpa-generate"]
-    data = Page(render_html(report(*map(supported, cells)))).data
-    rows = [{name: data["values"][at] for name, at in zip(data["fields"], row, strict=True)} for row in data["rows"]]
-    assert [row["cell"] for row in rows] == cells
-    assert rows[0]["declared"] == FLAGS
-    assert "failure" not in data["fields"]
-    assert data["values"].count(FLAGS) == 1
-    assert None not in data["values"][1:]
-    assert data["command"].replace("{cell}", cells[0]) == reproducing_command(cells[0])
+    page = Page(render_html(report(*map(supported, cells))))
+    assert [row["cell"] for row in rows_of(page.data)] == cells
+    assert [row["declared"] for row in rows_of(page.details)] == [FLAGS, FLAGS]
+    assert "failure" not in page.details["fields"]
+    assert page.details["values"].count(FLAGS) == 1
+    assert None not in [*page.data["values"][1:], *page.details["values"][1:]]
+    assert page.data["command"].replace("{cell}", cells[0]) == reproducing_command(cells[0])
+
+
+def test_what_only_the_panel_of_a_cell_shows_is_apart_from_what_every_view_needs() -> None:
+    page = Page(render_html(report(failed("llama-float32-sdpa-prefill"))))
+    (listed,), (detail,) = rows_of(page.data), rows_of(page.details)
+    assert {"cell", "backend", "dtype", "verdict", "reason"} <= set(listed)
+    assert {"expectation", "failure"} <= set(detail)
+    assert set(listed).isdisjoint(detail)
 
 
 def test_numbers_that_json_lacks_survive_as_words() -> None:
@@ -394,9 +411,8 @@ def test_numbers_that_json_lacks_survive_as_words() -> None:
     record = failed("llama-float32-sdpa-prefill", verdict=Verdict.INACCURATE, comparisons=(broken,))
     page = Page(render_html(report(record)))
     assert worst_ratio(record) != worst_ratio(record)
-    row = dict(zip(page.data["fields"], page.data["rows"][0], strict=True))
-    assert page.data["values"][row["worst"]] == "nan"
-    assert page.data["values"][row["comparisons"]][0]["candidate_mean"] == "inf"
+    assert rows_of(page.data)[0]["worst"] == "nan"
+    assert rows_of(page.details)[0]["comparisons"][0]["candidate_mean"] == "inf"
 
 
 def test_a_long_list_is_left_to_the_script_and_the_page_says_so() -> None:

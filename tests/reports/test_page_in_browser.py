@@ -280,6 +280,28 @@ def test_a_cell_tells_all_that_is_known_of_it(opened: Open, page_file: Path, rep
     assert all(part in text for part in (known.waived.reason, known.waived.url, known.waived.reproducer))
 
 
+def test_what_only_the_panel_shows_is_read_when_the_first_cell_is_opened(opened: Open, page_file: Path) -> None:
+    page = opened(page_file)
+    page.fill("[name=q]", "sdpa")
+    page.select_option("[name=rows]", "dtype")
+    assert page.evaluate("details === null")
+    page.locator("#rows a").first.click()
+    assert page.evaluate("details !== null")
+
+
+def test_what_comes_after_the_matrix_is_not_laid_out_before_it_is_drawn(
+    opened: Open, page_file: Path, tmp_path: Path
+) -> None:
+    before, rest = page_file.read_text(encoding="utf-8").split("<script>")
+    unfinished = tmp_path / "unfinished.html"
+    unfinished.write_text(before + rest.split("</script>")[1], encoding="utf-8")
+    after = "[...document.querySelectorAll('section:has(#list) ~ section > h2')]"
+    laid_out = f"{after}.map((head) => head.checkVisibility({{ contentVisibilityAuto: true }}))"
+    page = opened(unfinished)
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    assert set(page.evaluate(laid_out)) == {False}
+
+
 def test_a_cell_leads_to_those_that_differ_in_one_axis(opened: Open, page_file: Path, report: Report) -> None:
     def apart(one: Record, other: Record) -> list[str]:
         return [axis for axis in ("architecture", *AXES) if one.axes[axis] != other.axes[axis]]
