@@ -185,8 +185,10 @@ def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a re
     report = read_report(source)
     say(f"{source}: a report of schema {report.schema_version}")
     say(headline(report))
+    for line in report.unreadable:
+        say(f"unreadable: {line}", err=True)
     if report.unreadable:
-        raise UsageError("\n".join(f"unreadable: {line}" for line in report.unreadable))
+        raise UsageError(f"{source}: {len(report.unreadable)} of its parts cannot be read")
 
 
 @app.command()

@@ -13,7 +13,7 @@ import pytest
 from matrix.architectures import Architecture, load_architectures
 from matrix.cell import Cell, parse_cell
 from matrix.checkpoints import check_hub_model, folders_by_name, parse_checkpoints
-from matrix.errors import UsageError
+from matrix.errors import UsageError, enumerated, quoted
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
 from matrix.installed import FIXTURE_CACHE, architectures_for
@@ -26,6 +26,7 @@ from matrix.waiver import Waiver, load_waivers
 
 REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
+LONGEST_TIMEOUT = 7 * 24 * 3600  # seconds; what no timer can count is too long as well
 _IDS_SHOWN = 3
 _PATTERNS = re.compile(r"[a-z][a-z0-9_*,]*")
 _PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers")
@@ -156,11 +157,13 @@ class Settings:
         """
         for name in self.required:
             if name not in REQUIREMENTS:
-                raise UsageError(f"--require {name!r}: allowed are {', '.join(REQUIREMENTS)}")
-        if self.cell_timeout <= 0:
-            raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds")
+                raise UsageError(f"--require {quoted(name)}: allowed are {enumerated(REQUIREMENTS)}")
+        if not 0 < self.cell_timeout <= LONGEST_TIMEOUT:  # which of nan is not true either
+            raise UsageError(
+                f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds, and at most {LONGEST_TIMEOUT:,}"
+            )
         if not 0 <= self.seed <= LARGEST_SEED:
-            raise UsageError(f"--seed {self.seed}: must be from 0 to {LARGEST_SEED}")
+            raise UsageError(f"--seed {quoted(self.seed)}: must be from 0 to {LARGEST_SEED}")
         if self.fault is not None:
             from conformance.faults import find  # imports torch, which only a run with a fault has to bear here
 
@@ -191,10 +194,10 @@ def settings_from(
     option = config.option
     profile = option.profile or ("pairwise" if stack.device is Device.CUDA else "smoke")
     if profile not in load_profiles():
-        raise UsageError(f"--profile {profile!r}: allowed are {', '.join(load_profiles())}")
+        raise UsageError(f"--profile {quoted(profile)}: allowed are {enumerated(load_profiles())}")
     folder = report_dir or option.report_dir or REPORTS / datetime.now().strftime("%Y%m%d-%H%M%S")
     root = config.invocation_params.dir
-    folder_of_architectures, cells = _architectures(root, option.architectures, option.cells)
+    folder_of_architectures, cells = architectures_meant(root, option.architectures, option.cells)
     own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures)) if option.checkpoint else {}
     if own and not option.cell and "architecture=" not in cells:  # whoever brings a model means that one
         cells = f"{cells} architecture={','.join(own)}".strip()
@@ -204,12 +207,12 @@ def settings_from(
         cell_ids=tuple(option.cell),
         required=tuple(name.strip() for name in option.require.split(",") if name.strip()),
         report_dir=root / folder,
-        fixture_cache=root / Path(option.fixture_cache).expanduser(),
+        fixture_cache=_path(root, option.fixture_cache, "--fixture-cache") or root,
         checkpoint_arguments=tuple(option.checkpoint),
         folders=own,
         architecture_folder=folder_of_architectures,
-        expectation_path=_path(root, option.expectations),
-        waiver_path=_path(root, option.waivers),
+        expectation_path=_path(root, option.expectations, "--expectations"),
+        waiver_path=_path(root, option.waivers, "--waivers"),
         cell_timeout=option.cell_timeout,
         trust_remote_code=option.trust_remote_code,
         fault=option.fault,
@@ -221,16 +224,23 @@ def settings_from(
     return settings
 
 
-def _architectures(root: Path, value: str | None, cells: str) -> tuple[Path | None, str]:
-    """A folder, or the selection narrowed to the architectures that patterns name."""
+def architectures_meant(root: Path, value: str | None, cells: str) -> tuple[Path | None, str]:
+    """What --architectures names: a folder, or the selection narrowed to the architectures that patterns name.
+
+    Raises:
+        UsageError: it can be neither.
+    """
     # Unlike Path.exists, it answers for a list that is longer than a name may be.
     if value is None or not _PATTERNS.fullmatch(value) or os.path.exists(root / value):
-        return _path(root, value), cells
+        return _path(root, value, "--architectures"), cells
     return None, f"{cells} architecture={value}".strip()
 
 
-def _path(root: Path, value: str | None) -> Path | None:
-    return None if value is None else root / Path(value).expanduser()
+def _path(root: Path, value: str | None, option: str) -> Path | None:
+    try:
+        return None if value is None else root / Path(value).expanduser()
+    except (RuntimeError, ValueError) as error:  # of no such user, or characters that no path has
+        raise UsageError(f"{option} {quoted(value)}: {error}") from None
 
 
 def with_joined_options(params: pytest.Config.InvocationParams) -> pytest.Config.InvocationParams:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,20 @@ def test_what_is_no_report_is_refused(tmp_path: Path, document: str, words: str)
 @pytest.mark.parametrize("name", ["matrix.json", "matrix.json.gz", "records.jsonl"])
 def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(packed, "LARGEST", 1 << 20)
-    (tmp_path / name).symlink_to("/dev/zero")
+    with (tmp_path / name).open("wb") as file:
+        file.truncate((1 << 20) + 1)
     with pytest.raises(UsageError, match=rf"{name}: larger than 1 MiB"):
         read_report(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["matrix.json", "matrix.json.gz", "records.jsonl"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "endless").mkdir()
+    (tmp_path / "endless" / name).symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / name)
+    for folder in (tmp_path, tmp_path / "endless"):
+        with pytest.raises(UsageError, match=rf"{name}: is a device or a pipe, not a file"):
+            read_report(folder / name)
 
 
 @pytest.mark.parametrize(
