@@ -73,8 +73,9 @@ def parse_selection(
                 raise UsageError(
                     f"cells {quoted(text)}: unknown family {quoted(min(strange))}; allowed are {allowed_words}"
                 )
-            if strange := {word for word in words if not word.isidentifier()}:  # the names are the library's
-                raise UsageError(f"cells {quoted(text)}: {axis} has no word {quoted(min(strange))}")
+            for word in sorted(words):
+                if not word.isidentifier():  # beyond that the names are the library's
+                    raise UsageError(f"cells {quoted(text)}: {axis} has no word {quoted(word)}")
             by_property.append(_with_property(axis, words, architectures, but=listed.startswith("!")))
             continue
         if axis != "architecture" and axis not in AXES:

@@ -21,7 +21,7 @@ def settings(*arguments: str, folder: Path = Path("/")) -> Any:
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "0", "-1", "1e300", str(LONGEST_TIMEOUT + 1)])
 def test_a_time_that_no_cell_can_have_is_refused(seconds: str) -> None:
-    with pytest.raises(UsageError, match="--cell-timeout .*: must be more than 0 seconds"):
+    with pytest.raises(UsageError, match=r"--cell-timeout .*: must be more than 0 seconds"):
         settings(f"--cell-timeout={seconds}")
 
 
