@@ -48,17 +48,22 @@ def _numbers_in(path: Path) -> int:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(min(length, _LONGEST_HEADER)))
     tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-    if 8 + length + max(_whole(tensor["data_offsets"][1]) for tensor in tensors) > path.stat().st_size:
+    if 8 + length + max(_place_of(tensor)[1] for tensor in tensors) > path.stat().st_size:
         raise ValueError("shorter than it says")
     return sum(map(_numbers_of, tensors))
 
 
 def _numbers_of(tensor: Mapping[str, Any]) -> int:
     numbers = prod(map(_whole, tensor["shape"]))
-    begin, end = map(_whole, tensor["data_offsets"])
+    begin, end = _place_of(tensor)
     if numbers > 8 * (end - begin):  # of the smallest dtype, one bit each
         raise ValueError("more numbers than bytes for them")
     return numbers
+
+
+def _place_of(tensor: Mapping[str, Any]) -> tuple[int, int]:
+    begin, end = map(_whole, tensor["data_offsets"])
+    return begin, end
 
 
 def _whole(number: object) -> int:

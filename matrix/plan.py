@@ -86,11 +86,16 @@ def make_plan(
     """The cells of a profile, narrowed to a selection, ordered so that expensive things change rarely.
 
     Raises:
-        UsageError: there is no such profile, or no cell is left.
+        UsageError: there is no such profile, an architecture names one that there is not, or no cell is left.
     """
     profiles = load_profiles()
     if profile_name not in profiles:
         raise UsageError(f"unknown profile {quoted(profile_name)}; allowed are {enumerated(profiles)}")
+    for name, architecture in architectures.items():
+        for strange in sorted(set(architecture.profiles) - set(profiles)):
+            raise UsageError(
+                f"architecture {name}: unknown profile {quoted(strange)}; allowed are {', '.join(profiles)}"
+            )
     profile = profiles[profile_name]
     selections = profile.selections(architectures)
     named = narrow is not None and "architecture" in narrow.allowed

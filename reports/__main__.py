@@ -69,10 +69,12 @@ def calibrate(
     ),
 ) -> None:
     """Hold honest cells and seeded faults against this release's bounds: a table, a plot, and the numbers as JSON."""
+    if output.suffix != ".svg":
+        raise UsageError(f"--output {output}: must end in .svg")
     numbers = output.with_suffix(".json")
     sources = [report_file(source) for source in sources]
-    if output.suffix != ".svg" or numbers.resolve() in {path.resolve() for path in [*sources, *(power or ())]}:
-        raise UsageError(f"--output {output}: must end in .svg, and {numbers} must be none of the sources")
+    if numbers.resolve() in {path.resolve() for path in [*sources, *(power or ())]}:
+        raise UsageError(f"--output {output}: {numbers} beside it must be none of the sources")
     calibration = calibration_of(
         (read_report(source) for source in sources), [read_power(path) for path in power or ()]
     )

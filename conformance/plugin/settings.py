@@ -2,6 +2,7 @@
 
 import os
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,11 +62,25 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--expectations", metavar="PATH", help="a file or folder of expectations that override the suite's")
     group.addoption("--waivers", metavar="PATH", help="a file or folder of further waivers")
     group.addoption(
-        "--cell-timeout", type=float, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
+        "--cell-timeout", type=_seconds, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
     )
     group.addoption("--fault", metavar="NAME", help="seed a fault into every cell, to see whether it is caught")
-    group.addoption("--seed", type=int, default=0, help="of the fixtures' weights and of the batches (default: 0)")
+    group.addoption("--seed", type=_seed, default=0, help="of the fixtures' weights and of the batches (default: 0)")
     group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{quoted(text)} is no number of seconds") from None
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{quoted(text)} is no whole number") from None
 
 
 @dataclass(frozen=True)

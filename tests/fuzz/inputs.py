@@ -62,6 +62,34 @@ ODD_WORDS = (
     "__class__",
     "import os",
 )
+# As they may stand within quotes: texts of the right type that mean nothing, or too much.
+ODD_TEXTS = (
+    "",
+    " ",
+    "a{4294967296}",
+    "(" * 3_000,
+    "[",
+    "(?<x",
+    "a\\nb",
+    "\\u0000",
+    "\\u001b[31m",
+    "..",
+    "../x",
+    "~",
+    "/",
+    "*",
+    "!",
+    ",",
+    "=",
+    "9" * 5_000,
+    ">=" + "9" * 5_000,
+    "x" * 5_000,
+    "lambda",
+    "dtype=float16",
+    "https://a/\\u001b",
+    "javascript:1",
+)
+_QUOTED = re.compile(r'"[^"\n]*"')
 _WORD = re.compile(r'"[^"\n]*"|[\w.+]+')
 
 
@@ -109,6 +137,14 @@ def _replace_word(draw: random.Random, text: str, seeds: Sequence[str]) -> str:
         return draw.choice(ODD_WORDS)
     word = draw.choice(words)
     return text[: word.start()] + draw.choice(ODD_WORDS) + text[word.end() :]
+
+
+def _replace_quoted(draw: random.Random, text: str, seeds: Sequence[str]) -> str:
+    words = list(_QUOTED.finditer(text))
+    if not words:
+        return _replace_word(draw, text, seeds)
+    word = draw.choice(words)
+    return f'{text[: word.start()]}"{draw.choice(ODD_TEXTS)}"{text[word.end() :]}'
 
 
 def _swap_words(draw: random.Random, text: str, seeds: Sequence[str]) -> str:
@@ -174,7 +210,8 @@ _WAYS: tuple[Callable[[random.Random, str, Sequence[str]], str], ...] = (
     _around,
     _replace_word,
     _replace_word,
-    _replace_word,
+    _replace_quoted,
+    _replace_quoted,
     _swap_words,
     _swap_words,
     _leave_out,

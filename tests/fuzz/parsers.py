@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import io
 import itertools
 import json
 import os
@@ -189,8 +190,11 @@ def _checkpoint(folder: Path, config: bytes = b'{"model_type": "llama"}') -> Pat
 
 def _safetensors(tensors: Mapping[str, Mapping[str, Any]], numbers: int = 6) -> bytes:
     said = {name: {"data_offsets": [0, 4 * numbers], **tensor} for name, tensor in tensors.items()}
-    header = json.dumps({"__metadata__": {"format": "pt"}, **said}).encode()
-    return struct.pack("<Q", len(header)) + header + bytes(4 * numbers)
+    return _with_length(json.dumps({"__metadata__": {"format": "pt"}, **said}).encode()) + bytes(4 * numbers)
+
+
+def _with_length(header: bytes) -> bytes:
+    return struct.pack("<Q", len(header)) + header
 
 
 def _checkpoint_arguments(folder: Path) -> Parser:
@@ -247,7 +251,14 @@ def _safetensors_header(folder: Path) -> Parser:
         must(type(count) is int and 0 <= count <= 16 * len(content) ** 2, f"{count} numbers in {len(content)} bytes")
         must(8 + int.from_bytes(content[:8], "little") <= len(content), "its header is longer than it is")
 
-    return Parser("safetensors header", 50, lambda draw: broken_bytes(draw, seeds), parse)
+    def make(draw: random.Random) -> bytes:
+        if draw.random() < 0.3:
+            return broken_bytes(draw, seeds)
+        # Else whatever is broken in the header would make its length wrong as well.
+        header = broken_text(draw, [content[8:-24].decode() for content in seeds])
+        return _with_length(header.encode("utf-8", "replace")) + bytes(24)
+
+    return Parser("safetensors header", 50, make, parse)
 
 
 # TOML.
@@ -424,6 +435,9 @@ def _power(folder: Path) -> Parser:
 def _question(draw: random.Random) -> bytes:
     told = {"arguments": ["-u", "-c", "pass"], "environment": {"A": "b"}, "folder": "/"}
     content = json.dumps(told).encode()
+    if draw.random() < 0.7:
+        content = broken_text(draw, [content.decode()]).encode("utf-8", "replace")
+        return len(content).to_bytes(4, "little") + content
     return broken_bytes(draw, [len(content).to_bytes(4, "little") + content])
 
 
@@ -464,7 +478,7 @@ def _nothing_is_looked_at(folder: Path) -> Iterator[None]:
         patch.object(installed, "_look", look),
         patch.object(installed, "_digest", lambda *others: "0"),
         patch("matrix.__main__.detect_stack", make_stack),
-        contextlib.redirect_stderr(None),
+        contextlib.redirect_stderr(io.StringIO()),
     ):
         yield
 
@@ -506,7 +520,8 @@ def _options(folder: Path) -> Parser:
         with _nothing_is_looked_at(folder), patch.object(expectation, "FOLDER", folder / "own"):
             try:
                 option = parser.parse(arguments)
-            except pytest.UsageError:  # in the words of argparse
+            except pytest.UsageError as error:  # in the words of argparse, with its usage in several lines
+                must(len(str(error)) < 5_000, "argparse quotes all that it was given")
                 raise UsageError("argparse says no") from None
             config: Any = SimpleNamespace(option=option, invocation_params=SimpleNamespace(dir=folder))
             settings = settings_from(config, STACKS[0])

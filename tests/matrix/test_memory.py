@@ -96,6 +96,7 @@ def test_this_machine_has_some_memory_left() -> None:
         {"shape": [True], "data_offsets": [0, 8]},
         {"shape": [2], "data_offsets": [0, float("nan")]},
         {"shape": [2**60], "data_offsets": [0, 8]},
+        {"shape": [2], "data_offsets": [8]},
         5,
     ],
 )

@@ -51,3 +51,13 @@ def test_a_path_that_can_be_none_is_refused(option: str) -> None:
 def test_what_is_refused_is_but_a_step_beyond_what_is_taken() -> None:
     taken = settings(f"--cell-timeout={LONGEST_TIMEOUT}", f"--seed={2**32}", "--cells=architecture=gpt2")
     assert {cell.architecture for cell in taken.plan} == {"gpt2"}
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [("--seed", "is no whole number"), ("--cell-timeout", "is no number of seconds")]
+)
+@pytest.mark.parametrize("value", ["x", "9" * 5_000 + "x", "", "1_"])
+def test_what_is_no_number_is_quoted_shortly(option: str, words: str, value: str) -> None:
+    with pytest.raises(pytest.UsageError, match=words) as caught:
+        settings(f"{option}={value}")
+    assert len(str(caught.value)) < 5_000
