@@ -8,7 +8,7 @@ import typer
 
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
-from matrix.command_line import run
+from matrix.command_line import run, say
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
 from matrix.installed import FIXTURE_CACHE, PROFILE, architectures_for
@@ -58,7 +58,7 @@ def explain(
     found = named_cell(cell, known)
     rules, waived = load_rules(known, expectations), load_waivers(known, waivers)
     for line in explain_cell(found, known, detect_stack(), rules, waived):
-        typer.echo(line)
+        say(line)
 
 
 @app.command()
@@ -95,7 +95,7 @@ def minimise(
     minimised = import_module("conformance.minimising.command").minimised
     text, told = minimised(found, known[found.architecture], detect_stack(), issue)
     for line in told:
-        typer.echo(line, err=True)
+        say(line, err=True)
     typer.echo(text, nl=False)
 
 

@@ -1,18 +1,32 @@
 """The architectures that are tried: one TOML file each, in `matrix/architectures/` or a folder of the user's."""
 
+import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, TypeVar
 
-from matrix.errors import UsageError
+from matrix.axes import Attention
+from matrix.errors import UsageError, quoted
+from matrix.files import read_toml
 
 Word = TypeVar("Word", bound=StrEnum)
 FOLDER = Path(__file__).parent / "architectures"
 ARCHITECTURE_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MODEL_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# What a key of a file holds, and how a message calls it.
+_TYPES: Mapping[str, tuple[type, str]] = {
+    "name": (str, "a string"),
+    "model_type": (str, "a string"),
+    "auto_class": (str, "a string"),
+    "config": (dict, "a table"),
+    "reference_attention": (str, "a string"),
+    "reference_reason": (str, "a string"),
+    "recurrent": (bool, "true or false"),
+}
 
 
 class Kind(StrEnum):
@@ -111,7 +125,7 @@ def load_architectures(extra: Path | None = None) -> dict[str, Architecture]:
     found: dict[str, Architecture] = {}
     folders = [FOLDER] if extra is None else [FOLDER, extra]
     for folder in folders:
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # unlike Path.is_dir it answers for what can be no path
             raise UsageError(f"architecture folder {folder} does not exist")
         for path in sorted(folder.glob("*.toml")):
             architecture = _read(path)
@@ -122,37 +136,58 @@ def load_architectures(extra: Path | None = None) -> dict[str, Architecture]:
 
 
 def _read(path: Path) -> Architecture:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    document = read_toml(path)
     document.setdefault("name", path.stem)
     for key in set(document) & _DERIVED:
         raise UsageError(f"{path}: {key} is read off the installed library; it cannot be set")
+    for key, (kind, called) in _TYPES.items():
+        if not isinstance(document.get(key, kind()), kind):
+            raise UsageError(f"{path}: {key} must be {called}, not {quoted(document[key])}")
     for key in ("kept_linear", "kept_float32", "profiles", "aliases"):
         names = document.get(key, [])
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UsageError(f"{path}: {key} must be a list of names, not {names!r}")
+            raise UsageError(f"{path}: {key} must be a list of names, not {quoted(names)}")
         document[key] = tuple(names)
-    if not isinstance(document.get("config", {}), dict):
-        raise UsageError(f"{path}: config must be a table, not {document['config']!r}")
     document["kind"] = _one_of(Kind, document.get("kind"), f"{path}: kind")
     document["positions"] = _one_of(Positions, document.get("positions", Positions.KEPT), f"{path}: positions")
     try:
         architecture = Architecture(**document)
     except TypeError as error:
         raise UsageError(f"{path}: {str(error).removeprefix('Architecture.__init__() ')}") from None
+    _check_words(architecture, path)
     rope = architecture.config.get("rope_parameters", architecture.config.get("rope_scaling"))
-    kind = rope.get("rope_type", rope.get("type")) if isinstance(rope, dict) else None
-    if kind in _FOLLOW_THE_LENGTH and architecture.positions is not Positions.LENGTH:
-        raise UsageError(f'{path}: rope_type {kind!r} follows the length of the batch: say positions = "length"')
-    if not ARCHITECTURE_NAME.fullmatch(architecture.name):
-        raise UsageError(f"{path}: name {architecture.name!r} must be lower-case letters, digits and underscores")
+    scaling = rope.get("rope_type", rope.get("type")) if isinstance(rope, dict) else None
+    if scaling in _FOLLOW_THE_LENGTH and architecture.positions is not Positions.LENGTH:
+        raise UsageError(f'{path}: rope_type {scaling!r} follows the length of the batch: say positions = "length"')
     return architecture
+
+
+def _check_words(architecture: Architecture, path: Path) -> None:
+    """Hold what is named in code, of scripts as of the library's, to what can be a name there.
+
+    Raises:
+        UsageError: something is none.
+    """
+    if not ARCHITECTURE_NAME.fullmatch(architecture.name):
+        raise UsageError(f"{path}: name {quoted(architecture.name)} must be lower-case letters, digits and underscores")
+    for key, words in (("model_type", (architecture.model_type,)), ("aliases", architecture.aliases)):
+        for word in words:
+            if not _MODEL_TYPE.fullmatch(word):
+                raise UsageError(f"{path}: {key}: {quoted(word)} is no model_type: letters, digits and any of _ . -")
+    if not _is_name(architecture.auto_class):
+        raise UsageError(f"{path}: auto_class {quoted(architecture.auto_class)} is not the name of a class")
+    for key in architecture.config:
+        if not _is_name(key):
+            raise UsageError(f"{path}: config: {quoted(key)} is not the name of an option")
+    _one_of(Attention, architecture.reference_attention, f"{path}: reference_attention")
+
+
+def _is_name(word: str) -> bool:
+    return word.isascii() and word.isidentifier() and not iskeyword(word)
 
 
 def _one_of(words: type[Word], value: object, what: str) -> Word:
     try:
         return words(str(value))
     except ValueError:
-        raise UsageError(f"{what} must be one of {', '.join(words)}") from None
+        raise UsageError(f"{what} must be one of {', '.join(words)}, not {quoted(value)}") from None

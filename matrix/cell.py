@@ -8,7 +8,7 @@ from typing import Any
 from matrix.architectures import ARCHITECTURE_NAME
 from matrix.axes import Attention, Dtype, Padding, SdpaKernel
 from matrix.caches import CACHES
-from matrix.errors import UsageError
+from matrix.errors import UsageError, enumerated, quoted
 from matrix.placements import PLACEMENTS
 from matrix.quantisers import QUANTISATIONS
 from matrix.rooms import Cache, Placement, Quantisation, Room, Transformation, Workload
@@ -123,19 +123,20 @@ def parse_cell(cell_id: str) -> Cell:
     Raises:
         UsageError: the id has an unknown, repeated, misplaced or missing part.
     """
-    architecture, *tokens = cell_id.strip().split("-")
+    architecture, *tokens = cell_id.split("-")
     if not ARCHITECTURE_NAME.fullmatch(architecture):
-        raise UsageError(f"cell id {cell_id!r}: {architecture!r} is not the name of an architecture")
+        raise UsageError(f"cell id {quoted(cell_id)}: {quoted(architecture)} is not the name of an architecture")
     chosen: dict[str, Any] = {}
     order = list(AXES)
     for token in tokens:
         if token not in _TOKENS:
-            raise UsageError(f"cell id {cell_id!r}: unknown part {token!r}; allowed are {', '.join(_TOKENS)}")
+            allowed = enumerated(_TOKENS)
+            raise UsageError(f"cell id {quoted(cell_id)}: unknown part {quoted(token)}; allowed are {allowed}")
         axis, value = _TOKENS[token]
         if chosen and order.index(axis) <= max(order.index(seen) for seen in chosen):
-            raise UsageError(f"cell id {cell_id!r}: {token!r} is repeated or out of order; the order is {order}")
+            raise UsageError(f"cell id {quoted(cell_id)}: {token!r} is repeated or out of order; the order is {order}")
         chosen[axis] = value
     missing = [axis for axis in order if axis not in chosen and axis not in SILENT]
     if missing:
-        raise UsageError(f"cell id {cell_id!r}: no value for {', '.join(missing)}")
+        raise UsageError(f"cell id {quoted(cell_id)}: no value for {', '.join(missing)}")
     return Cell(architecture, **chosen)

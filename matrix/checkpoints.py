@@ -1,12 +1,16 @@
 """`--checkpoint FOLDER` or `ARCHITECTURE=PATH_OR_HUB_ID`, checked against what the checkpoint says of itself."""
 
-import json
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from matrix.architectures import ARCHITECTURE_NAME, Architecture
-from matrix.errors import UsageError
+from matrix.errors import UsageError, enumerated, quoted
+from matrix.files import read_json
+
+# As the hub has them: a name, or an owner and a name.
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 def folders_by_name(arguments: Iterable[str], architectures: Collection[str]) -> dict[str, Path]:
@@ -23,7 +27,7 @@ def folders_by_name(arguments: Iterable[str], architectures: Collection[str]) ->
         if path is None:
             continue
         if path in found.values() or name in found:
-            raise UsageError(f"--checkpoint {argument!r} is given twice")
+            raise UsageError(f"--checkpoint {quoted(argument)} is given twice")
         found[name] = path
     return found
 
@@ -49,7 +53,7 @@ def _folder(path: str) -> Path | None:
     try:
         folder = Path(path).expanduser().resolve()
         return folder if path and folder.is_dir() else None
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):  # of no such user, or characters that no path has
         return None
 
 
@@ -71,20 +75,23 @@ def parse_checkpoints(
             continue
         if not equals or not checkpoint:
             raise UsageError(
-                f"--checkpoint {argument!r} is no folder here, nor of the form ARCHITECTURE=PATH_OR_HUB_ID"
+                f"--checkpoint {quoted(argument)} is no folder here, nor of the form ARCHITECTURE=PATH_OR_HUB_ID"
             )
         if name not in architectures:
-            raise UsageError(f"--checkpoint {argument!r}: unknown architecture; allowed are {', '.join(architectures)}")
+            allowed = enumerated(architectures)
+            raise UsageError(f"--checkpoint {quoted(argument)}: unknown architecture; allowed are {allowed}")
         if name in found:
             raise UsageError(f"--checkpoint: {name} is given twice")
         try:
             folder = Path(checkpoint).expanduser()
             local = folder.exists() or checkpoint.startswith((".", "/", "~"))
-        except (OSError, RuntimeError) as error:
-            raise UsageError(f"--checkpoint {argument!r}: {error}") from None
+        except (OSError, RuntimeError, ValueError) as error:
+            raise UsageError(f"--checkpoint {quoted(argument)}: {error}") from None
         if local:
             _check_folder(folder, architectures[name])
             checkpoint = str(folder.resolve())
+        elif not _HUB_ID.fullmatch(checkpoint):
+            raise UsageError(f"--checkpoint {quoted(argument)}: neither a folder here nor the id of a model on the hub")
         found[name] = checkpoint
     for name, folder in (folders or {}).items():
         _check_folder(folder, architectures[name])
@@ -99,10 +106,10 @@ def _check_folder(folder: Path, architecture: Architecture) -> None:
     index = folder / "model.safetensors.index.json"
     if index.exists():
         try:
-            shards = {str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            shards = {str(name) for name in read_json(index)["weight_map"].values()}
+        except (UsageError, KeyError, TypeError, AttributeError):
             raise UsageError(f"checkpoint {folder}: {index.name} cannot be read") from None
-        gone = sorted(name for name in shards if not (folder / name).is_file())
+        gone = sorted(name for name in shards if not os.path.isfile(folder / name))
         if gone:
             raise UsageError(f"checkpoint {folder}: {len(gone)} of {len(shards)} shards are not there: {gone[0]}")
 
@@ -126,11 +133,11 @@ def check_hub_model(hub_id: str, architecture: Architecture) -> None:
 
 def _check_config(path: Path, checkpoint: str, architecture: Architecture) -> None:
     try:
-        model_type = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
+        model_type = read_json(path).get("model_type")
+    except (UsageError, AttributeError):
         raise UsageError(f"checkpoint {checkpoint}: there is no readable config.json in it") from None
     if model_type not in (architecture.model_type, *architecture.aliases):
         raise UsageError(
-            f"checkpoint {checkpoint} is of model_type {model_type!r}, not {architecture.model_type!r} "
+            f"checkpoint {checkpoint} is of model_type {quoted(model_type)}, not {architecture.model_type!r} "
             f"as architecture {architecture.name} needs"
         )

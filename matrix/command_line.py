@@ -2,7 +2,7 @@
 
 import typer
 
-from matrix.errors import UsageError
+from matrix.errors import UsageError, harmless
 
 
 def run(app: typer.Typer) -> None:
@@ -16,5 +16,4 @@ def run(app: typer.Typer) -> None:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print lines that may come from a file of somebody else: what could steer a terminal is spelled out."""
-    harmless = (c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-    typer.echo("".join(harmless), err=err)
+    typer.echo(harmless(text), err=err)

@@ -1,7 +1,7 @@
 """What should happen in a cell: rules from TOML files, each with the cells and stacks that it speaks of."""
 
+import os
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,7 +11,8 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from matrix.cell import Cell
-from matrix.errors import UsageError
+from matrix.errors import UsageError, enumerated, quoted
+from matrix.files import read_toml
 from matrix.observation import Failure, Phase
 from matrix.selection import Selection, parse_selection
 from matrix.stack import DISTRIBUTIONS, REQUIREMENTS, Device, Stack
@@ -162,9 +163,9 @@ def user_files(extra: Path | None) -> list[Path]:
     """
     if extra is None:
         return []
-    if extra.is_dir():
+    if os.path.isdir(extra):  # unlike Path.is_dir it answers for what can be no path
         return sorted(extra.glob("*.toml"))
-    if extra.is_file():
+    if os.path.isfile(extra):
         return [extra]
     raise UsageError(f"{extra} does not exist; name a TOML file or a folder of them")
 
@@ -184,10 +185,7 @@ def read_tables_of(path: Path, keys: tuple[str, ...]) -> dict[str, list[dict[str
     Raises:
         UsageError: not TOML, or something else stands at the top level.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    document = read_toml(path)
     for key, tables in document.items():
         if key not in keys or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             allowed = " and ".join(f"[[{key}]]" for key in keys)
@@ -202,35 +200,49 @@ def read_condition(table: Mapping[str, Any], place: str) -> Condition:
         UsageError: an unknown key or a value that does not parse.
     """
     if not isinstance(table, dict):
-        raise UsageError(f'{place}: when must be a table such as {{ device = "cuda" }}, not {table!r}')
+        raise UsageError(f'{place}: when must be a table such as {{ device = "cuda" }}, not {quoted(table)}')
     versions: dict[str, SpecifierSet] = {}
-    try:
-        for key, value in table.items():
-            if key in DISTRIBUTIONS:
-                if not isinstance(value, str):
-                    raise UsageError(f'{place}: when: {key} must be a version specifier such as ">=2", not {value!r}')
-                versions[key] = SpecifierSet(value)
-            elif key not in _WHEN_KEYS:
-                allowed = ", ".join([*sorted(_WHEN_KEYS), *DISTRIBUTIONS])
-                raise UsageError(f"{place}: when names {key!r}; allowed are {allowed}")
-        capability = SpecifierSet(table["capability"]) if "capability" in table else None
-        device = Device(table["device"]) if "device" in table else None
-    except (InvalidSpecifier, ValueError, TypeError, AttributeError) as error:
-        raise error if isinstance(error, UsageError) else UsageError(f"{place}: when: {error}") from None
+    for key in table:
+        if key in DISTRIBUTIONS:
+            versions[key] = require_versions(table, key, f"{place}: when")
+        elif key not in _WHEN_KEYS:
+            allowed = enumerated([*sorted(_WHEN_KEYS), *DISTRIBUTIONS])
+            raise UsageError(f"{place}: when names {quoted(key)}; allowed are {allowed}")
+    capability = require_versions(table, "capability", f"{place}: when") if "capability" in table else None
+    device = table.get("device")
+    if device is not None and device not in list(Device):
+        raise UsageError(f"{place}: when: device {quoted(device)}; allowed are {enumerated(Device)}")
     gpus = table.get("gpus", 0)
-    if not isinstance(gpus, int):
-        raise UsageError(f"{place}: when: gpus must be a number, not {gpus!r}")
+    if type(gpus) is not int or gpus < 0:  # of a bool isinstance says that it is an int
+        raise UsageError(f"{place}: when: gpus must be a number, not {quoted(gpus)}")
     present, absent = (_requirements(table, key, place) for key in ("present", "absent"))
-    return Condition(versions, device, capability, gpus, present, absent)
+    return Condition(versions, None if device is None else Device(device), capability, gpus, present, absent)
+
+
+def require_versions(table: Mapping[str, Any], key: str, place: str) -> SpecifierSet:
+    """The version specifier under that key.
+
+    Raises:
+        UsageError: it is none.
+    """
+    value = table[key]
+    if not isinstance(value, str):
+        raise UsageError(f'{place}: {key} must be a version specifier such as ">=2", not {quoted(value)}')
+    try:
+        versions = SpecifierSet(value)
+        versions.contains("1")  # some releases are read only when they are compared
+    except (InvalidSpecifier, ValueError) as error:
+        raise UsageError(f"{place}: {key}: {error}") from None
+    return versions
 
 
 def _requirements(table: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
     names = table.get(key, [])
     if not isinstance(names, list):
-        raise UsageError(f"{place}: {key} must be a list of names, not {names!r}")
+        raise UsageError(f"{place}: {key} must be a list of names, not {quoted(names)}")
     for name in names:
-        if name not in REQUIREMENTS:
-            raise UsageError(f"{place}: {key} names {name!r}; allowed are {', '.join(REQUIREMENTS)}")
+        if name not in list(REQUIREMENTS):
+            raise UsageError(f"{place}: {key} names {quoted(name)}; allowed are {enumerated(REQUIREMENTS)}")
     return tuple(names)
 
 
@@ -242,7 +254,7 @@ def require_text(table: Mapping[str, Any], keys: Collection[str], place: str) ->
     """
     for key in keys:
         if not isinstance(table.get(key), str) or not table[key].strip():
-            raise UsageError(f"{place}: {key} must be a non-empty string, not {table.get(key)!r}")
+            raise UsageError(f"{place}: {key} must be a non-empty string, not {quoted(table.get(key))}")
 
 
 def require_pattern(table: Mapping[str, Any], key: str, place: str) -> str:
@@ -251,23 +263,38 @@ def require_pattern(table: Mapping[str, Any], key: str, place: str) -> str:
     Raises:
         UsageError: it is none.
     """
+    pattern = table.get(key, "")
+    if not isinstance(pattern, str):
+        raise UsageError(f"{place}: {key} must be a regular expression, not {quoted(pattern)}")
     try:
-        return str(re.compile(table.get(key, "")).pattern)
-    except (re.error, TypeError) as error:
-        raise UsageError(f"{place}: {key} is not a regular expression: {error}") from None
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:  # of numbers and brackets beyond what it can count
+        raise UsageError(f"{place}: {key} {quoted(pattern)} is not a regular expression: {error}") from None
+    return pattern
+
+
+def require_url(url: object, place: str) -> str:
+    """The web address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not isinstance(url, str) or not re.match(r"https?://\w", url) or not url.isprintable() or " " in url:
+        raise UsageError(f"{place}: url {quoted(url)} is not a web address")
+    return url
 
 
 def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, ours: bool) -> Rule:
     unknown = set(table) - _RULE_KEYS
     if unknown:
-        raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_RULE_KEYS))}")
+        raise UsageError(f"{place}: unknown key {quoted(min(unknown))}; allowed are {', '.join(sorted(_RULE_KEYS))}")
     require_text(table, ("cells", "outcome", "source"), place)
     try:
         selection = parse_selection(table["cells"], architectures, absent=ours)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
     if table["outcome"] not in list(Outcome):
-        raise UsageError(f"{place}: outcome {table['outcome']!r}; allowed are {', '.join(Outcome)}")
+        raise UsageError(f"{place}: outcome {quoted(table['outcome'])}; allowed are {', '.join(Outcome)}")
     outcome = Outcome(table["outcome"])
     described = {"phase", "type", "message"} & set(table)
     if outcome is Outcome.REFUSED or (outcome is Outcome.UNAVAILABLE and described):
@@ -278,7 +305,7 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, 
     if bool(missing) != (outcome is Outcome.UNAVAILABLE):
         raise UsageError(f"{place}: missing = [what is not here] goes with unavailable, and only with it")
     if "phase" in table and table["phase"] not in _PHASES:
-        raise UsageError(f"{place}: phase {table['phase']!r}; allowed are {', '.join(_PHASES)}")
+        raise UsageError(f"{place}: phase {quoted(table['phase'])}; allowed are {', '.join(_PHASES)}")
     require_pattern(table, "message", place)
     runs = table.get("phase") == _RUN
     expectation = Expectation(

@@ -13,11 +13,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from matrix.cell import SILENT
-from matrix.errors import UsageError
-from matrix.expectation import Condition, read_condition, read_tables_of, require_text
+from matrix.errors import UsageError, quoted
+from matrix.expectation import (
+    Condition,
+    read_condition,
+    read_tables_of,
+    require_pattern,
+    require_text,
+    require_versions,
+)
 from matrix.selection import Selection, parse_selection
 from matrix.stack import DISTRIBUTIONS, Stack
 
@@ -147,7 +154,8 @@ def load_guide(path: Path = FILE) -> Guide:
     for kind, place, table in numbered:
         unknown = set(table) - _KEYS[kind]
         if unknown:
-            raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_KEYS[kind]))}")
+            allowed = ", ".join(sorted(_KEYS[kind]))
+            raise UsageError(f"{place}: unknown key {quoted(min(unknown))}; allowed are {allowed}")
         if kind == "recipe":
             recipe = _recipe(table, place)
             if (recipe.number, recipe.name) in recipes:
@@ -172,12 +180,13 @@ def _recipe(table: Mapping[str, Any], place: str) -> Recipe:
     require_text(table, ("number", "name", "about"), place)
     _check_number(table["number"], place)
     if not _NAME.fullmatch(table["name"]):
-        raise UsageError(f"{place}: name {table['name']!r} must be lower-case letters, digits and underscores")
+        raise UsageError(f"{place}: name {quoted(table['name'])} must be lower-case letters, digits and underscores")
     probe, cells = table.get("probe", []), table.get("cells", [])
     if not isinstance(probe, list) or not all(spelling in list(Spelling) for spelling in probe):
-        raise UsageError(f"{place}: probe must be a list of spellings ({', '.join(Spelling)}), not {probe!r}")
-    if table.get("cells_spelling", Spelling.TODAY) not in list(Spelling):
-        raise UsageError(f"{place}: cells_spelling {table['cells_spelling']!r}; allowed are {', '.join(Spelling)}")
+        raise UsageError(f"{place}: probe must be a list of spellings ({', '.join(Spelling)}), not {quoted(probe)}")
+    spelling = table.get("cells_spelling", Spelling.TODAY)
+    if spelling not in list(Spelling):
+        raise UsageError(f"{place}: cells_spelling {quoted(spelling)}; allowed are {', '.join(Spelling)}")
     if not isinstance(cells, list) or not all(isinstance(text, str) for text in cells) or not (probe or cells):
         raise UsageError(f"{place}: a recipe has a probe, a list of cells, or both")
     condition, on_cpu = (read_condition(table.get(key, {}), place) for key in ("when", "on_cpu"))
@@ -188,7 +197,7 @@ def _recipe(table: Mapping[str, Any], place: str) -> Recipe:
         table["about"],
         spellings,
         tuple(cells),
-        Spelling(table.get("cells_spelling", Spelling.TODAY)),
+        Spelling(spelling),
         condition,
         on_cpu,
     )
@@ -198,16 +207,13 @@ def _refusal(table: Mapping[str, Any], place: str, known: Collection[str]) -> Re
     require_text(table, ("type", "message", "source"), place)
     patterns = table.get("recipes")
     if not isinstance(patterns, list) or not patterns:
-        raise UsageError(f"{place}: recipes must be a list of names, not {patterns!r}")
+        raise UsageError(f"{place}: recipes must be a list of names, not {quoted(patterns)}")
     for pattern in patterns:
         if not any(fnmatchcase(name, str(pattern)) for name in known):
-            raise UsageError(f"{place}: no recipe is called {pattern!r}")
+            raise UsageError(f"{place}: no recipe is called {quoted(pattern)}")
     if table.get("spelling", Spelling.EITHER) not in list(Spelling):
-        raise UsageError(f"{place}: spelling {table['spelling']!r}; allowed are {', '.join(Spelling)}")
-    try:
-        re.compile(table["message"])
-    except re.error as error:
-        raise UsageError(f"{place}: message is not a regular expression: {error}") from None
+        raise UsageError(f"{place}: spelling {quoted(table['spelling'])}; allowed are {', '.join(Spelling)}")
+    require_pattern(table, "message", place)
     spelling = Spelling(table["spelling"]) if "spelling" in table else None
     condition = read_condition(table.get("when", {}), place)
     return Refusal(tuple(patterns), spelling, condition, table["type"], table["message"], table["source"])
@@ -217,14 +223,12 @@ def _requirement(table: Mapping[str, Any], place: str) -> Requirement:
     require_text(table, ("number", "distribution", "versions", "about"), place)
     _check_number(table["number"], place)
     if table["distribution"] not in DISTRIBUTIONS:
-        raise UsageError(f"{place}: distribution {table['distribution']!r}; allowed are {', '.join(DISTRIBUTIONS)}")
-    try:
-        versions = SpecifierSet(table["versions"])
-    except InvalidSpecifier as error:
-        raise UsageError(f"{place}: versions: {error}") from None
+        named, allowed = quoted(table["distribution"]), ", ".join(DISTRIBUTIONS)
+        raise UsageError(f"{place}: distribution {named}; allowed are {allowed}")
+    versions = require_versions(table, "versions", place)
     return Requirement(table["number"], table["distribution"], versions, table["about"])
 
 
 def _check_number(number: str, place: str) -> None:
     if not _NUMBER.fullmatch(number):
-        raise UsageError(f"{place}: number {number!r} is none of the guide's, such as G1")
+        raise UsageError(f"{place}: number {quoted(number)} is none of the guide's, such as G1")

@@ -6,6 +6,7 @@ writes down what must be known of each type.
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 
 from matrix.architectures import Architecture, Family, Kind, Positions, load_architectures
 from matrix.errors import UsageError
+from matrix.files import read_file
 from matrix.selection import means_installed
 
 _ROOT = Path(__file__).parent.parent
@@ -105,7 +107,7 @@ def may_have(name: str) -> bool:
     places = list(found.submodule_search_locations or ()) if found else []
     parts = name.split("_")
     folders = {"_".join(parts[:count]) for count in range(1, len(parts) + 1)}
-    return any((Path(place) / "models" / folder).is_dir() for place in places for folder in folders)
+    return any(os.path.isdir(Path(place) / "models" / folder) for place in places for folder in folders)
 
 
 def census(cache: Path) -> Path:
@@ -130,8 +132,8 @@ def of_checkpoint(name: str, folder: Path, cache: Path, typed: Mapping[str, Arch
         UsageError: its config cannot be read, or nobody knows how to run what it describes.
     """
     try:
-        config = (folder / "config.json").read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        config = read_file(folder / "config.json").decode("utf-8")
+    except (UsageError, UnicodeDecodeError):
         raise UsageError(f"checkpoint {folder}: there is no readable config.json in it") from None
     path = cache / f"checkpoint-{_digest(config)}.json"
     if not path.exists():

@@ -3,8 +3,10 @@
 import json
 import os
 import struct
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from matrix.axes import Dtype
 from matrix.errors import UsageError
@@ -28,16 +30,46 @@ def parameters_of(folder: Path) -> int:
     count = 0
     for path in weight_files(folder):
         try:
-            with path.open("rb") as file:
-                (length,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(min(length, _LONGEST_HEADER)))
-            tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
-            count += sum(prod(tensor["shape"]) for tensor in tensors)
-            if 8 + length + max(tensor["data_offsets"][1] for tensor in tensors) > path.stat().st_size:
-                raise ValueError("shorter than it says")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+            count += _numbers_in(path)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error):
             raise UsageError(f"checkpoint {folder}: {path.name} is damaged or was not copied whole") from None
     return count
+
+
+def _numbers_in(path: Path) -> int:
+    """How many numbers a safetensors file holds.
+
+    Raises:
+        Exception: one of many, if the file is anything else.
+    """
+    if not path.is_file():
+        raise ValueError("a folder, a device or a pipe")
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(min(length, _LONGEST_HEADER)))
+    tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+    if 8 + length + max(_place_of(tensor)[1] for tensor in tensors) > path.stat().st_size:
+        raise ValueError("shorter than it says")
+    return sum(map(_numbers_of, tensors))
+
+
+def _numbers_of(tensor: Mapping[str, Any]) -> int:
+    numbers = prod(map(_whole, tensor["shape"]))
+    begin, end = _place_of(tensor)
+    if numbers > 8 * (end - begin):  # of the smallest dtype, one bit each
+        raise ValueError("more numbers than bytes for them")
+    return numbers
+
+
+def _place_of(tensor: Mapping[str, Any]) -> tuple[int, int]:
+    begin, end = map(_whole, tensor["data_offsets"])
+    return begin, end
+
+
+def _whole(number: object) -> int:
+    if type(number) is not int or number < 0:
+        raise ValueError("no size")
+    return number
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """From axes and a profile to an ordered list of cells. Pure: ten thousand cells take a moment."""
 
 import itertools
-import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +10,8 @@ from pathlib import Path
 from matrix.architectures import Architecture
 from matrix.cell import AXES, Cell, make_cell, parse_cell
 from matrix.constraints import why_impossible
-from matrix.errors import UsageError
+from matrix.errors import UsageError, enumerated, quoted
+from matrix.files import read_toml
 from matrix.guide import load_guide
 from matrix.rooms import Room
 from matrix.rows import Family
@@ -72,12 +72,11 @@ class Profile:
 
 def load_profiles() -> dict[str, Profile]:
     """The profiles by name."""
-    document = tomllib.loads(PROFILES_FILE.read_text(encoding="utf-8"))
     return {
         name: Profile(
             name, table["about"], tuple(table["cells"]), tuple(map(Family, table["rows"])), table.get("cover", False)
         )
-        for name, table in document.items()
+        for name, table in read_toml(PROFILES_FILE).items()
     }
 
 
@@ -87,11 +86,16 @@ def make_plan(
     """The cells of a profile, narrowed to a selection, ordered so that expensive things change rarely.
 
     Raises:
-        UsageError: there is no such profile, or no cell is left.
+        UsageError: there is no such profile, an architecture names one that there is not, or no cell is left.
     """
     profiles = load_profiles()
     if profile_name not in profiles:
-        raise UsageError(f"unknown profile {profile_name!r}; allowed are {', '.join(profiles)}")
+        raise UsageError(f"unknown profile {quoted(profile_name)}; allowed are {enumerated(profiles)}")
+    for name, architecture in architectures.items():
+        for strange in sorted(set(architecture.profiles) - set(profiles)):
+            raise UsageError(
+                f"architecture {name}: unknown profile {quoted(strange)}; allowed are {', '.join(profiles)}"
+            )
     profile = profiles[profile_name]
     selections = profile.selections(architectures)
     named = narrow is not None and "architecture" in narrow.allowed
@@ -102,7 +106,7 @@ def make_plan(
             # Choosing first and narrowing after keeps a cell's membership independent of what else is asked for.
             cells += _cells_of(profile, selections, {name: architecture}, narrow)
     if not cells:
-        raise UsageError(f"no cell of profile {profile_name!r} matches {narrow.text if narrow else ''!r}")
+        raise UsageError(f"no cell of profile {profile_name!r} matches {quoted(narrow.text if narrow else '')}")
     return cells
 
 
@@ -200,9 +204,11 @@ def named_cell(cell_id: str, architectures: Mapping[str, Architecture]) -> Cell:
     """
     cell = parse_cell(cell_id)
     if cell.architecture not in architectures:
-        known = ", ".join(architectures)
-        raise UsageError(f"cell id {cell_id!r}: unknown architecture {cell.architecture!r}; allowed are {known}")
+        raise UsageError(
+            f"cell id {quoted(cell_id)}: unknown architecture {quoted(cell.architecture)}; "
+            f"allowed are {enumerated(architectures)}"
+        )
     impossible = why_impossible(cell, architectures[cell.architecture])
     if impossible:
-        raise UsageError(f"cell id {cell_id!r}: {impossible}")
+        raise UsageError(f"cell id {quoted(cell_id)}: {impossible}")
     return cell

@@ -5,8 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matrix.errors import UsageError
-from matrix.expectation import Condition, read_condition, read_tables, require_text
+from matrix.errors import UsageError, quoted
+from matrix.expectation import (
+    Condition,
+    read_condition,
+    read_tables,
+    require_pattern,
+    require_text,
+    require_url,
+)
 from matrix.stack import Stack
 
 FILE = Path(__file__).with_name("regressions.toml")
@@ -52,19 +59,16 @@ def load_regressions(path: Path = FILE) -> dict[str, Regression]:
 def _regression(table: dict[str, Any], place: str) -> Regression:
     unknown = set(table) - _KEYS
     if unknown:
-        raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_KEYS))}")
+        raise UsageError(f"{place}: unknown key {quoted(min(unknown))}; allowed are {', '.join(sorted(_KEYS))}")
     require_text(table, ("name", "about", *({"refusal"} & set(table))), place)
     if not _NAME.fullmatch(table["name"]):
-        raise UsageError(f"{place}: name {table['name']!r} must be lower-case letters, digits and underscores")
+        raise UsageError(f"{place}: name {quoted(table['name'])} must be lower-case letters, digits and underscores")
     urls = table.get("urls")
     if not isinstance(urls, list) or not urls:
-        raise UsageError(f"{place}: urls must be a list of links to where it was reported, not {urls!r}")
+        raise UsageError(f"{place}: urls must be a list of links to where it was reported, not {quoted(urls)}")
     for url in urls:
-        if not isinstance(url, str) or not re.match(r"https://\w", url):
-            raise UsageError(f"{place}: url {url!r} does not begin with https://")
-    try:
-        re.compile(table.get("refusal", ""))
-    except re.error as error:
-        raise UsageError(f"{place}: refusal {table['refusal']!r} is not a regular expression: {error}") from None
+        if not require_url(url, place).startswith("https:"):
+            raise UsageError(f"{place}: url {quoted(url)} does not begin with https://")
+    refusal = require_pattern(table, "refusal", place)
     condition = read_condition(table.get("when", {}), place)
-    return Regression(table["name"], tuple(urls), table["about"], condition, table.get("refusal", ""))
+    return Regression(table["name"], tuple(urls), table["about"], condition, refusal)

@@ -1,12 +1,13 @@
 """Sets of cells by axis values: `architecture=llama,falcon dtype=!float32`. Used by --cells, rules and waivers."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from matrix.architectures import Architecture
+from matrix.architectures import Architecture, Family
 from matrix.cell import AXES, Cell
-from matrix.errors import UsageError
+from matrix.errors import UsageError, enumerated, quoted
 
 # Clauses that mean architectures by what is known of them, and the words of one.
 _PROPERTIES: Mapping[str, Callable[[Architecture], Iterable[str]]] = {
@@ -15,6 +16,8 @@ _PROPERTIES: Mapping[str, Callable[[Architecture], Iterable[str]]] = {
     "declares": lambda one: (flag for flag, said in one.flags.items() if said),
     "denies": lambda one: (flag for flag, said in one.flags.items() if not said),
 }
+_BLANKS = re.compile(r"[ \t\r\n]+")
+_FAMILIES = tuple(family.value.replace(" ", "_") for family in Family)
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,25 @@ def parse_selection(
     aside = aside or {}
     allowed: dict[str, frozenset[str]] = {}
     by_property: list[frozenset[str]] = []
-    for clause in text.split():
+    for clause in _clauses(text):
         axis, equals, listed = clause.partition("=")
         if not equals or not listed.strip("!"):
-            raise UsageError(f"cells {text!r}: {clause!r} is not of the form axis=value[,value…]")
+            raise UsageError(f"cells {quoted(text)}: {quoted(clause)} is not of the form axis=value[,value…]")
         if axis in _PROPERTIES:
-            by_property.append(_with_property(axis, listed, architectures))
+            words = frozenset(listed.removeprefix("!").split(","))
+            if axis == "family" and (strange := words - set(_FAMILIES)):
+                allowed_words = enumerated(_FAMILIES)
+                raise UsageError(
+                    f"cells {quoted(text)}: unknown family {quoted(min(strange))}; allowed are {allowed_words}"
+                )
+            for word in sorted(words):
+                if not word.isidentifier():  # beyond that the names are the library's
+                    raise UsageError(f"cells {quoted(text)}: {axis} has no word {quoted(word)}")
+            by_property.append(_with_property(axis, words, architectures, but=listed.startswith("!")))
             continue
         if axis != "architecture" and axis not in AXES:
-            known_axes = ", ".join(["architecture", *_PROPERTIES, *AXES])
-            raise UsageError(f"cells {text!r}: unknown axis {axis!r}; allowed are {known_axes}")
+            known_axes = enumerated(["architecture", *_PROPERTIES, *AXES])
+            raise UsageError(f"cells {quoted(text)}: unknown axis {quoted(axis)}; allowed are {known_axes}")
         known = list(architectures) if axis == "architecture" else list(AXES[axis].values)
         families = _kin(architectures) if axis == "architecture" else AXES[axis].families
         names = frozenset(listed.removeprefix("!").split(","))
@@ -77,9 +89,10 @@ def parse_selection(
         if axis == "architecture" and absent:
             names &= {*known, *families}
         for name in sorted(names - set(known) - set(families)):
-            raise UsageError(f"cells {text!r}: unknown {axis} {name!r}; allowed are {', '.join([*known, *families])}")
+            allowed_names = enumerated([*known, *families])
+            raise UsageError(f"cells {quoted(text)}: unknown {axis} {quoted(name)}; allowed are {allowed_names}")
         if axis in allowed:
-            raise UsageError(f"cells {text!r}: {axis} is given twice; write {axis}=a,b")
+            raise UsageError(f"cells {quoted(text)}: {axis} is given twice; write {axis}=a,b")
         named = names & set(known)
         values = named.union(*(families[name] for name in names if name in families))
         meant = frozenset(known) - values if listed.startswith("!") else values
@@ -89,6 +102,11 @@ def parse_selection(
     for axis, values in aside.items():
         allowed.setdefault(axis, frozenset(AXES[axis].values) - values)
     return Selection(text, allowed)
+
+
+def _clauses(text: str) -> list[str]:
+    """The clauses between blanks; what only Unicode calls a blank is part of one, to be turned down."""
+    return [clause for clause in _BLANKS.split(text) if clause]
 
 
 def _kin(architectures: Collection[str]) -> dict[str, frozenset[str]]:
@@ -109,17 +127,16 @@ def _spelled_out(names: frozenset[str], known: Collection[str]) -> frozenset[str
     return frozenset(found)
 
 
-def _with_property(what: str, listed: str, architectures: Collection[str]) -> frozenset[str]:
-    """The architectures with one of the words, or after `!` with none of them."""
-    words = set(listed.removeprefix("!").split(","))
+def _with_property(what: str, words: frozenset[str], architectures: Collection[str], *, but: bool) -> frozenset[str]:
+    """The architectures with one of the words, or all `but` those."""
     known = architectures if isinstance(architectures, Mapping) else {}
     having = {name for name, one in known.items() if words & set(_PROPERTIES[what](one))}
-    return frozenset(set(architectures) - having if listed.startswith("!") else having)
+    return frozenset(set(architectures) - having if but else having)
 
 
 def means_installed(text: str, typed: Collection[str], may_be_installed: Callable[[str], bool]) -> bool:
     """Whether a selection speaks of architectures beyond those that somebody typed, as far as the library may have."""
-    for clause in text.split():
+    for clause in _clauses(text):
         axis, _, listed = clause.partition("=")
         if axis in _PROPERTIES:
             return True

@@ -1,5 +1,6 @@
 """Known upstream faults: exact verdict, cells, stacks and a URL. One that no longer holds is itself an error."""
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -7,8 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from matrix.cell import Cell
-from matrix.errors import UsageError
-from matrix.expectation import Condition, read_condition, read_tables, require_pattern, require_text, user_files
+from matrix.errors import UsageError, quoted
+from matrix.expectation import (
+    Condition,
+    read_condition,
+    read_tables,
+    require_pattern,
+    require_text,
+    require_url,
+    user_files,
+)
 from matrix.rows import RowOutcome
 from matrix.selection import Selection, parse_selection
 from matrix.stack import Stack
@@ -60,31 +69,34 @@ def load_waivers(architectures: Collection[str], extra: Path | None = None) -> t
 def _waiver(table: dict[str, Any], place: str, folder: Path, architectures: Collection[str]) -> Waiver:
     unknown = set(table) - _KEYS
     if unknown:
-        raise UsageError(f"{place}: unknown key {min(unknown)!r}; allowed are {', '.join(sorted(_KEYS))}")
+        raise UsageError(f"{place}: unknown key {quoted(min(unknown))}; allowed are {', '.join(sorted(_KEYS))}")
     of_rows = "rows" in table
     require_text(table, ("reason", "url") if of_rows else ("cells", "verdict", "reason", "url"), place)
-    if not re.match(r"https?://\w", table["url"]):
-        raise UsageError(f"{place}: url {table['url']!r} is not a web address")
+    require_url(table["url"], place)
     reproducer = table.get("reproducer", "")
-    if not isinstance(reproducer, str) or (reproducer and not (folder / reproducer).is_file()):
-        raise UsageError(f"{place}: reproducer {reproducer!r} is not a file beside it")
+    if not isinstance(reproducer, str) or (reproducer and not _is_beside(folder, reproducer)):
+        raise UsageError(f"{place}: reproducer {quoted(reproducer)} is not a file beside it")
     condition = read_condition(table.get("when", {}), place)
     if of_rows:
         rows = table["rows"]
         if not isinstance(rows, list) or not rows or not all(isinstance(row, str) for row in rows):
-            raise UsageError(f"{place}: rows must be a list of names, not {rows!r}")
+            raise UsageError(f"{place}: rows must be a list of names, not {quoted(rows)}")
         if {"cells", "verdict", "message"} & set(table):
             raise UsageError(f"{place}: a waiver of rows has no cells, no verdict and no message")
         return Waiver(None, tuple(rows), condition, None, "", table["reason"], table["url"], reproducer, place)
     waivable = [v for v in Verdict if not v.is_documented and v not in _NEVER_WAIVED]
     if table["verdict"] not in waivable:
-        raise UsageError(f"{place}: verdict {table['verdict']!r}; allowed are {', '.join(waivable)}")
+        raise UsageError(f"{place}: verdict {quoted(table['verdict'])}; allowed are {', '.join(waivable)}")
     try:
         selection = parse_selection(table["cells"], architectures, absent=folder == FOLDER)
     except UsageError as error:
         raise UsageError(f"{place}: {error}") from None
     verdict, message = Verdict(table["verdict"]), require_pattern(table, "message", place)
     return Waiver(selection, (), condition, verdict, message, table["reason"], table["url"], reproducer, place)
+
+
+def _is_beside(folder: Path, name: str) -> bool:
+    return os.path.basename(name) == name and os.path.isfile(folder / name)
 
 
 def waiver_for(cell: Cell, judgement: Judgement, stack: Stack, waivers: Collection[Waiver]) -> Waiver | None:

@@ -73,10 +73,12 @@ def calibrate(
     ),
 ) -> None:
     """Hold honest cells and seeded faults against this release's bounds: a table, a plot, and the numbers as JSON."""
+    if output.suffix != ".svg":
+        raise UsageError(f"--output {output}: must end in .svg")
     numbers = output.with_suffix(".json")
     sources = [report_file(source) for source in sources]
-    if output.suffix != ".svg" or numbers.resolve() in {path.resolve() for path in [*sources, *(power or ())]}:
-        raise UsageError(f"--output {output}: must end in .svg, and {numbers} must be none of the sources")
+    if numbers.resolve() in {path.resolve() for path in [*sources, *(power or ())]}:
+        raise UsageError(f"--output {output}: {numbers} beside it must be none of the sources")
     calibration = calibration_of(
         (read_report(source) for source in sources), [read_power(path) for path in power or ()]
     )
@@ -109,7 +111,7 @@ def growth(
         raise UsageError(f"--output {output}: must end in .svg")
     found = growth_of(read_report(report_file(source)) for source in sources)
     try:
-        output.write_text(growth_svg(found), encoding="utf-8")
+        write_whole(output, growth_svg(found))
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     for line in (*growth_lines(found), str(output)):
@@ -206,8 +208,10 @@ def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a re
     report = read_report(source)
     say(f"{source}: a report of schema {report.schema_version}")
     say(headline(report))
+    for line in report.unreadable:
+        say(f"unreadable: {line}", err=True)
     if report.unreadable:
-        raise UsageError("\n".join(f"unreadable: {line}" for line in report.unreadable))
+        raise UsageError(f"{source}: {len(report.unreadable)} of its parts cannot be read")
 
 
 @app.command()

@@ -2,10 +2,12 @@
 
 import gzip
 import io
+import os
 import zlib
 from pathlib import Path
 
 from matrix.errors import UsageError
+from matrix.files import read_file
 
 # The full plan of 56,400 cells takes some 200 MB. Inflated, a report may hold no more than one that came plain: what it
 # takes to read is the same, and a file of 300 kB can be packed that grows to this.
@@ -22,7 +24,7 @@ def report_file(path: Path) -> Path:
     Raises:
         UsageError: a folder has none of them.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike Path.is_dir it answers for what can be no path
         return path
     for name in ("matrix.json", f"matrix{SUFFIX}", "records.jsonl"):
         if (path / name).is_file():
@@ -41,13 +43,7 @@ def read_plain(path: Path) -> bytes:
     Raises:
         UsageError: it cannot be read, is too large, packed or inflated, or what is packed is cut off or corrupt.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    if len(content) > LARGEST:
-        raise UsageError(f"{path}: larger than {LARGEST >> 20} MiB, the most that is read of one report")
+    content = read_file(path, LARGEST)
     # Not by its name: what a browser saves as NAME.json.gz may be inflated already. No JSON begins with these bytes.
     return _inflated(content, path) if content.startswith(_MAGIC) else content
 

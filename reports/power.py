@@ -11,6 +11,7 @@ from matrix.axes import Dtype
 from matrix.errors import UsageError
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict
+from reports.packed import read_plain
 from reports.part import Part
 
 FOLDER = Path(__file__).parent / "power"
@@ -171,10 +172,9 @@ def read_power(path: Path) -> Power:
     Raises:
         UsageError: the file cannot be read, or is something else.
     """
+    content = read_plain(path)
     try:
-        return Power.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
+        return Power.model_validate_json(content)
     except ValueError as error:
         raise UsageError(f"{path}: not what python -m conformance.power writes: {str(error).splitlines()[0]}") from None
 

@@ -146,8 +146,10 @@ def _from_lines(content: bytes, path: Path) -> Report:
 
 
 def _with_complaints(report: Report, complaints: Complaints, version: str) -> Report:
+    known = set(complaints.lines)  # a matrix.json says itself what whoever wrote it could not read
     for line in report.unreadable:  # what was planned and is no cell of this release
-        complaints.add(line)
+        if line not in known:
+            complaints.add(line)
     return report.model_copy(update={"unreadable": complaints.lines, "schema_version": version})
 
 

@@ -32,6 +32,8 @@ def publish(found: Collection, site: Path) -> list[Path]:
 
 def _pages(found: Collection, site: Path) -> Iterator[Path]:
     for folder in (site, site / "runs", site / "diff"):
+        if folder.is_symlink() and folder != site:  # what is written there would be written over elsewhere
+            raise UsageError(f"{folder}: is a link to another folder; remove it, or name another --output")
         folder.mkdir(parents=True, exist_ok=True)
     for run in found.runs:
         copy = site / "runs" / run.document

@@ -25,6 +25,7 @@ from matrix.observation import Comparison, Ending, Evidence, Failure, Observatio
 
 interruption.GRACE_SECONDS = 1.0
 ARCHITECTURES = load_architectures()
+STEERING = "\x1b]0;a title\x07 \x1b[31mred\x9b0m"
 _SABOTAGE: dict[str, str] = json.loads(os.environ.get("SABOTAGE", "{}"))
 _seen: collections.Counter[str] = collections.Counter()
 
@@ -57,8 +58,12 @@ def play(self: Any, cell: Cell) -> Observation:
             lacking = ("lm_head.weight",) if "lack" in _SABOTAGE[cell.id] else ()
             played = _completed(cell, error=9.0)
             return replace(played, evidence=replace(played.evidence, missing_parameters=lacking))
+        case "steer":
+            return Observation(Ending.RAISED, failure=Failure(Phase.FORWARD, "RuntimeError", STEERING))
         case "break the suite":
             raise AssertionError("the suite itself is at fault")
+        case "break and steer":
+            raise AssertionError(STEERING)
     return _completed(cell, error=0.5)
 
 

@@ -13,7 +13,7 @@ from conformance.spellings import text_config
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Attention, Dtype, Padding
 from matrix.cell import Cell, make_cell
-from matrix.errors import UsageError
+from matrix.errors import UsageError, quoted
 
 Model = Any
 
@@ -97,7 +97,7 @@ def find(name: str) -> Fault:
         UsageError: there is none.
     """
     if name not in FAULTS:
-        raise UsageError(f"unknown fault {name!r}; allowed are {', '.join(FAULTS)}")
+        raise UsageError(f"unknown fault {quoted(name)}; allowed are {', '.join(FAULTS)}")
     return FAULTS[name]
 
 

@@ -1,5 +1,6 @@
 """The script of a minimised case: torch and transformers alone, at most 40 lines."""
 
+from keyword import iskeyword
 from pathlib import Path
 from textwrap import wrap
 
@@ -64,7 +65,11 @@ def script_of(
         workload in _TOLD or (padded and (architecture.positions == "told" or workload == "continued"))
     )
     arguments = f"BitsAndBytesConfig({_BITSANDBYTES[str(cell.quantisation)]})" if packed else ""
-    written = ", ".join(f"{name}={value!r}" for name, value in case.config.items())
+    # A checkpoint's config may call its options anything, and none of it may become code.
+    if all(name.isidentifier() and not iskeyword(name) for name in case.config):
+        written = f"dict({', '.join(f'{name}={value!r}' for name, value in case.config.items())})"
+    else:
+        written = repr(dict(case.config))
     first_cache = None
     if workload == "static_cache":
         given = spellings.static_cache_arguments("model", len(case.lengths), case.lengths[0] + SPARE_SLOTS)
@@ -78,9 +83,9 @@ def script_of(
         title=title,
         auto_class=architecture.auto_class,
         model_type=repr(architecture.model_type),
-        config="\n    ".join(wrap(f"CONFIG = dict({written})", width=112)),
+        config="\n    ".join(wrap(f"CONFIG = {written}", width=112)),
         loudness=LOUDNESS,
-        vocabulary=case.config.get("vocab_size", 256),
+        vocabulary=repr(case.config.get("vocab_size", 256)),
         rows=len(case.lengths),
         longest=case.lengths[0],
         decoder_tokens=DECODER_TOKENS if listens else 0,

@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -94,6 +94,13 @@ def cell_id_of(nodeid: str) -> str | None:
     if "::test_cell[" not in nodeid or not nodeid.endswith("]"):
         return None
     return nodeid.partition("::test_cell[")[2][:-1]
+
+
+def not_planned(arguments: Iterable[str], plan: Collection[Cell]) -> str | None:
+    """The first cell that is named by its node id, `path::test_cell[ID]`, and is not in the plan."""
+    named = [cell for argument in arguments if (cell := cell_id_of(argument)) is not None]
+    planned = {cell.id for cell in plan} if named else set()
+    return next((cell for cell in named if cell not in planned), None)
 
 
 @cache

@@ -256,18 +256,36 @@ def _gpus_as_the_driver_says() -> Iterator[None]:
             interface.caching_worker_device_properties.clear()  # what was said here is not all that there is to say
 
 
+def question_of(asking: socket.socket, descriptors: list[int]) -> dict[str, Any]:
+    """What is asked for: arguments, environment and folder. The streams that come with it are added to `descriptors`.
+
+    Raises:
+        OSError, ValueError, RecursionError: what comes is no question.
+    """
+    said, streams, _, _ = socket.recv_fds(asking, 4, 3)
+    descriptors += streams
+    length, question = int.from_bytes(said, "little"), b""
+    while len(question) < length and (heard := asking.recv(min(length - len(question), 2**20))):
+        question += heard
+    told: dict[str, Any] = json.loads(question)
+    if not isinstance(told, dict):
+        raise ValueError("no question")
+    arguments, environment = told.get("arguments"), told.get("environment")
+    if not isinstance(arguments, list) or not isinstance(environment, dict) or not isinstance(told.get("folder"), str):
+        raise ValueError("no question")
+    if not all(isinstance(text, str) for text in (*arguments, *environment.values())) or "-c" not in arguments[:-1]:
+        raise ValueError("no question")
+    return told
+
+
 def _forked(asking: socket.socket, ours: list[socket.socket]) -> int | None:
     """The process that does what is asked for, or None if what came is no question."""
     descriptors: list[int] = []
     try:
         asking.settimeout(_PATIENCE)
-        said, descriptors, _, _ = socket.recv_fds(asking, 4, 3)
-        length, question = int.from_bytes(said, "little"), b""
-        while len(question) < length and (heard := asking.recv(length - len(question))):
-            question += heard
-        told = json.loads(question)
+        told = question_of(asking, descriptors)
         asking.sendall(YES)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         for descriptor in descriptors:  # whoever reads the other end of one waits for it to be closed
             os.close(descriptor)
         return None

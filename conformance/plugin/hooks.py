@@ -16,6 +16,7 @@ from conformance.plugin.collection import (
     is_every_cell,
     make_items,
     mark_names,
+    not_planned,
     without_garbage_collection,
 )
 from conformance.plugin.forkserver import ROOT
@@ -26,6 +27,7 @@ from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.resuming import Earlier
 from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
+from conformance.plugin.shown import make_harmless
 from conformance.plugin.workers import (
     GpuPool,
     WorkerInput,
@@ -37,7 +39,7 @@ from conformance.plugin.workers import (
     with_ready_workers,
 )
 from matrix.checkpoints import folders_of
-from matrix.errors import UsageError
+from matrix.errors import UsageError, harmless, quoted
 from matrix.memory import free_bytes, parameters_of, workers_that_fit
 from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
@@ -165,6 +167,12 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Any:
     """Collect without garbage collection: a third less time."""
+    settings = session.config.stash[SETTINGS]
+    if (cell := not_planned(session.config.args, settings.plan)) is not None:
+        raise pytest.UsageError(
+            f"{quoted(cell)} is no cell of profile {settings.profile}"
+            f"{', narrowed as it is' if settings.narrowed else ''}; --cell ID runs any cell that can be"
+        )
     with session.config.stash[CLOCK].spending("collect"), without_garbage_collection():
         return (yield)
 
@@ -272,7 +280,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         said = last_words(breadcrumb)
         died = died_record(row, settings, said.read_text(encoding="utf-8") if said.is_file() else "")
         report.row_record = died.model_dump_json()
-        report.longrepr = f"{row}: {died.reason}"
+        report.longrepr = harmless(f"{row}: {died.reason}")
         excuse(report, died)
         return
     record = crash_record(crashitem, worker, recorder.breadcrumbs, settings)
@@ -281,13 +289,14 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         report.outcome = "rerun"
         return
     report.cell_record = record.model_dump_json()
-    report.longrepr = f"{record.verdict}: {record.cell}\n  {record.reason}"
+    report.longrepr = harmless(f"{record.verdict}: {record.cell}\n  {record.reason}")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Let the record travel with the report, as plain JSON."""
     report = yield
+    make_harmless(report)
     if call.when == "call":
         clock = item.config.stash[CLOCK]
         news = clock.news()
@@ -373,7 +382,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     terminalreporter.section("support matrix")
     for line in summary_lines(recorder.report):
-        terminalreporter.line(line)
+        terminalreporter.line(harmless(line))
     if (page := config.stash[SETTINGS].report_dir / "index.html").is_file():  # the disk may be full
         terminalreporter.line(f"report: {page}")
 

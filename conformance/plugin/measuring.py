@@ -19,6 +19,7 @@ from conformance.plugin.settings import Settings
 from matrix import memory
 from matrix.architectures import Architecture
 from matrix.cell import Cell
+from matrix.errors import harmless
 from matrix.expectation import expect
 from matrix.observation import Ending, Failure, Observation, Origin, Phase
 from matrix.stack import Device
@@ -258,13 +259,14 @@ def settle(record: Record, checkpoints: Mapping[str, str]) -> None:
         NotAsDocumented: the verdict fails the run.
     """
     if record.fails:
-        raise NotAsDocumented(
+        said = (
             f"{record.verdict}: {record.cell}\n"
             f"  {record.reason}\n"
             f"  expected: {record.expectation.outcome} ({record.expectation.source})\n"
             f"  reproduce: {reproducing_command(record.cell, record.seed, checkpoints)}"
         )
+        raise NotAsDocumented(harmless(said))
     if record.waived is not None:
-        pytest.xfail(f"{record.verdict}, waived: {record.waived.reason} {record.waived.url}")
+        pytest.xfail(harmless(f"{record.verdict}, waived: {record.waived.reason} {record.waived.url}"))
     if record.verdict is Verdict.UNAVAILABLE:
-        pytest.skip(record.reason)
+        pytest.skip(harmless(record.reason))

@@ -1,8 +1,8 @@
 """The command line, validated before any model is loaded."""
 
-import math
 import os
 import re
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ import pytest
 from matrix.architectures import Architecture, load_architectures
 from matrix.cell import Cell, parse_cell
 from matrix.checkpoints import check_hub_model, folders_by_name, parse_checkpoints
-from matrix.errors import UsageError
+from matrix.errors import UsageError, enumerated, quoted
 from matrix.expectation import Rule, load_rules
 from matrix.guide import Guide, load_guide
 from matrix.installed import FIXTURE_CACHE, architectures_for
@@ -27,6 +27,7 @@ from matrix.waiver import Waiver, load_waivers
 
 REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
+LONGEST_TIMEOUT = 7 * 24 * 3600  # seconds; what no timer can count is too long as well
 _IDS_SHOWN = 3
 _PATTERNS = re.compile(r"[a-z][a-z0-9_*,]*")
 _PATH_OPTIONS = ("--report-dir", "--resume", "--fixture-cache", "--architectures", "--expectations", "--waivers")
@@ -64,11 +65,25 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--expectations", metavar="PATH", help="a file or folder of expectations that override the suite's")
     group.addoption("--waivers", metavar="PATH", help="a file or folder of further waivers")
     group.addoption(
-        "--cell-timeout", type=float, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
+        "--cell-timeout", type=_seconds, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
     )
     group.addoption("--fault", metavar="NAME", help="seed a fault into every cell, to see whether it is caught")
-    group.addoption("--seed", type=int, default=0, help="of the fixtures' weights and of the batches (default: 0)")
+    group.addoption("--seed", type=_seed, default=0, help="of the fixtures' weights and of the batches (default: 0)")
     group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{quoted(text)} is no number of seconds") from None
+
+
+def _seed(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{quoted(text)} is no whole number") from None
 
 
 @dataclass(frozen=True)
@@ -160,11 +175,13 @@ class Settings:
         """
         for name in self.required:
             if name not in REQUIREMENTS:
-                raise UsageError(f"--require {name!r}: allowed are {', '.join(REQUIREMENTS)}")
-        if not 0 < self.cell_timeout < math.inf:
-            raise UsageError(f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds, and an end")
+                raise UsageError(f"--require {quoted(name)}: allowed are {enumerated(REQUIREMENTS)}")
+        if not 0 < self.cell_timeout <= LONGEST_TIMEOUT:  # which of nan is not true either
+            raise UsageError(
+                f"--cell-timeout {self.cell_timeout:g}: must be more than 0 seconds, and at most {LONGEST_TIMEOUT:,}"
+            )
         if not 0 <= self.seed <= LARGEST_SEED:
-            raise UsageError(f"--seed {self.seed}: must be from 0 to {LARGEST_SEED}")
+            raise UsageError(f"--seed {quoted(self.seed)}: must be from 0 to {LARGEST_SEED}")
         if self.fault is not None:
             from conformance.faults import find  # imports torch, which only a run with a fault has to bear here
 
@@ -195,14 +212,14 @@ def settings_from(
     option = config.option
     profile = option.profile or ("pairwise" if stack.device is Device.CUDA else "smoke")
     if profile not in load_profiles():
-        raise UsageError(f"--profile {profile!r}: allowed are {', '.join(load_profiles())}")
+        raise UsageError(f"--profile {quoted(profile)}: allowed are {enumerated(load_profiles())}")
     if option.resume and option.report_dir:
         raise UsageError(f"--report-dir {option.report_dir}: the report of --resume goes to its own folder")
     # With the process, since two runs may begin in one second.
     usual = REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
     folder = report_dir or option.resume or option.report_dir or usual
     root = config.invocation_params.dir
-    folder_of_architectures, cells = _architectures(root, option.architectures, option.cells)
+    folder_of_architectures, cells = architectures_meant(root, option.architectures, option.cells)
     own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures)) if option.checkpoint else {}
     if own and not option.cell and "architecture=" not in cells:  # whoever brings a model means that one
         cells = f"{cells} architecture={','.join(own)}".strip()
@@ -212,12 +229,12 @@ def settings_from(
         cell_ids=tuple(option.cell),
         required=tuple(name.strip() for name in option.require.split(",") if name.strip()),
         report_dir=root / folder,
-        fixture_cache=root / Path(option.fixture_cache).expanduser(),
+        fixture_cache=_path(root, option.fixture_cache, "--fixture-cache") or root,
         checkpoint_arguments=tuple(option.checkpoint),
         folders=own,
         architecture_folder=folder_of_architectures,
-        expectation_path=_path(root, option.expectations),
-        waiver_path=_path(root, option.waivers),
+        expectation_path=_path(root, option.expectations, "--expectations"),
+        waiver_path=_path(root, option.waivers, "--waivers"),
         cell_timeout=option.cell_timeout,
         trust_remote_code=option.trust_remote_code,
         fault=option.fault,
@@ -229,16 +246,23 @@ def settings_from(
     return settings
 
 
-def _architectures(root: Path, value: str | None, cells: str) -> tuple[Path | None, str]:
-    """A folder, or the selection narrowed to the architectures that patterns name."""
+def architectures_meant(root: Path, value: str | None, cells: str) -> tuple[Path | None, str]:
+    """What --architectures names: a folder, or the selection narrowed to the architectures that patterns name.
+
+    Raises:
+        UsageError: it can be neither.
+    """
     # Unlike Path.exists, it answers for a list that is longer than a name may be.
     if value is None or not _PATTERNS.fullmatch(value) or os.path.exists(root / value):
-        return _path(root, value), cells
+        return _path(root, value, "--architectures"), cells
     return None, f"{cells} architecture={value}".strip()
 
 
-def _path(root: Path, value: str | None) -> Path | None:
-    return None if value is None else root / Path(value).expanduser()
+def _path(root: Path, value: str | None, option: str) -> Path | None:
+    try:
+        return None if value is None else root / Path(value).expanduser()
+    except (RuntimeError, ValueError) as error:  # of no such user, or characters that no path has
+        raise UsageError(f"{option} {quoted(value)}: {error}") from None
 
 
 def with_joined_options(params: pytest.Config.InvocationParams) -> pytest.Config.InvocationParams:

@@ -2,17 +2,18 @@
 
 import functools
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from matrix.files import read_toml
 
 _TABLE = Path(__file__).parent / "by_design.toml"
 
 
 @functools.cache
 def _tables() -> Mapping[str, Any]:
-    return tomllib.loads(_TABLE.read_text(encoding="utf-8"))
+    return read_toml(_TABLE)
 
 
 def hears_padding() -> Mapping[str, str]:

@@ -1,7 +1,6 @@
 """The small config of a type: its default, shrunk, with what cannot be guessed from repairs.toml."""
 
 import functools
-import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -11,6 +10,7 @@ import transformers
 
 from conformance.spellings import FIELDS_OF_EVERY_CONFIG, RELEASE, made_of_text
 from conformance.zoo.shrink import LABELS, is_config, shrink
+from matrix.files import read_toml
 
 REPAIRS = Path(__file__).parent / "repairs.toml"
 # What an encoder is told so that it becomes a decoder, where its config has the field.
@@ -22,7 +22,7 @@ CAUSAL = "AutoModelForCausalLM"
 @functools.cache
 def repairs() -> dict[str, dict[str, Any]]:
     """What cannot be guessed, by type; what only one major release is told stands under `config_` and its number."""
-    tables = tomllib.loads(REPAIRS.read_text(encoding="utf-8"))
+    tables = read_toml(REPAIRS)
     here = f"config_{RELEASE[0]}"
     return {name: merged(table.get("config", {}), table.get(here, {})) for name, table in tables.items()}
 

@@ -48,3 +48,46 @@ def test_other_scalings_and_positions_stay_as_they_are(tmp_path: Path) -> None:
     assert named_cell("scaled-float32-sdpa-left-padding_invariance", scaled(tmp_path, "linear", ""))
     with pytest.raises(UsageError, match="positions must be one of kept, told, fixed, length"):
         scaled(tmp_path, "linear", 'positions = "elsewhere"')
+
+
+GOOD = {
+    "model_type": '"llama"',
+    "kind": '"decoder"',
+    "auto_class": '"AutoModelForCausalLM"',
+    "config": "{ vocab_size = 256 }",
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("auto_class", '["AutoModel"]'),
+        ("auto_class", "5"),
+        ("auto_class", "1979-05-27"),
+        ("auto_class", '"AutoModel\\nimport os"'),
+        ("auto_class", '"class"'),
+        ("auto_class", '""'),
+        ("model_type", '"llama\\nimport os"'),
+        ("model_type", '"../llama"'),
+        ("aliases", '["a b"]'),
+        ("reference_attention", "true"),
+        ("reference_attention", '"fast"'),
+        ("reference_reason", "5"),
+        ("recurrent", '"yes"'),
+        ("recurrent", "1"),
+        ("name", "[1]"),
+        ("config", '{ "x=1), exit(), dict(y" = 1 }'),
+        ("config", "{ lambda = 1 }"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_file_and_key(tmp_path: Path, key: str, value: str) -> None:
+    lines = [f"{name} = {written}" for name, written in {**GOOD, key: value}.items()]
+    (tmp_path / "mine.toml").write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"mine\.toml: {key}\b"):
+        load_architectures(tmp_path)
+
+
+def test_the_file_that_the_wrong_values_are_put_into_is_good(tmp_path: Path) -> None:
+    lines = [f"{name} = {written}" for name, written in GOOD.items()]
+    (tmp_path / "mine.toml").write_text("\n".join(lines), encoding="utf-8")
+    assert "mine" in load_architectures(tmp_path)

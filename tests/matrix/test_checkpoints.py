@@ -183,3 +183,26 @@ def test_a_hub_model_is_asked_for_its_model_type(
     with pytest.raises(UsageError) as caught:
         check_hub_model("org/model", ARCHITECTURES["llama"])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["~\0x/y", "~nobody-of-that-name/x", "a\0b", "\ud800", "~\ud800", "/\udcff", "x" * 100_000]
+)
+def test_what_can_be_no_path_is_refused_in_a_line(path: str) -> None:
+    assert folders_by_name([path, f"mine={path}"], ARCHITECTURES) == {}
+    for argument in (path, f"llama={path}"):
+        said = refusal(argument)
+        assert said.isprintable()
+        assert len(said) < 2_000
+
+
+@pytest.mark.parametrize("hub_id", ["a b", "a/b/c", "owner/na\x1bme", "owner/"])
+def test_what_can_be_no_model_of_the_hub_is_refused(hub_id: str) -> None:
+    assert "neither a folder here nor the id of a model on the hub" in refusal(f"llama={hub_id}")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"model_type": ' + "9" * 5_000 + "}", "5"])
+def test_a_config_that_json_cannot_bear_is_refused(tmp_path: Path, content: str) -> None:
+    folder = checkpoint(tmp_path / "mine")
+    (folder / "config.json").write_text(content, encoding="utf-8")
+    assert "there is no readable config.json in it" in refusal(f"llama={folder}")

@@ -316,3 +316,32 @@ def test_a_broken_rule_is_refused(tmp_path: Path, changes: dict[str, str]) -> No
     path.write_text(toml_table("rule", RULE | changes), encoding="utf-8")
     with pytest.raises(UsageError, match="rule 1"):
         load_rules(ARCHITECTURES, path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("message", '"a{4294967296}"', r"message 'a\{4294967296\}' is not a regular expression"),
+        ("message", f'"{"(" * 5000}"', "is not a regular expression"),
+        ("message", "5", "message must be"),
+        ("when", "{ torch = 5 }", "torch must be a version specifier"),
+        ("when", '{ capability = [">=9"] }', "capability must be a version specifier"),
+        ("when", f'{{ torch = ">={"9" * 5000}" }}', "when: torch: "),
+        ("when", "{ gpus = true }", "gpus must be a number"),
+        ("when", "{ gpus = -1 }", "gpus must be a number"),
+        ("when", '{ device = ["cuda"] }', "device \\['cuda'\\]; allowed are cpu, cuda"),
+        ("when", "{ present = [[]] }", "present names \\[\\]"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_the_rule(tmp_path: Path, key: str, value: str, words: str) -> None:
+    table = {"cells": '"dtype=float16"', "outcome": '"refused"', "phase": '"load"', "type": '"ValueError"'}
+    table |= {"message": '"no"', "source": '"here"', key: value}
+    (tmp_path / "mine.toml").write_text(toml_table("rule", table), encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"mine\.toml: rule 1: .*{words}"):
+        load_rules(ARCHITECTURES, tmp_path / "mine.toml")
+
+
+def test_a_folder_that_is_called_like_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").mkdir()
+    with pytest.raises(UsageError, match=r"mine\.toml: is a folder, not a file"):
+        load_rules(ARCHITECTURES, tmp_path)

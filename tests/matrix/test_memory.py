@@ -1,6 +1,7 @@
 """Whether a checkpoint fits, from the headers of its files."""
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -84,3 +85,34 @@ def test_no_more_processes_than_may_each_have_the_largest_model(
 
 def test_this_machine_has_some_memory_left() -> None:
     assert 2**20 < free_bytes() < 2**50
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"shape": [2.5], "data_offsets": [0, 8]},
+        {"shape": [-2, -2], "data_offsets": [0, 8]},
+        {"shape": "ab", "data_offsets": [0, 8]},
+        {"shape": [True], "data_offsets": [0, 8]},
+        {"shape": [2], "data_offsets": [0, float("nan")]},
+        {"shape": [2**60], "data_offsets": [0, 8]},
+        {"shape": [2], "data_offsets": [8]},
+        5,
+    ],
+)
+def test_a_header_of_other_things_than_sizes_is_damaged(tmp_path: Path, tensor: object) -> None:
+    header = json.dumps({"a": tensor}).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    with pytest.raises(UsageError, match=r"model\.safetensors is damaged"):
+        parameters_of(tmp_path)
+
+
+def test_a_header_without_end_and_a_file_that_is_none_are_damaged(tmp_path: Path) -> None:
+    header = b"[" * 100_000
+    (tmp_path / "a.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(UsageError, match=r"a\.safetensors is damaged"):
+        parameters_of(tmp_path)
+    (tmp_path / "a.safetensors").unlink()
+    os.mkfifo(tmp_path / "b.safetensors")
+    with pytest.raises(UsageError, match=r"b\.safetensors is damaged"):
+        parameters_of(tmp_path)

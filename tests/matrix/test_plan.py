@@ -224,3 +224,10 @@ def test_of_what_cannot_be_built_one_cell_is_planned() -> None:
     known = {**ARCHITECTURES, "llama": replace(ARCHITECTURES["llama"], unbuilt="build: ValueError: no")}
     planned = [cell.id for cell in make_plan("smoke", known) if cell.architecture == "llama"]
     assert planned == ["llama-float32-eager-prefill"]
+
+
+def test_an_architecture_that_names_a_profile_that_there_is_not_is_refused() -> None:
+    strange = replace(ARCHITECTURES["llama"], profiles=("smoke", "smokey"))
+    with pytest.raises(UsageError, match="architecture llama: unknown profile 'smokey'; allowed are smoke"):
+        make_plan("smoke", {**ARCHITECTURES, "llama": strange})
+    assert make_plan("smoke", {**ARCHITECTURES, "llama": replace(strange, profiles=("smoke",))})

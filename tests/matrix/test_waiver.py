@@ -252,3 +252,27 @@ def test_a_broken_waiver_is_refused(tmp_path: Path, changes: dict[str, str]) -> 
     path.write_text(toml_table("waiver", WAIVER | changes), encoding="utf-8")
     with pytest.raises(UsageError, match="waiver 1"):
         load_waivers(ARCHITECTURES, path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("message", '"a{4294967296}"', "is not a regular expression"),
+        ("reproducer", '"../waivers/beam.toml"', "is not a file beside it"),
+        ("reproducer", '"a\\u0000b"', "is not a file beside it"),
+        ("reproducer", f'"{"x" * 5000}"', "is not a file beside it"),
+        ("url", '"https://a/\\u001b[31m"', "is not a web address"),
+        ("url", '"https://a/ b"', "is not a web address"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_the_waiver(tmp_path: Path, key: str, value: str, words: str) -> None:
+    table = {
+        "cells": '"dtype=float16"',
+        "verdict": '"error"',
+        "reason": '"because"',
+        "url": '"https://a/b"',
+        key: value,
+    }
+    (tmp_path / "mine.toml").write_text(toml_table("waiver", table), encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"mine\.toml: waiver 1: .*{words}"):
+        load_waivers(ARCHITECTURES, tmp_path / "mine.toml")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from hypothesis import strategies as st
 from matrix.errors import UsageError
 from matrix.verdict import Verdict
 from reports import packed
+from reports.compact import to_json
 from reports.document import SCHEMA_VERSION, Report
 from reports.html import render_html, render_stacks, render_support
 from reports.part import LONGEST_TEXT
 from reports.reading import read_report
 from reports.support import all_series
-from tests.builders import PROPERTY, ROOT
+from tests.builders import PROPERTY, ROOT, make_run
 from tests.reports.test_html import everything
 
 WHOLE: dict[str, Any] = json.loads(everything().model_dump_json())
@@ -107,9 +109,20 @@ def test_what_is_no_report_is_refused(tmp_path: Path, document: str, words: str)
 @pytest.mark.parametrize("name", ["matrix.json", "matrix.json.gz", "records.jsonl"])
 def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(packed, "LARGEST", 1 << 20)
-    (tmp_path / name).symlink_to("/dev/zero")
+    with (tmp_path / name).open("wb") as file:
+        file.truncate((1 << 20) + 1)
     with pytest.raises(UsageError, match=rf"{name}: larger than 1 MiB"):
         read_report(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["matrix.json", "matrix.json.gz", "records.jsonl"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "endless").mkdir()
+    (tmp_path / "endless" / name).symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / name)
+    for folder in (tmp_path, tmp_path / "endless"):
+        with pytest.raises(UsageError, match=rf"{name}: is a device or a pipe, not a file"):
+            read_report(folder / name)
 
 
 @pytest.mark.parametrize(
@@ -249,3 +262,13 @@ def test_whatever_stands_in_a_report_it_is_refused_or_it_renders(
         return
     render_html(report).encode()
     report.model_dump_json().encode()  # by which copies are told from other runs
+
+
+def test_a_complaint_does_not_grow_with_every_reading(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_text(make_run("llama-float8-eager-prefill").model_dump_json() + "\n{\n", encoding="utf-8")
+    report = read_report(path)
+    assert len(report.unreadable) == 2
+    for _ in range(2):
+        (tmp_path / "matrix.json").write_text(to_json(report), encoding="utf-8")
+        assert read_report(tmp_path / "matrix.json").unreadable == report.unreadable

@@ -283,3 +283,16 @@ def test_reports_need_no_stack(folder: Path, tmp_path: Path, arguments: list[str
         check=False,
     )
     assert (answer.returncode, answer.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["runs", "diff"])
+def test_a_folder_of_the_site_that_leads_elsewhere_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
+    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    site.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "h100.json").write_text("mine", encoding="utf-8")
+    (site / name).symlink_to(elsewhere)
+    with pytest.raises(UsageError, match=rf"site/{name}: is a link to another folder; remove it"):
+        publish(collect(folder, site), site)
+    assert [path.name for path in elsewhere.iterdir()] == ["h100.json"]
+    assert (elsewhere / "h100.json").read_text(encoding="utf-8") == "mine"

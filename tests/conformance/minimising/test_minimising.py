@@ -1,5 +1,6 @@
 """A failing cell made small: the same fault is left, and the script shows it and passes where it is repaired."""
 
+import ast
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -166,3 +167,34 @@ def test_a_script_that_raises_something_else_does_not_show_the_fault() -> None:
         assert _shows(f'print("expected: it runs; seen: {name} of it")\nraise SystemExit(1)\n', wanted) is shows
     assert not _shows('print("seen: RuntimeError of it")\n', wanted)
     assert not _shows("raise ValueError\n", replace(wanted, verdict=Verdict.INACCURATE))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("x=1)\nprint('mine')\ndict(y", 1),
+        ("lambda", 1),
+        ("vocab_size", "256)\nprint('mine')\n("),
+        ("name", "'\"\"\"\nprint('mine')"),
+    ],
+)
+def test_nothing_that_a_checkpoints_config_says_becomes_code(option: str, value: object) -> None:
+    architecture = ARCHITECTURES["llama"]
+    config = {**architecture.config, option: value}
+    text = script_of(
+        Case(CELL, config, (24, 19), 4),
+        architecture,
+        Verdict.INACCURATE,
+        "a title",
+        cache_argument="past_key_values",
+        positions=True,
+        cuda=False,
+    )
+    assert text is not None
+    tree = ast.parse(text)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node) == "print('mine')"]
+    assert calls == []
+    (said,) = [
+        node.value for node in tree.body if isinstance(node, ast.Assign) and "CONFIG" in ast.unparse(node.targets)
+    ]
+    assert eval(ast.unparse(said), {"__builtins__": {"dict": dict}}) == config

@@ -252,3 +252,32 @@ def test_whoever_asks_nothing_keeps_nobody_waiting(own_server: list[str], monkey
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(os.environ[forkserver.SOCKET])
         assert subprocess.run([*own_server, "-c", "raise SystemExit(3)"], timeout=30, check=False).returncode == 3
+
+
+GOOD = {"arguments": ["-u", "-c", "pass"], "environment": {"A": "b"}, "folder": "/"}
+
+
+def asked(content: bytes) -> dict[str, object]:
+    """What the server makes of it."""
+    asking, heard = socket.socketpair()
+    with asking, heard:
+        asking.sendall(len(content).to_bytes(4, "little") + content)
+        asking.shutdown(socket.SHUT_WR)
+        return forkserver.question_of(heard, [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"5",
+        b"[" * 100_000,
+        *(json.dumps({**GOOD, "arguments": wrong}).encode() for wrong in (5, [5], [], ["-c"], ["-u", "x"])),
+        *(json.dumps({**GOOD, "environment": wrong}).encode() for wrong in ([], {"A": 5}, None)),
+        json.dumps({**GOOD, "folder": 5}).encode(),
+    ],
+)
+def test_what_is_no_question_is_not_asked_of_a_fork(content: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        asked(content)
+    assert asked(json.dumps(GOOD).encode()) == GOOD

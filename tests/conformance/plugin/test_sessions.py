@@ -354,3 +354,22 @@ def test_only_the_suites_own_files_are_left_out(tmp_path: Path) -> None:
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "tests/matrix/test_guide.py::" in said
     assert "tests/reports/test_guide.py::" in said
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_what_a_library_says_does_not_steer_the_terminal(tmp_path: Path, workers: str) -> None:
+    sabotage = {CELLS[0]: "steer", CELLS[1]: "break and steer"}
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, "-rA", "-v", sabotage=sabotage)
+    assert session.verdicts[CELLS[0]] == "error"
+    # Of two failures, and in the suite's own summary of one.
+    assert session.output.count("\\x1b]0;a title\\x07 \\x1b[31mred\\x9b0m") >= 3
+    assert [c for c in session.output if not c.isprintable() and c != "\n"] == []
+
+
+def test_whoever_names_a_cell_that_is_not_planned_is_shown_the_way(tmp_path: Path) -> None:
+    cell = "llama-float16-eager-left-generate"
+    named = f"conformance/test_cells.py::test_cell[{cell}]"
+    session = run_pytest(tmp_path / "out", "-n", "0", tests=named)
+    assert session.status == 4
+    assert f"'{cell}' is no cell of profile smoke; --cell ID runs any cell that can be" in session.output
+    assert "1 cells, 1 executed" in run_pytest(tmp_path / "out", f"--cell={cell}", "-n", "0", tests=named).output
