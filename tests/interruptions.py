@@ -85,10 +85,10 @@ def interrupted(run: Run, number: signal.Signals, times: int, first: float, whol
             process.send_signal(number)
             said, _ = process.communicate()
             typer.echo(f"  {turn + 1}: {number.name} after {moment:.1f} s, {run.records} lines; {process.returncode}")
-        if "Traceback" in said or "INTERNALERROR" in said:
+        # A worker may say with a traceback that nobody hears it any more.
+        if "INTERNALERROR" in said or ("Traceback" in said and number is not signal.SIGKILL):
             return said
-    said, _ = run.begin().communicate()
-    return said if "Traceback" in said or "INTERNALERROR" in said else ""
+    return _to_its_end(run)
 
 
 def on_a_full_disk(run: Run, times: int, dice: random.Random) -> str:
@@ -104,8 +104,12 @@ def on_a_full_disk(run: Run, times: int, dice: random.Random) -> str:
         if "Traceback" in said or "INTERNALERROR" in said or process.returncode == 0:
             return said
     _leave_free(filler, _FREE_AT_LAST << 20)
-    said, _ = run.begin().communicate()
-    return said if "Traceback" in said or "INTERNALERROR" in said else ""
+    return _to_its_end(run)
+
+
+def _to_its_end(run: Run) -> str:
+    said, _ = (process := run.begin()).communicate()
+    return "" if process.returncode in (0, 1) else f"it ended with {process.returncode}: {said}"
 
 
 def _leave_free(filler: Path, free: int) -> None:
@@ -140,7 +144,7 @@ def main(
                 failed = on_a_full_disk(run, times, dice)
             else:
                 failed = interrupted(run, signal.Signals[name], times, first, whole, dice)
-            found = run.found
+            found = {} if failed else run.found
             different = [cell for cell in {*expected, *found} if expected.get(cell) != found.get(cell)]
             typer.echo(f"{times} × {name}: {len(found)} records, {len(different)} differ from the undisturbed run")
             for cell in different[:10]:
