@@ -112,12 +112,21 @@ def _panel(record: Record, report: Report) -> dict[str, Any]:
         "worst": worst_ratio(record),
         **{name: dumped[name] for name in ("reason", "first_verdict", "waived", "demanded", "expectation")},
         **{name: dumped[name] for name in ("bounds", "kernels", "worker")},
+        "first_observation": _first(dumped["first_observation"]),
         **{name: value for name, value in observation.items() if name != "evidence"},
         "comparisons": [_shown(comparison) for comparison in observation["comparisons"]],
         **evidence,
     }
     trimmed = {name: _trim(value) for name, value in fields.items()}
     return {name: value for name, value in trimmed.items() if value is not None}
+
+
+def _first(observation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the detail of a cell shows of what was seen before it was measured again."""
+    if observation is None:
+        return None
+    comparisons = [_shown(comparison) for comparison in observation["comparisons"]]
+    return {"ending": observation["ending"], "failure": observation["failure"], "comparisons": comparisons}
 
 
 # What the detail of a cell shows of a comparison only where it is not so, and what it does not show.

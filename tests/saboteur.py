@@ -7,6 +7,7 @@ import collections
 import itertools
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +29,10 @@ _seen: collections.Counter[str] = collections.Counter()
 
 
 def play(self: Any, cell: Cell) -> Observation:
-    """What the bench would have observed."""
+    """What the bench would have observed, after others."""
     _seen[cell.id] += 1
     match _SABOTAGE.get(cell.id, "fine"):
-        case "crash":
+        case "crash" | "crash once":
             self._leave_breadcrumb(cell, Phase.GENERATE)
             os.abort()
         case "hang":
@@ -42,12 +43,16 @@ def play(self: Any, cell: Cell) -> Observation:
                 return Observation(Ending.TIMEOUT, failure=Failure(Phase.FORWARD, "CellTimeout", str(error)))
         case "hang for good":  # in C, where no Python signal handler gets a turn
             collections.deque(itertools.repeat(None), maxlen=0)
-        case "lose the device":
+        case "lose the device" | "lose the device once":
             return Observation(Ending.DEVICE_LOST, failure=Failure(Phase.FORWARD, "AcceleratorError", "CUDA error"))
         case "waver":
             return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.5)
-        case "suffer":  # from what another cell has left behind
+        case "fail once":
             return _completed(cell, error=9.0 if _seen[cell.id] == 1 else 0.5)
+        case suffers if suffers.startswith("suffer"):  # from what other cells have left behind
+            return _completed(cell, error=9.0)
+        case want if want.startswith("out of memory"):
+            return _want()
         case wrong if wrong.startswith("err"):
             lacking = ("lm_head.weight",) if "lack" in _SABOTAGE[cell.id] else ()
             played = _completed(cell, error=9.0)
@@ -55,6 +60,33 @@ def play(self: Any, cell: Cell) -> Observation:
         case "break the suite":
             raise AssertionError("the suite itself is at fault")
     return _completed(cell, error=0.5)
+
+
+def play_alone(self: Any, cell: Cell, after: Sequence[Cell] = ()) -> Observation:
+    """What it would have observed in a fresh process, in which these others were measured before."""
+    match _SABOTAGE.get(cell.id, "fine"):
+        case "crash":
+            return Observation(
+                Ending.CRASHED, failure=Failure(Phase.GENERATE, "ProcessEnded", "the process died, alone")
+            )
+        case "out of memory alone too":
+            return _want()
+        case "crash once" | "lose the device once" | "out of memory among others":
+            return _completed(cell, error=0.5)
+        case "suffer" if not after:
+            return _completed(cell, error=0.5)
+        case suffers if suffers.startswith("suffer from "):
+            among = suffers.removeprefix("suffer from ") in [other.id for other in after]
+            return _completed(cell, error=9.0 if among else 0.5)
+    return play(self, cell)
+
+
+def _want() -> Observation:
+    message = (
+        "CUDA out of memory. Tried to allocate 20.00 GiB. "
+        "GPU 0 has a total capacity of 79.10 GiB of which 1.50 GiB is free."
+    )
+    return Observation(Ending.OUT_OF_MEMORY, failure=Failure(Phase.FORWARD, "OutOfMemoryError", message))
 
 
 def _completed(cell: Cell, error: float) -> Observation:
@@ -83,7 +115,8 @@ class Explaining:
 
 
 measuring.Measure._warm_bench = lambda self: Explaining()  # type: ignore[method-assign,assignment,return-value]
-measuring.Measure._on_bench = measuring.Measure._alone = play  # type: ignore[method-assign]
+measuring.Measure._on_bench = play  # type: ignore[method-assign]
+measuring.Measure._alone = play_alone  # type: ignore[method-assign]
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:

@@ -17,6 +17,7 @@ from conformance.plugin.collection import (
     mark_names,
     without_garbage_collection,
 )
+from conformance.plugin.deaths import KernelKills, is_first_death
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.measuring import MEASURE, Measure, last_words
 from conformance.plugin.order import arranged
@@ -37,6 +38,7 @@ from matrix.errors import UsageError
 from matrix.memory import free_bytes, parameters_of, workers_that_fit
 from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
+from matrix.shortage import in_use_by_others
 from matrix.stack import Stack, detect_stack
 from reports.text import summary_lines
 
@@ -45,6 +47,7 @@ RECORDER = pytest.StashKey[Recorder]()
 STACK = pytest.StashKey[Stack]()  # where `-n auto` has looked already
 CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
+KILLS = pytest.StashKey[KernelKills]()
 BENCHMARK = "benchmark"  # the mark of what measures time
 
 
@@ -130,6 +133,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"stack: {stack.device}{f' ({gpus})' if gpus else ''}, {libraries or 'no library of the stack is installed'}",
         f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}",
+        *in_use_by_others(stack.gpus),
     ]
 
 
@@ -183,6 +187,7 @@ def pytest_configure_node(node: Any) -> None:
     config = node.config
     settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    config.stash.setdefault(KILLS, KernelKills())
     pool = config.stash.setdefault(POOL, GpuPool(len(settings.stack.gpus), visible))
     workers = len(config.option.tx or [])
     node.workerinput["conformance"] = WorkerInput.make(
@@ -195,8 +200,11 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     """A worker is gone: its GPU is free."""
     if POOL in node.config.stash:
         node.config.stash[POOL].release(node.gateway.id)
-    if error and RECORDER in node.config.stash:
-        node.config.stash[RECORDER].process_died(node.gateway.id)
+    if RECORDER in node.config.stash:
+        recorder = node.config.stash[RECORDER]
+        memory = getattr(node, "workeroutput", {}).get("memory")  # of what died the breadcrumb may tell
+        memory = memory or (read_breadcrumb(recorder.breadcrumbs / node.gateway.id) or {}).get("memory")
+        recorder.process_ended(node.gateway.id, memory, died=bool(error))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -219,8 +227,8 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         report.longrepr = f"{row}: {died.reason}"
         excuse(report, died)
         return
-    record = crash_record(crashitem, worker, recorder.breadcrumbs, settings)
-    if record is None:
+    record = crash_record(crashitem, worker, recorder.breadcrumbs, settings, killed=config.stash[KILLS].another())
+    if record is None or is_first_death(record, recorder.breadcrumbs):  # which is not believed: see Measure
         sched.mark_test_pending(crashitem)
         report.outcome = "rerun"
         return
@@ -298,7 +306,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the report and let it decide the exit code."""
+    memory = session.config.stash[MEASURE].memory()
+    if is_worker(session.config):
+        session.config.workeroutput["memory"] = memory  # type: ignore[attr-defined]
     recorder = session.config.stash.get(RECORDER, None)
+    if recorder is not None:
+        recorder.process_ended("", memory)
     report = recorder.finish() if recorder is not None else None
     if report is not None:
         session.exitstatus = exit_status(report, exitstatus)

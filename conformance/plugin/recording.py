@@ -24,7 +24,18 @@ from matrix.plan import make_plan
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Judgement
 from matrix.waiver import idle_row_waivers, idle_waivers
-from reports.document import ArchitectureFacts, End, GuideEntry, Process, Record, Report, RowRecord, Run, make_report
+from reports.document import (
+    ArchitectureFacts,
+    End,
+    GuideEntry,
+    Process,
+    ProcessMemory,
+    Record,
+    Report,
+    RowRecord,
+    Run,
+    make_report,
+)
 from reports.power import published_power
 from reports.printable import printable, private_places
 from reports.records import RecordWriter
@@ -61,6 +72,8 @@ class Recorder:
         folder = self._settings.report_dir
         try:
             self.breadcrumbs.mkdir(parents=True, exist_ok=True)
+            for left in self.breadcrumbs.iterdir():  # by an earlier run of this folder
+                left.unlink()
             (folder / "records.jsonl").touch()
         except OSError as error:
             raise UsageError(f"--report-dir {folder}: cannot be written to: {error.strerror}") from None
@@ -109,11 +122,12 @@ class Recorder:
         if self._writer is not None:
             self._writer.write(process)
 
-    def process_died(self, worker: str) -> None:
-        """A process is gone before its time; one that came to nothing was never heard of."""
+    def process_ended(self, worker: str, memory: dict[str, float] | None, *, died: bool = False) -> None:
+        """A process is gone, perhaps before its time; one that came to nothing was never heard of."""
         known = [one for one in self._processes if one.worker == worker]
         for process in known[-1:]:
-            self._know(process.model_copy(update={"died": self._after(time.time())}))
+            had = ProcessMemory.model_validate(memory) if memory else None
+            self._know(process.model_copy(update={"died": self._after(time.time()) if died else None, "memory": had}))
 
     def record(self, line: str, began: float | None = None, took: float = 0.0) -> str | None:
         """A record as JSON, from wherever the cell ran; what is to be told of how far the run is.
