@@ -4,11 +4,13 @@ The environment variable SABOTAGE holds a JSON object, cell id or row key -> wha
 """
 
 import collections
+import fcntl
 import itertools
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,3 +128,12 @@ def pytest_runtest_call(item: pytest.Item) -> None:
             os.abort()
         case "err":
             raise AssertionError("sabotaged")
+        case "look":
+            told: Any = item.config
+            room = Path(told.workerinput["conformance"]["breadcrumbs"]) / "memory-host.room"
+            with room.open("ab") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise AssertionError("it shares the memory") from None
+            raise AssertionError("nobody knows that it is here")

@@ -262,10 +262,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_runtest_call(item: pytest.Item) -> Any:
     """Say which row this process measures. A reported failure may be a hang; properties and claims take their time."""
     row = row_key(item.nodeid)
-    if row is not None:
-        item.config.stash[MEASURE].begin_row(row)
     limited = family_of(item.nodeid) in (Family.REGRESSION, Family.GUIDE)
-    with time_limit(item.config.stash[SETTINGS].cell_timeout) if limited else contextlib.nullcontext():
+    with (
+        contextlib.nullcontext() if row is None else item.config.stash[MEASURE].row(row),
+        time_limit(item.config.stash[SETTINGS].cell_timeout) if limited else contextlib.nullcontext(),
+    ):
         return (yield)
 
 

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,11 +87,7 @@ class Measure:
         measured alone.
         """
         died = None if self._breadcrumb is None else first_death(cell.id, self._breadcrumb.parent)
-        if died is not None:
-            first = _Seen(died.observation, Judgement(died.verdict, died.reason))
-        else:
-            first = self._here(cell)
-            self.device_lost = first.observation.ending is Ending.DEVICE_LOST
+        first = self._here(cell) if died is None else _Seen(died.observation, Judgement(died.verdict, died.reason))
         seen = self._settled(cell, first, died=died is not None)
         changed = (first.verdict, first.observation) if seen.verdict is not first.verdict else None
         observation, judgement = seen.observation, seen.judgement
@@ -164,6 +160,7 @@ class Measure:
                 observation = self._on_bench(cell)
             self._measured.append((cell, time.monotonic() - began))
             self._count += 1
+            self.device_lost |= observation.ending is Ending.DEVICE_LOST
             return observation
 
         with self._shared.beside(self._give_back):
@@ -190,11 +187,12 @@ class Measure:
                 self._bench.give_back()
 
     def _origin(self, cell: Cell) -> Origin | None:
-        self._deadline = time.time() + self._settings.cell_timeout
-        self._leave_breadcrumb(cell, Phase.LOAD)
         try:
-            with self._shared.beside(self._give_back), time_limit(self._settings.cell_timeout):
-                return self._warm_bench().origin(cell)
+            with self._shared.beside(self._give_back):
+                self._deadline = time.time() + self._settings.cell_timeout
+                self._leave_breadcrumb(cell, Phase.LOAD)
+                with time_limit(self._settings.cell_timeout):
+                    return self._warm_bench().origin(cell)
         except DeviceLost:  # which the next cell must not answer for
             self.device_lost = True
             return None
@@ -322,9 +320,15 @@ class Measure:
             "seed": settings.seed,
         }
 
-    def begin_row(self, key: str) -> None:
-        """Say that this process measures a row."""
+    @contextlib.contextmanager
+    def row(self, key: str) -> Iterator[None]:
+        """Measure a row within: say so, and share the memory with others."""
         self._count += 1
+        with self._shared.beside(self._give_back):
+            self._begin_row(key)
+            yield
+
+    def _begin_row(self, key: str) -> None:
         self._say_where({"row": key})
         if self._breadcrumb is not None:
             LAST_WORDS.path = last_words(self._breadcrumb)

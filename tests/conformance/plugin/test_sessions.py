@@ -234,6 +234,14 @@ def test_what_a_row_left_is_not_the_cells_fault_though_no_row_is_repeated(tmp_pa
     assert "after what this process had measured before, which left" in session.record(CELLS[0]).reason
 
 
+def test_a_row_shares_the_memory_with_cells(tmp_path: Path) -> None:
+    row = "regression:gemma2_sdpa_padding_nan"
+    chosen = ["-n", "1", "-k", "gemma2_sdpa_padding_nan"]
+    tests = "conformance/test_regressions.py"
+    session = run_pytest(tmp_path / "out", *chosen, sabotage={row: "look"}, tests=tests)
+    assert [row.reason for row in session.report.rows] == ["it shares the memory"], session.output
+
+
 def test_stopping_early_leaves_missing_cells_in_the_report(tmp_path: Path) -> None:
     session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", "-x", sabotage={CELLS[0]: "err"})
     assert session.status == 1
