@@ -1,6 +1,7 @@
 """One cell in, one observation out."""
 
 import contextlib
+import gc
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,7 +29,7 @@ from conformance.models.fixtures import calibration_of, fixture
 from conformance.models.loading import Source, torch_dtype
 from conformance.rooms import doing
 from conformance.state import kept
-from matrix import oracle
+from matrix import oracle, shortage
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
@@ -108,6 +109,14 @@ class Bench:
             wrong_scale=self._wrong_scale.get(cell.architecture),
         )
 
+    def give_back(self) -> None:
+        """Drop what is kept warm, and hand torch's cache back to the device."""
+        self._kept = Kept()
+        self._truths.clear()
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
         comparisons = course.compare(found)
         self._on_found(found, course.references)
@@ -184,6 +193,8 @@ class Bench:
 
     def _ending_of(self, error: BaseException) -> Ending:
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            return Ending.OUT_OF_MEMORY
+        if isinstance(error, RuntimeError) and shortage.is_told_by(str(error)):
             return Ending.OUT_OF_MEMORY
         if self.device.type == "cuda":
             try:

@@ -120,5 +120,5 @@ def workers_that_fit(parameters: int, stack: Stack, free: int) -> int:
     by_host = int(free // max(1.0, wanted[Device.CPU]))
     if stack.device is Device.CPU:
         return max(1, by_host)
-    by_gpu = sum(int(gpu.memory_mib * 2**20 // max(1.0, wanted[Device.CUDA])) for gpu in stack.gpus)
+    by_gpu = sum(int(gpu.free_mib * 2**20 // max(1.0, wanted[Device.CUDA])) for gpu in stack.gpus)
     return max(1, min(by_host, by_gpu))

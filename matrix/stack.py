@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -62,6 +62,13 @@ class Gpu:
     name: str
     memory_mib: int
     capability: str  # "9.0"
+    # By others, before this run asked for any of it. No property of the GPU: one with less of it free is the same.
+    used_mib: int | None = field(default=None, compare=False)
+
+    @property
+    def free_mib(self) -> int:
+        """What was left of it then."""
+        return max(0, self.memory_mib - (self.used_mib or 0))
 
 
 @dataclass(frozen=True)
@@ -104,14 +111,20 @@ def visible_gpus() -> tuple[tuple[Gpu, ...], str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return (), ""
-    fields = "name,memory.total,compute_cap,driver_version,uuid"
+    fields = "name,memory.total,compute_cap,driver_version,uuid,memory.used"
     query = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
     if answer.returncode != 0:
         return (), ""
-    rows = [[part.strip() for part in line.split(",")] for line in answer.stdout.splitlines() if line.count(",") == 4]
+    rows = [[part.strip() for part in line.split(",")] for line in answer.stdout.splitlines() if line.count(",") == 5]
     gpus = {
-        row[4]: Gpu(name=row[0], memory_mib=int(row[1]) if row[1].isdigit() else 0, capability=row[2]) for row in rows
+        uuid: Gpu(
+            name=name,
+            memory_mib=int(total) if total.isdigit() else 0,
+            capability=capability,
+            used_mib=int(used) if used.isdigit() else None,
+        )
+        for name, total, capability, _, uuid, used in rows
     }
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     chosen = list(gpus.values()) if allowed is None else list(_allowed(gpus, allowed))

@@ -10,6 +10,7 @@ from matrix.cell import Cell
 from matrix.evidence import substitutions
 from matrix.expectation import Expectation, Outcome
 from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase
+from matrix.shortage import figures_in
 from matrix.stack import Device
 
 _WORTH_SAYING = 0.1  # of a model's bytes
@@ -92,6 +93,8 @@ def judge(
     if observation.evidence.missing_parameters and not refused:  # whatever came after, it came of random weights
         return Judgement(Verdict.INACCURATE, _lacked(observation.evidence))
     said = f"{failure.type} in {failure.phase}: {_first_line(failure.message)}" if failure else ""
+    if observation.ending is Ending.OUT_OF_MEMORY and failure is not None and (figures := figures_in(failure.message)):
+        said = f"{failure.type} in {failure.phase}: {figures}"
     if observation.ending in _VERDICT_OF_ENDING:
         return Judgement(_VERDICT_OF_ENDING[observation.ending], said or f"the run {observation.ending}")
     if failure is not None and failure.phase in _OF_THE_SUITE:

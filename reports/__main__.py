@@ -16,6 +16,7 @@ from reports.compact import json_schema
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.files import write_whole
+from reports.flaky import flaky_cells, flaky_lines
 from reports.growth import growth_lines, growth_of, growth_svg
 from reports.html import render_diff, render_stacks
 from reports.keep import keep
@@ -93,7 +94,7 @@ def calibrate(
 
 @app.command()
 def spent(source: Annotated[Path, typer.Argument(help="the folder of a run, or its report")]) -> None:
-    """Where the seconds of a run went: starting, importing, loading, running, waiting, by worker."""
+    """Where the seconds of a run went: starting, importing, loading, running, waiting; by worker, with its memory."""
     found = spent_by(read_report(report_file(source)))
     if found is None:
         raise UsageError(f"{source}: does not say when its cells ran: reports before schema 2.0 don't")
@@ -198,6 +199,8 @@ def publish_site(
     pages = publish(found, output)
     for problem in found.unreadable:
         say(f"unreadable: {problem}", err=True)
+    for line in flaky_lines(flaky_cells(found.runs)):
+        say(line)
     say(f"{len(found.runs)} {'run' if len(found.runs) == 1 else 'runs'}, {len(pages)} pages")
     say(str(output / "index.html"))
 

@@ -127,10 +127,19 @@ def _detail(record: Record) -> dict[str, Any]:
     observation = dumped["observation"]
     return {
         **{name: dumped[name] for name in ("first_verdict", "demanded", "expectation", "bounds", "worker")},
+        "first_observation": _first(dumped["first_observation"]),
         **{name: value for name, value in observation.items() if name != "evidence"},
         "comparisons": [_shown(comparison) for comparison in observation["comparisons"]],
         **{f"evidence.{name}": value for name, value in observation["evidence"].items() if value},
     }
+
+
+def _first(observation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the detail of a cell shows of what was seen before it was measured again."""
+    if observation is None:
+        return None
+    comparisons = [_shown(comparison) for comparison in observation["comparisons"]]
+    return {"ending": observation["ending"], "failure": observation["failure"], "comparisons": comparisons}
 
 
 # What the detail of a cell shows of a comparison only where it is not so, and what it does not show.

@@ -108,6 +108,17 @@ class Process(Part):
     began: float = Field(description="seconds after the command")
     died: float | None = Field(default=None, description="when it was gone before its time, seconds after the command")
     seconds: dict[str, float] = Field(default_factory=dict, description="by start, collect, import, device")
+    memory: ProcessMemory | None = Field(default=None, description="when it had ended; before 2.1 unknown")
+
+
+class ProcessMemory(Part):
+    """What a process had of the memory, in MiB."""
+
+    host: float = Field(description="the most that was resident at a time")
+    gpu: float | None = Field(default=None, description="what torch held of its GPU at the end")
+    beside: float | None = Field(default=None, description="what it had there beside that, where it could be read")
+    grown: float | None = Field(default=None, description="of it, what came while nothing was new to the process")
+    cells: int | None = Field(default=None, description="in the course of how many cells")
 
 
 class Bound(Part):
@@ -198,6 +209,7 @@ class Record(Part):
     first_verdict: Verdict | None = Field(
         default=None, description="what it was among others, where alone it was something else"
     )
+    first_observation: Observation | None = Field(default=None, description="what was seen then; before 2.1 unknown")
     waived: Waived | None = None
     demanded: list[str] = Field(default_factory=list, description="what is not here although --require named it")
     expectation: Expectation
@@ -277,7 +289,7 @@ def make_record(
     expectation: Expectation,
     observation: Observation,
     waiver: Waiver | None = None,
-    first_verdict: Verdict | None = None,
+    first: tuple[Verdict, Observation] | None = None,
     worker: str = "",
     seed: int = 0,
 ) -> Record:
@@ -290,7 +302,8 @@ def make_record(
         axes=dict(cell.axis_values()),
         verdict=judgement.verdict,
         reason=judgement.reason,
-        first_verdict=first_verdict,
+        first_verdict=first[0] if first else None,
+        first_observation=replace(first[1], comparisons=tuple(map(_rounded, first[1].comparisons))) if first else None,
         waived=waived_by(waiver),
         expectation=expectation,
         observation=observation,

@@ -25,6 +25,7 @@ from reports.cell_data import cells_json, details_json, scripts_json
 from reports.declared import by_architecture, claims_of, disagreements
 from reports.diff import Diff, Group, Kind, groups, transitions
 from reports.document import Report
+from reports.flaky import flaky_cells
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
@@ -224,6 +225,7 @@ def render_index(
         kinds=list(Kind),
         most=most,
         has_guide=has_guide,
+        flaky=flaky_cells(found.runs),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from matrix.observation import Phase
-from reports.document import Report
+from reports.document import ProcessMemory, Report
 
 # What is spent, in the order in which a process comes to it.
 BEFORE, START, COLLECT, IMPORT, DEVICE = "before", "start", "collect", "import", "device"
@@ -67,6 +67,7 @@ class Worker:
     name: str
     stretches: list[Stretch] = field(default_factory=list)
     cells: int = 0
+    memory: ProcessMemory | None = None
 
     def add(self, on: str, began: float, seconds: float) -> None:
         """A stretch, if it is one."""
@@ -126,7 +127,7 @@ def spent_by(report: Report) -> Spent | None:
             since = deaths.pop(0)
         until = min((moment for moment in begun if moment > process.began), default=wall)
         own = of_worker.get(process.worker, [])
-        worker = Worker(process.worker or "this process", cells=len(own))
+        worker = Worker(process.worker or "this process", cells=len(own), memory=process.memory)
         at = process.began
         worker.add(BEFORE, since, at - since)
         for on in (START, COLLECT):
@@ -187,7 +188,24 @@ def spent_lines(spent: Spent) -> Iterator[str]:
         yield (
             f"{worker.name:{width}} {worker.cells:6,} cells  ready after {ready:5.1f} s  "
             f"busy {busy / spent.wall:4.0%}  idle at the end {worker.seconds(IDLE):5.1f} s"
+            + "".join(f"  {part}" for part in memory_parts(worker.memory))
         )
+
+
+def memory_parts(memory: ProcessMemory | None) -> Iterator[str]:
+    """What a process had of the memory, as far as it is known."""
+    if memory is None:
+        return
+    yield f"host {_gib(memory.host)} at most"
+    if memory.gpu is not None:
+        beside = "" if memory.beside is None else f" and {_gib(memory.beside)} beside torch"
+        yield f"GPU {_gib(memory.gpu)}{beside} at the end"
+    if memory.grown is not None and memory.cells:
+        yield f"{memory.grown:+,.0f} MiB in {memory.cells:,} cells"
+
+
+def _gib(mib: float) -> str:
+    return f"{mib / 1024:.1f} GiB"
 
 
 @dataclass(frozen=True)

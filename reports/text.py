@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
+from matrix.growth import LIMIT_MIB
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict, left_unquantised, weakness
@@ -114,6 +115,7 @@ def summary_lines(report: Report) -> Iterator[str]:
     yield from disagreement_line(report)
     yield from weak_line(report)
     yield from half_quantised_line(report)
+    yield from growth_lines(report)
     yield from headline_parts(report)
 
 
@@ -138,6 +140,17 @@ def half_quantised_line(report: Report) -> Iterator[str]:
             f"left unquantised: {len(left):,} of {len(quantised):,} supported quantised cells keep experts or other "
             f"stacked parameters as they are, up to {share:.0%} of the bytes ({name})"
         )
+
+
+def growth_lines(report: Report) -> Iterator[str]:
+    """The processes whose cells left much on a GPU, if there are any."""
+    for process in report.processes:
+        had = process.memory
+        if had is not None and had.grown is not None and had.grown >= LIMIT_MIB:
+            yield (
+                f"left on the GPU: what {process.worker or 'this process'} holds beside what torch knows of grew by "
+                f"{had.grown:,.0f} MiB in {had.cells or 0:,} cells that had nothing new to load"
+            )
 
 
 def failure_lines(group: Group, checkpoints: Mapping[str, str]) -> Iterator[str]:

@@ -1,15 +1,19 @@
-"""A pytest plugin for the tests: the first cell that a process measures leaves a fault behind where nobody looks."""
+"""A pytest plugin for the tests: the first cell that a process measures leaves a fault behind where nobody looks.
+
+So it does in the fresh processes in which cells are measured again.
+"""
 
 from typing import Any
 
 import transformers
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from conformance.plugin import measuring
+from conformance import bench
+from conformance.plugin import afresh
 from matrix.cell import Cell
 from matrix.observation import Observation
 
-_measure = measuring.Measure._on_bench
+_run = bench.Bench.run
 
 
 def _wrong(*args: Any, **kwargs: Any) -> Any:
@@ -19,9 +23,10 @@ def _wrong(*args: Any, **kwargs: Any) -> Any:
 
 def leak(self: Any, cell: Cell) -> Observation:
     """Measure, then exchange a function in a registry that is no module."""
-    observation = _measure(self, cell)
+    observation = _run(self, cell)
     ALL_ATTENTION_FUNCTIONS.register("sdpa", _wrong)
     return observation
 
 
-measuring.Measure._on_bench = leak  # type: ignore[method-assign]
+bench.Bench.run = leak  # type: ignore[method-assign,assignment]
+afresh._CODE = f"import tests.leaker; {afresh._CODE}"

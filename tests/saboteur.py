@@ -4,12 +4,15 @@ The environment variable SABOTAGE holds a JSON object, cell id or row key -> wha
 """
 
 import collections
+import fcntl
 import itertools
 import json
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,10 +34,10 @@ _seen: collections.Counter[str] = collections.Counter()
 
 
 def play(self: Any, cell: Cell) -> Observation:
-    """What the bench would have observed."""
+    """What the bench would have observed, after others."""
     _seen[cell.id] += 1
     match _SABOTAGE.get(cell.id, "fine"):
-        case "crash":
+        case "crash" | "crash once":
             self._leave_breadcrumb(cell, Phase.GENERATE)
             os.abort()
         case "hang":
@@ -45,15 +48,19 @@ def play(self: Any, cell: Cell) -> Observation:
                 return Observation(Ending.TIMEOUT, failure=Failure(Phase.FORWARD, "CellTimeout", str(error)))
         case "hang for good":  # in C, where no Python signal handler gets a turn
             collections.deque(itertools.repeat(None), maxlen=0)
-        case "lose the device":
+        case "lose the device" | "lose the device once":
             return Observation(Ending.DEVICE_LOST, failure=Failure(Phase.FORWARD, "AcceleratorError", "CUDA error"))
         case ended if ended in signal.Signals.__members__:  # of the process that controls the session
             os.kill(int(self._breadcrumb.parent.name), signal.Signals[ended])
             os._exit(1)
         case "waver":
             return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.5)
-        case "suffer":  # from what another cell has left behind
+        case "fail once":
             return _completed(cell, error=9.0 if _seen[cell.id] == 1 else 0.5)
+        case suffers if suffers.startswith("suffer"):  # from what other cells have left behind
+            return _completed(cell, error=9.0)
+        case want if want.startswith("out of memory"):
+            return _want()
         case wrong if wrong.startswith("err"):
             lacking = ("lm_head.weight",) if "lack" in _SABOTAGE[cell.id] else ()
             played = _completed(cell, error=9.0)
@@ -65,6 +72,33 @@ def play(self: Any, cell: Cell) -> Observation:
         case "break and steer":
             raise AssertionError(STEERING)
     return _completed(cell, error=0.5)
+
+
+def play_alone(self: Any, cell: Cell, after: Sequence[Cell] = ()) -> Observation:
+    """What it would have observed in a fresh process, in which these others were measured before."""
+    match _SABOTAGE.get(cell.id, "fine"):
+        case "crash":
+            return Observation(
+                Ending.CRASHED, failure=Failure(Phase.GENERATE, "ProcessEnded", "the process died, alone")
+            )
+        case "out of memory alone too":
+            return _want()
+        case "crash once" | "lose the device once" | "out of memory among others":
+            return _completed(cell, error=0.5)
+        case "suffer" if not after:
+            return _completed(cell, error=0.5)
+        case suffers if suffers.startswith("suffer from "):
+            among = suffers.removeprefix("suffer from ") in [other.id for other in after]
+            return _completed(cell, error=9.0 if among else 0.5)
+    return play(self, cell)
+
+
+def _want() -> Observation:
+    message = (
+        "CUDA out of memory. Tried to allocate 20.00 GiB. "
+        "GPU 0 has a total capacity of 79.10 GiB of which 1.50 GiB is free."
+    )
+    return Observation(Ending.OUT_OF_MEMORY, failure=Failure(Phase.FORWARD, "OutOfMemoryError", message))
 
 
 def _completed(cell: Cell, error: float) -> Observation:
@@ -93,7 +127,8 @@ class Explaining:
 
 
 measuring.Measure._warm_bench = lambda self: Explaining()  # type: ignore[method-assign,assignment,return-value]
-measuring.Measure._on_bench = measuring.Measure._alone = play  # type: ignore[method-assign]
+measuring.Measure._on_bench = play  # type: ignore[method-assign]
+measuring.Measure._alone = play_alone  # type: ignore[method-assign]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -109,3 +144,12 @@ def pytest_runtest_call(item: pytest.Item) -> None:
             os.abort()
         case "err":
             raise AssertionError("sabotaged")
+        case "look":
+            told: Any = item.config
+            room = Path(told.workerinput["conformance"]["breadcrumbs"]) / "memory-host.room"
+            with room.open("ab") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise AssertionError("it shares the memory") from None
+            raise AssertionError("nobody knows that it is here")

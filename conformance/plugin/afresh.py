@@ -4,10 +4,13 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from conformance import interruption
+from conformance.plugin.deaths import KILLED, KernelKills
 from conformance.plugin.forkserver import ROOT, launcher
 from matrix.cell import Cell, parse_cell
 from matrix.observation import Ending, Failure, Observation, Phase
@@ -15,9 +18,10 @@ from matrix.observation import Ending, Failure, Observation, Phase
 _CODE = "from conformance.plugin.afresh import answer; answer()"
 
 
-def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Observation:
+def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float, after: Sequence[Cell] = ()) -> Observation:
     """What a bench made from these arguments observes; it is ended if there is no answer after `seconds` and the grace.
 
+    The cells of `after` are measured before it in the same process, within `seconds` of their own.
     The process is forked from one that has imported the libraries and done nothing else, where there can be one.
     """
     command = [*launcher(), "-c", _CODE]
@@ -25,9 +29,9 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Ob
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
     asking = Connection(os.dup(process.stdin.fileno()), readable=False)  # type: ignore[union-attr]
     hearing = Connection(os.dup(process.stdout.fileno()), writable=False)  # type: ignore[union-attr]
-    phase, limit = Phase.LOAD, seconds + interruption.GRACE_SECONDS
+    phase, limit, kills = Phase.LOAD, seconds + interruption.GRACE_SECONDS, KernelKills()
     try:
-        asking.send((arguments, cell.id, seconds))
+        asking.send((arguments, [other.id for other in after], cell.id, seconds))
         while hearing.poll(limit):
             heard = hearing.recv()
             if isinstance(heard, Observation):
@@ -35,6 +39,9 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Ob
             phase = Phase(heard)
         return Observation(Ending.TIMEOUT, Failure(phase, "CellTimeout", f"no answer after {limit:g} s, alone"))
     except (EOFError, BrokenPipeError):
+        if kills.another():
+            said = f"the process died, alone, {KILLED}"
+            return Observation(Ending.OUT_OF_MEMORY, Failure(phase, "ProcessEnded", said))
         return Observation(Ending.CRASHED, Failure(phase, "ProcessEnded", "the process died, alone"))
     finally:
         process.kill()
@@ -45,10 +52,10 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float) -> Ob
 
 
 def answer() -> None:
-    """The other side: measure the cell that stdin names, and say on stdout in which phase it is, then what was seen."""
+    """The other side: measure the cell that stdin names, after others; say on stdout its phase, then what was seen."""
     asked, telling = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
     os.dup2(2, 1)
-    arguments, cell_id, seconds = asked.recv()
+    arguments, others, cell_id, seconds = asked.recv()
 
     from conformance.bench import Bench
     from conformance.faults import find
@@ -58,6 +65,14 @@ def answer() -> None:
 
     fault = find(arguments["fault"]) if arguments["fault"] else None
     bench = Bench(**{**arguments, "fault": fault}, on_phase=on_phase)
+    ends = time.monotonic() + seconds
+    for other in others:
+        if (left := ends - time.monotonic()) <= 0:
+            failure = Failure(Phase.LOAD, "CellTimeout", f"the cells before it took longer than {seconds:g} s")
+            telling.send(Observation(Ending.TIMEOUT, failure))
+            return
+        with interruption.time_limit(left):
+            bench.run(parse_cell(other))
     with interruption.time_limit(seconds):
         telling.send(bench.run(parse_cell(cell_id)))
     sys.stdout.flush()

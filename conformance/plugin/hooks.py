@@ -19,6 +19,7 @@ from conformance.plugin.collection import (
     not_planned,
     without_garbage_collection,
 )
+from conformance.plugin.deaths import KernelKills, is_first_death
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import IdleDeaths, heed_signals, in_workers, measures, until_all_have_run
 from conformance.plugin.measuring import MEASURE, Measure, last_words
@@ -43,6 +44,7 @@ from matrix.errors import UsageError, harmless, quoted
 from matrix.memory import free_bytes, parameters_of, workers_that_fit
 from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
+from matrix.shortage import in_use_by_others
 from matrix.stack import Stack, detect_stack
 from reports.text import summary_lines
 
@@ -53,6 +55,7 @@ CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
 KNOWN = pytest.StashKey[frozenset[str]]()  # what an earlier run has measured, in which this one goes on
 DEATHS = pytest.StashKey[IdleDeaths]()
+KILLS = pytest.StashKey[KernelKills]()
 BENCHMARK = "benchmark"  # the mark of what measures time
 
 
@@ -161,6 +164,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"stack: {stack.device}{f' ({gpus})' if gpus else ''}, {libraries or 'no library of the stack is installed'}",
         f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}",
+        *in_use_by_others(stack.gpus),
     ]
 
 
@@ -237,6 +241,7 @@ def pytest_configure_node(node: Any) -> None:
     config = node.config
     settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    config.stash.setdefault(KILLS, KernelKills())
     pool = config.stash.setdefault(POOL, GpuPool(len(settings.stack.gpus), visible))
     workers = len(config.option.tx or [])
     # One worker has all GPUs: there are recipes that need two.
@@ -249,10 +254,12 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     """A worker is gone: its GPU is free."""
     if POOL in node.config.stash:
         node.config.stash[POOL].release(node.gateway.id)
-    if error and RECORDER in node.config.stash:
+    if RECORDER in node.config.stash:
         recorder = node.config.stash[RECORDER]
-        recorder.process_died(node.gateway.id)
-        if why := node.config.stash[DEATHS].died(len(node.config.option.tx)):
+        memory = getattr(node, "workeroutput", {}).get("memory")  # of what died the breadcrumb may tell
+        memory = memory or (read_breadcrumb(recorder.breadcrumbs / node.gateway.id) or {}).get("memory")
+        recorder.process_ended(node.gateway.id, memory, died=bool(error))
+        if error and (why := node.config.stash[DEATHS].died(len(node.config.option.tx))):
             recorder.stop(why)
             pytest.exit(why, returncode=pytest.ExitCode.INTERNAL_ERROR)
 
@@ -283,8 +290,8 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         report.longrepr = harmless(f"{row}: {died.reason}")
         excuse(report, died)
         return
-    record = crash_record(crashitem, worker, recorder.breadcrumbs, settings)
-    if record is None:
+    record = crash_record(crashitem, worker, recorder.breadcrumbs, settings, killed=config.stash[KILLS].another())
+    if record is None or is_first_death(record, recorder.breadcrumbs):  # which is not believed: see Measure
         sched.mark_test_pending(crashitem)
         report.outcome = "rerun"
         return
@@ -319,10 +326,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_runtest_call(item: pytest.Item) -> Any:
     """Say which row this process measures. A reported failure may be a hang; properties and claims take their time."""
     row = row_key(item.nodeid)
-    if row is not None:
-        item.config.stash[MEASURE].begin_row(row)
     limited = family_of(item.nodeid) in (Family.REGRESSION, Family.GUIDE)
-    with time_limit(item.config.stash[SETTINGS].cell_timeout) if limited else contextlib.nullcontext():
+    with (
+        contextlib.nullcontext() if row is None else item.config.stash[MEASURE].row(row),
+        time_limit(item.config.stash[SETTINGS].cell_timeout) if limited else contextlib.nullcontext(),
+    ):
         return (yield)
 
 
@@ -366,9 +374,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the report and let it decide the exit code."""
+    memory = session.config.stash[MEASURE].memory()
+    if is_worker(session.config):
+        session.config.workeroutput["memory"] = memory  # type: ignore[attr-defined]
     recorder = session.config.stash.get(RECORDER, None)
-    if recorder is not None and (ended := session.shouldfail or session.shouldstop):
-        recorder.stop(str(ended))  # -x, --maxfail
+    if recorder is not None:
+        recorder.process_ended("", memory)
+        if ended := session.shouldfail or session.shouldstop:
+            recorder.stop(str(ended))  # -x, --maxfail
     report = recorder.finish() if recorder is not None else None
     if report is not None:
         # With workers -x interrupts the session; without it the tests fail.

@@ -5,8 +5,9 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,18 @@ import pytest
 from conformance.interruption import LAST_WORDS, DeviceLost, time_limit
 from conformance.plugin.afresh import observed_afresh
 from conformance.plugin.clock import Clock
+from conformance.plugin.deaths import first_death
 from conformance.plugin.settings import Settings
+from conformance.plugin.turnstile import SharedMemory
+from conformance.plugin.usage import peak_host_mib
 from matrix import memory
 from matrix.architectures import Architecture
 from matrix.cell import Cell
+from matrix.doubt import DOUBTED, MOST_OTHERS, after_death, after_want, believed, recent, smallest_suffix
 from matrix.errors import harmless
 from matrix.expectation import expect
 from matrix.observation import Ending, Failure, Observation, Origin, Phase
+from matrix.shortage import in_use_by_others, is_of_the_host
 from matrix.stack import Device
 from matrix.verdict import Judgement, Verdict, begins, judge
 from matrix.waiver import Waiver, waiver_for
@@ -30,15 +36,19 @@ from reports.text import reproducing_command
 
 if TYPE_CHECKING:
     from conformance.bench import Bench
+    from conformance.gpu_memory import GpuWatch
 
-# Verdicts that an earlier cell can bring about by what it leaves behind.
-_DOUBTED = (
-    Verdict.INACCURATE,
-    Verdict.ERROR,
-    Verdict.SUBSTITUTED,
-    Verdict.UNEXPECTED,
-    Verdict.NOT_BUILT,
-)
+
+@dataclass(frozen=True)
+class _Seen:
+    """One run of a cell, and what is to be said of it."""
+
+    observation: Observation
+    judgement: Judgement
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.judgement.verdict
 
 
 class NotAsDocumented(Exception):
@@ -54,59 +64,152 @@ class Measure:
         self._worker = worker
         self._breadcrumb = breadcrumb
         self._bench: Bench | None = None
+        self._watch: GpuWatch | None = None
         self._making = threading.Lock()
         self._record: Record | None = None
         self._deadline = 0.0
         self._known = ""  # the record of the cell, while it runs once more only to be explained
+        # What was measured here: the last cells, the one that is measured now among them, with how many seconds each
+        # took, and how much there was in all, rows included.
+        self._measured: deque[tuple[Cell, float]] = deque(maxlen=MOST_OTHERS + 1)
+        self._count = 0
+        self._culprits: list[Cell] = []  # those in whose wake a verdict came again that does not come alone
+        self._shared = SharedMemory()
+        if breadcrumb is not None:
+            self._shared = SharedMemory.of_worker(breadcrumb.parent, len(settings.stack.gpus))
         self.device_lost = False
         self.left_changed = False  # by a cell, in a way that nobody has put back
 
     def __call__(self, cell: Cell) -> Record:
         """Measure one cell. A verdict that would fail is believed if it comes again, alone and in a fresh process.
 
-        Where it does not, another cell has left this process changed; two fresh runs that disagree are `flaky`.
+        Where it does not, the cell is `flaky`, unless it is others, measured before, that bring the verdict about
+        (matrix/doubt.py). What runs out of memory runs again with the memory to itself, and what took a worker down is
+        measured alone.
         """
-        observation, judgement = self._measure(cell)
-        first: Verdict | None = None
-        known = self._settings.architectures[cell.architecture].unbuilt
-        if judgement.verdict in _DOUBTED and not known and self._waiver(cell, observation, judgement) is None:
-            doubted = judgement
-            observation, judgement = self._measure(cell, afresh=True)
-            if judgement.verdict is not doubted.verdict:
-                first = doubted.verdict
-                _, again = self._measure(cell, afresh=True)
-                judgement = _of_three(doubted, judgement, again)
-                self.left_changed = judgement.verdict is not Verdict.FLAKY
-        self.device_lost = observation.ending is Ending.DEVICE_LOST
-        if judgement.verdict is Verdict.INACCURATE and observation.ending is Ending.COMPLETED and not self.left_changed:
+        died = None if self._breadcrumb is None else first_death(cell.id, self._breadcrumb.parent)
+        first = self._here(cell) if died is None else _Seen(died.observation, Judgement(died.verdict, died.reason))
+        seen = self._settled(cell, first, died=died is not None)
+        changed = (first.verdict, first.observation) if seen.verdict is not first.verdict else None
+        observation, judgement = seen.observation, seen.judgement
+        completed = observation.ending is Ending.COMPLETED and not (self.left_changed or self.device_lost)
+        if judgement.verdict is Verdict.INACCURATE and completed:
             # Should that take the process down, what is already known is not lost.
-            self._known = self._made(cell, observation, judgement, first).model_dump_json()
+            self._known = self._made(cell, observation, judgement, changed).model_dump_json()
             origin = self._origin(cell)
             observation = replace(observation, origin=origin)
             judgement = replace(judgement, reason="; ".join([judgement.reason, *begins(origin)]))
-        self._record = self._made(cell, observation, judgement, first)
+        self._record = self._made(cell, observation, judgement, changed)
         return self._record
 
-    def _origin(self, cell: Cell) -> Origin | None:
-        self._deadline = time.time() + self._settings.cell_timeout
-        self._leave_breadcrumb(cell, Phase.LOAD)
-        try:
+    def _settled(self, cell: Cell, first: _Seen, *, died: bool) -> _Seen:
+        """What is to be believed of a cell, once it has run as often as it takes."""
+        waived = self._waiver(cell, first.observation, first.judgement) is not None
+        if waived or self._settings.architectures[cell.architecture].unbuilt:
+            return first
+        if first.verdict is Verdict.OUT_OF_MEMORY:
+            failure = first.observation.failure
+            on_host = failure is not None and is_of_the_host(failure)
+            alone = self._to_itself(cell, on_host=on_host)
+            neighbours = () if on_host else tuple(in_use_by_others(self._settings.stack.gpus))
+            others = self._shared.others(on_host=on_host)
+            return replace(alone, judgement=after_want(first.judgement, alone.judgement, others, neighbours))
+        if first.verdict not in DOUBTED:
+            return first
+        alone = self._afresh(cell)
+        if died:
+            return replace(alone, judgement=after_death(first.judgement, alone.judgement))
+        return alone if alone.verdict is first.verdict else self._of_several(cell, first, alone)
+
+    def _of_several(self, cell: Cell, first: _Seen, alone: _Seen) -> _Seen:
+        """What to believe where a cell was one thing here, and another alone."""
+        again = self._afresh(cell)
+        others: Sequence[Cell] = ()
+        came_again = False
+        if again.verdict is alone.verdict:
+            others, came_again = self._in_their_wake(cell, first.verdict)
+            if not came_again and len(others) + 1 < self._count and not self.device_lost:
+                # Not all that was measured here could be repeated, such as rows: then what they left is here alone.
+                others, came_again = (), self._here(cell).verdict is first.verdict
+        names = [other.id for other in others]
+        judgement = believed(first.judgement, alone.judgement, again.judgement, names, came_again=came_again)
+        if came_again:
+            self.left_changed = True
+        return replace(alone, judgement=judgement)
+
+    def _in_their_wake(self, cell: Cell, wanted: Verdict) -> tuple[Sequence[Cell], bool]:
+        """Cells that were measured here before, and whether in the wake of these the verdict comes again."""
+
+        def comes_again(others: Sequence[Cell]) -> bool:
+            return self._afresh(cell, after=others).verdict is wanted
+
+        if self._culprits and comes_again(self._culprits):
+            return self._culprits, True
+        others: Sequence[Cell] = recent(list(self._measured)[:-1], self._settings.cell_timeout)
+        if not others or not comes_again(others):
+            return others, False
+        until = time.monotonic() + self._settings.cell_timeout
+        self._culprits = list(smallest_suffix(others, comes_again, lambda: time.monotonic() < until))
+        return self._culprits, True
+
+    def _here(self, cell: Cell) -> _Seen:
+        """The cell in this process, after others."""
+
+        def run() -> Observation:
+            began = time.monotonic()
             with time_limit(self._settings.cell_timeout):
-                return self._warm_bench().origin(cell)
+                observation = self._on_bench(cell)
+            self._measured.append((cell, time.monotonic() - began))
+            self._count += 1
+            self.device_lost |= observation.ending is Ending.DEVICE_LOST
+            return observation
+
+        with self._shared.beside(self._give_back):
+            return self._measure(cell, run)
+
+    def _afresh(self, cell: Cell, after: Sequence[Cell] = ()) -> _Seen:
+        """The cell in a fresh process, alone but for those that are measured there before it."""
+        with self._shared.beside(self._give_back):
+            seen = self._measure(cell, lambda: self._alone(cell, after))
+        failure = seen.observation.failure
+        if seen.verdict is not Verdict.OUT_OF_MEMORY or failure is None:
+            return seen
+        return self._to_itself(cell, on_host=is_of_the_host(failure), after=after)
+
+    def _to_itself(self, cell: Cell, *, on_host: bool, after: Sequence[Cell] = ()) -> _Seen:
+        """The same with the memory to itself."""
+        with self._shared.alone(on_host=on_host, give_back=self._give_back):
+            return self._measure(cell, lambda: self._alone(cell, after))
+
+    def _give_back(self) -> None:
+        """What this process keeps of the memory only to be faster."""
+        if self._bench is not None:
+            with contextlib.suppress(Exception):  # a lost device takes nothing back
+                self._bench.give_back()
+
+    def _origin(self, cell: Cell) -> Origin | None:
+        try:
+            with self._shared.beside(self._give_back):
+                self._deadline = time.time() + self._settings.cell_timeout
+                self._leave_breadcrumb(cell, Phase.LOAD)
+                with time_limit(self._settings.cell_timeout):
+                    return self._warm_bench().origin(cell)
         except DeviceLost:  # which the next cell must not answer for
             self.device_lost = True
             return None
         finally:
             self._known = ""
 
-    def _made(self, cell: Cell, observation: Observation, judgement: Judgement, first: Verdict | None) -> Record:
+    def _made(
+        self, cell: Cell, observation: Observation, judgement: Judgement, first: tuple[Verdict, Observation] | None
+    ) -> Record:
         record = make_record(
             cell,
             judgement=judgement,
             expectation=expect(cell, self._settings.stack, self._settings.rules),
             observation=observation,
             waiver=self._waiver(cell, observation, judgement),
-            first_verdict=first,
+            first=first,
             worker=self._worker,
             seed=self._settings.seed,
         )
@@ -130,7 +233,8 @@ class Measure:
         record, self._record = self._record, None
         return None if record is None else record.model_dump_json()
 
-    def _measure(self, cell: Cell, *, afresh: bool = False) -> tuple[Observation, Judgement]:
+    def _measure(self, cell: Cell, run: Callable[[], Observation]) -> _Seen:
+        """What is to be said of the cell, which is run unless it cannot be."""
         settings = self._settings
         expectation = expect(cell, settings.stack, settings.rules)
         architecture = settings.architectures[cell.architecture]
@@ -147,20 +251,28 @@ class Measure:
         elif expectation.runs:
             self._deadline = time.time() + settings.cell_timeout
             self._leave_breadcrumb(cell, Phase.LOAD)
-            if afresh:
-                observation = self._alone(cell)
-            else:
-                with time_limit(settings.cell_timeout):
-                    observation = self._on_bench(cell)
+            observation = run()
         else:
             observation = Observation(Ending.NOT_RUN, missing=expectation.missing)
         judgement = judge(cell, architecture, observation, expectation, settings.stack.device)
         if judgement.verdict is Verdict.UNAVAILABLE and not absent:
             observation = replace(observation, missing=expectation.missing)
-        return observation, judgement
+        return _Seen(observation, judgement)
 
     def _on_bench(self, cell: Cell) -> Observation:
-        return self._warm_bench().run(cell)
+        bench = self._warm_bench()
+        if self._watch is None:
+            from conformance.gpu_memory import GpuWatch, reader
+
+            gpus = self._settings.stack.gpus
+            lonely = not self._shared.others(on_host=False) and not any(in_use_by_others(gpus))
+            self._watch = GpuWatch(reader(bench.device, alone=lonely))
+        return self._watch.observed(cell, lambda: bench.run(cell))
+
+    def memory(self) -> dict[str, float]:
+        """What this process has had of the memory, in MiB (`ProcessMemory`)."""
+        lost = self._watch is None or self.device_lost
+        return {"host": peak_host_mib(), **({} if lost else self._watch.held())}
 
     def ask_for_gpu(self) -> None:
         """Ask for the GPU while tests are collected, in a process that has imported all that it takes."""
@@ -192,9 +304,10 @@ class Measure:
                 arguments = {**self._arguments(self._settings.architectures), "fault": fault}
                 self._bench = Bench(**arguments, on_phase=self._leave_breadcrumb)
 
-    def _alone(self, cell: Cell) -> Observation:
-        arguments = self._arguments({cell.architecture: self._settings.architectures[cell.architecture]})
-        return observed_afresh(arguments, cell, self._settings.cell_timeout)
+    def _alone(self, cell: Cell, after: Sequence[Cell] = ()) -> Observation:
+        known = self._settings.architectures
+        arguments = self._arguments({other.architecture: known[other.architecture] for other in (*after, cell)})
+        return observed_afresh(arguments, cell, self._settings.cell_timeout, after)
 
     def _arguments(self, architectures: Mapping[str, Architecture]) -> dict[str, Any]:
         settings = self._settings
@@ -208,15 +321,22 @@ class Measure:
             "seed": settings.seed,
         }
 
-    def begin_row(self, key: str) -> None:
-        """Say that this process measures a row."""
+    @contextlib.contextmanager
+    def row(self, key: str) -> Iterator[None]:
+        """Measure a row within: say so, and share the memory with others."""
+        self._count += 1
+        with self._shared.beside(self._give_back):
+            self._begin_row(key)
+            yield
+
+    def _begin_row(self, key: str) -> None:
         self._say_where({"row": key})
         if self._breadcrumb is not None:
             LAST_WORDS.path = last_words(self._breadcrumb)
             LAST_WORDS.say("")
 
     def _leave_breadcrumb(self, cell: Cell, phase: Phase) -> None:
-        place = {"cell": cell.id, "phase": phase.value, "deadline": self._deadline}
+        place = {"cell": cell.id, "phase": phase.value, "deadline": self._deadline, "memory": {"host": peak_host_mib()}}
         self._say_where(place | ({"record": self._known} if self._known else {}))
 
     def _say_where(self, place: dict[str, Any]) -> None:
@@ -233,15 +353,6 @@ def _unbuilt(architecture: Architecture) -> Observation:
     phase, _, said = architecture.unbuilt.partition(": ")
     kind, _, message = said.partition(": ")
     return Observation(Ending.RAISED, failure=Failure(Phase.BUILD, kind, f"{message} (while its {phase} was made)"))
-
-
-def _of_three(doubted: Judgement, alone: Judgement, again: Judgement) -> Judgement:
-    """What to believe of a cell that was one thing among others, and another alone."""
-    if again.verdict is not alone.verdict:
-        verdicts = [f"{judgement.verdict} ({judgement.reason})" for judgement in (doubted, alone, again)]
-        return Judgement(Verdict.FLAKY, f"first {verdicts[0]}, then alone {verdicts[1]} and {verdicts[2]}")
-    where = f"in a process that other cells had left changed it was {doubted.verdict} ({doubted.reason})"
-    return Judgement(alone.verdict, f"{alone.reason}; {where}")
 
 
 def last_words(breadcrumb: Path) -> Path:

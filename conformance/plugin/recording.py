@@ -34,6 +34,7 @@ from reports.document import (
     End,
     GuideEntry,
     Process,
+    ProcessMemory,
     Record,
     Report,
     RowRecord,
@@ -163,11 +164,12 @@ class Recorder:
         self._processes.append(process)
         self._write(process)
 
-    def process_died(self, worker: str) -> None:
-        """A process is gone before its time; one that came to nothing was never heard of."""
+    def process_ended(self, worker: str, memory: dict[str, float] | None, *, died: bool = False) -> None:
+        """A process is gone, perhaps before its time; one that came to nothing was never heard of."""
         known = [one for one in self._processes if one.worker == self._named(worker)]
         for process in known[-1:]:
-            self._know(process.model_copy(update={"died": self._after(time.time())}))
+            had = ProcessMemory.model_validate(memory) if memory else None
+            self._know(process.model_copy(update={"died": self._after(time.time()) if died else None, "memory": had}))
 
     def record(self, line: str, began: float | None = None, took: float = 0.0) -> str | None:
         """A record as JSON, from wherever the cell ran; what is to be told of how far the run is.
@@ -232,6 +234,7 @@ class Recorder:
             if self._writer is not None:
                 self._writer.write(End(finished=report.finished, problems=problems))
                 self._writer.close()
+                self._writer = None  # workers that end after that have said all that counts
             write_json(report, folder)
             write_html(report, folder)
             write_summary(report, folder)

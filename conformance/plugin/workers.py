@@ -17,6 +17,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from conformance.plugin.collection import cell_id_of
+from conformance.plugin.deaths import KILLED
 from conformance.plugin.forkserver import launcher, take_threads
 from conformance.plugin.settings import Settings
 from matrix.cell import parse_cell
@@ -35,7 +36,7 @@ _STACK: TypeAdapter[Stack] = TypeAdapter(Stack)
 
 
 def auto_workers(stack: Stack) -> int | None:
-    """GPUs times as many as their memory holds, never more than cores; on a CPU a worker per core.
+    """GPUs times as many as their free memory holds, never more than cores; on a CPU a worker per core.
 
     None leaves the answer to xdist, as when PYTEST_XDIST_AUTO_NUM_WORKERS speaks.
     """
@@ -44,7 +45,7 @@ def auto_workers(stack: Stack) -> int | None:
     cores = cpu_count()
     if stack.device is Device.CPU:
         return cores
-    by_memory = sum(max(1, min(_WORKERS_PER_GPU, gpu.memory_mib // _MIB_PER_WORKER)) for gpu in stack.gpus)
+    by_memory = sum(max(1, min(_WORKERS_PER_GPU, gpu.free_mib // _MIB_PER_WORKER)) for gpu in stack.gpus)
     return max(1, min(cores, by_memory))
 
 
@@ -137,8 +138,12 @@ class WorkerInput:
         return _STACK.validate_json(self.stack)
 
 
-def crash_record(nodeid: str, worker: str, breadcrumbs: Path, settings: Settings) -> Record | None:
+def crash_record(
+    nodeid: str, worker: str, breadcrumbs: Path, settings: Settings, *, killed: bool = False
+) -> Record | None:
     """The record of the cell that a worker died in, or None if that cell had not begun.
+
+    `killed` says whether the kernel has ended a process meanwhile, for want of memory.
 
     A worker that lost its device sends its record and leaves; the next cell in its queue is blamed by
     xdist though it never ran.
@@ -153,8 +158,12 @@ def crash_record(nodeid: str, worker: str, breadcrumbs: Path, settings: Settings
     expectation = expect(cell, settings.stack, settings.rules)
     phase = Phase(breadcrumb["phase"])
     hung = time.time() >= breadcrumb["deadline"]
-    ending = Ending.TIMEOUT if hung else Ending.CRASHED
-    said = "the process did not answer and was ended" if hung else "the process died"
+    if hung:
+        ending, said = Ending.TIMEOUT, "the process did not answer and was ended"
+    elif killed:
+        ending, said = Ending.OUT_OF_MEMORY, f"the process died, {KILLED}"
+    else:
+        ending, said = Ending.CRASHED, "the process died"
     observation = Observation(ending, failure=Failure(phase, "ProcessDied", said))
     architecture = settings.architectures[cell.architecture]
     judgement = judge(cell, architecture, observation, expectation, settings.stack.device)

@@ -36,6 +36,7 @@ function plain(value) {
 function verdictPart(cell) {
   const parts = [make("p", {}, badge(cell.index)), make("p", { class: "reason" }, cell.reason || "")];
   if (cell.first_verdict) parts.push(make("p", {}, `At first it was ${cell.first_verdict}.`));
+  if (cell.first_observation) parts.push(firstPart(cell.first_observation));
   if (cell.demanded) parts.push(make("p", {}, `Required, but not here: ${cell.demanded.join(", ")}`));
   if (cell.waived) {
     const { reason, url, reproducer } = cell.waived;
@@ -43,6 +44,13 @@ function verdictPart(cell) {
       make("div", {}, url ? address(url) : ""), reproducer ? make("div", {}, "Reproducer: ", make("code", {}, reproducer)) : null));
   }
   return parts;
+}
+
+// What was seen of a cell before it was measured again.
+function firstPart(observation) {
+  return make("details", {}, make("summary", {}, "What was seen at first"),
+    make("p", {}, `It ${observation.ending.replaceAll("_", " ")}.`),
+    ...failurePart(observation), ...comparisonPart(observation));
 }
 
 function boundPart(cell) {
@@ -171,9 +179,14 @@ function evidencePart(cell) {
     ["quantised ops", seen("quantised_ops")], ["caches", seen("caches")], ["parameter dtypes", seen("parameter_dtypes")],
     ["foreign parameters", seen("foreign_parameters")], ["placement", seen("placement")],
     ["hf_device_map", seen("hf_device_map")], ["weight bytes", seen("weight_bytes")],
-    ["warnings", seen("warnings")], ["left changed, and put back", seen("leaks")], ["declared by the class", cell.declared],
+    ["warnings", seen("warnings")], ["left changed, and put back", seen("leaks")],
+    ["left on the GPU beside what torch knows of", mebibytes(seen("left_on_gpu_mib"))], ["declared by the class", cell.declared],
   ]);
   return list.children.length ? titled("Evidence: what really ran", list) : [];
+}
+
+function mebibytes(size) {
+  return size === undefined ? undefined : `${number(size)} MiB`;
 }
 
 function shares(parts) {
@@ -182,7 +195,7 @@ function shares(parts) {
 
 function costsPart(cell) {
   const seconds = cell.seconds && Object.entries(cell.seconds).map(([phase, time]) => `${phase} ${number(time)} s`).join(", ");
-  const memory = cell.peak_memory_mib === undefined ? undefined : `${number(cell.peak_memory_mib)} MiB`;
+  const memory = mebibytes(cell.peak_memory_mib);
   return seconds || memory ? titled("Time and memory", pairs([["seconds", seconds], ["peak memory", memory], ["worker", cell.worker]])) : [];
 }
 

@@ -11,7 +11,8 @@ from conformance.bench import Bench
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
 from matrix.expectation import SUPPORTED
-from matrix.observation import Observation
+from matrix.observation import Ending, Observation
+from matrix.shortage import is_of_the_host
 from matrix.stack import Device
 from matrix.verdict import Verdict, judge
 
@@ -295,3 +296,24 @@ def test_the_experts_of_a_mixture_that_no_quantiser_holds_are_named_with_their_s
     assert dense.unquantised_stacked == 0
     assert "lm_head.weight" in dense.unquantised_parameters
     assert not observe(bench, "llama-bfloat16-sdpa-prefill").evidence.unquantised_parameters
+
+
+def test_what_the_hosts_memory_cannot_hold_is_out_of_memory_and_what_is_kept_can_be_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU's allocator raises an error of no type of its own."""
+    cell = "gpt2-float32-sdpa-left-prefill"
+    assert observe(bench, cell).ending is Ending.COMPLETED
+    assert bench._kept.models
+    bench.give_back()
+    assert not bench._kept.models
+    assert not bench._kept.logits
+
+    def greedy(*args, **kwargs):
+        return torch.empty(2**50)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", greedy)
+    observation = observe(bench, cell)
+    assert observation.ending is Ending.OUT_OF_MEMORY
+    assert observation.failure is not None
+    assert is_of_the_host(observation.failure)

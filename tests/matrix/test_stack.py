@@ -15,9 +15,9 @@ from matrix.stack import Device, Gpu, detect_stack, visible_gpus
 from tests.builders import cuda_stack, make_stack
 
 ROWS = """\
-NVIDIA H100 80GB HBM3, 81559, 9.0, 580.95.05, GPU-8932f937-d72c-4106-c12f-20bd9faed9f6
-NVIDIA A100-SXM4-40GB, 40960, 8.0, 580.95.05, GPU-1111f937-d72c-4106-c12f-20bd9faed9f6
-NVIDIA L4, 23034, 8.9, 580.95.05, GPU-2222f937-d72c-4106-c12f-20bd9faed9f6
+NVIDIA H100 80GB HBM3, 81559, 9.0, 580.95.05, GPU-8932f937-d72c-4106-c12f-20bd9faed9f6, 71680
+NVIDIA A100-SXM4-40GB, 40960, 8.0, 580.95.05, GPU-1111f937-d72c-4106-c12f-20bd9faed9f6, 512
+NVIDIA L4, 23034, 8.9, 580.95.05, GPU-2222f937-d72c-4106-c12f-20bd9faed9f6, [N/A]
 """
 H100, A100, L4 = (
     Gpu("NVIDIA H100 80GB HBM3", 81559, "9.0"),
@@ -82,6 +82,7 @@ def test_gpus_are_read_from_nvidia_smi(machine: Machine) -> None:
     found = detect_stack()
     assert found.device is Device.CUDA
     assert found.gpus == (H100, A100, L4)
+    assert [gpu.used_mib for gpu in found.gpus] == [71680, 512, None]
     assert found.driver == "580.95.05"
     assert not found.lacks("cuda")
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,12 +13,13 @@ import pytest
 
 from matrix.cell import AXES, parse_cell
 from matrix.reproduce import reproducing_script
-from reports.document import Record, Report, backend_of
+from matrix.verdict import Verdict
+from reports.document import Record, Report, backend_of, make_report
 from reports.html import render_html
 from reports.reading import read_report
 from reports.text import headline_parts, reproducing_command
 from reports.views import worst_ratio
-from tests.builders import ARCHITECTURES, ROOT
+from tests.builders import ARCHITECTURES, REFUSAL, ROOT, completed, ended, make_run, record_of
 from tests.conftest import Open
 from tests.reports.test_html import everything, poisoned
 
@@ -300,6 +302,20 @@ def test_what_comes_after_the_matrix_is_not_laid_out_before_it_is_drawn(
     page = opened(unfinished)
     page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     assert set(page.evaluate(laid_out)) == {False}
+
+
+def test_what_was_seen_of_a_flaky_cell_at_first_is_folded_away(opened: Open, tmp_path: Path) -> None:
+    cell, honest = "llama-float32-sdpa-prefill", completed(parse_cell("llama-float32-sdpa-prefill"))
+    wrong = replace(honest.comparisons[0], candidate_max=432.0)
+    first = replace(honest, failure=REFUSAL, comparisons=(wrong,))
+    left = replace(honest, evidence=replace(honest.evidence, left_on_gpu_mib=321.0))
+    flaky = record_of(cell, Verdict.FLAKY, observation=left, first_verdict=Verdict.INACCURATE, first_observation=first)
+    page = opened(written(make_report(make_run(cell), [flaky], end=ended()), tmp_path), f"#{urlencode({'cell': cell})}")
+    detail = page.locator("#detail")
+    assert all(part in detail.inner_text() for part in ("At first it was inaccurate.", "321 MiB"))
+    assert "432" not in detail.inner_text()
+    page.locator("#detail summary").click()
+    assert all(part in detail.inner_text() for part in ("432", REFUSAL.message, "It completed."))
 
 
 def test_a_cell_leads_to_those_that_differ_in_one_axis(opened: Open, page_file: Path, report: Report) -> None:

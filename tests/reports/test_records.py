@@ -23,6 +23,8 @@ from reports.document import (
     ArchitectureFacts,
     GuideEntry,
     Point,
+    Process,
+    ProcessMemory,
     Record,
     Report,
     RowRecord,
@@ -30,8 +32,10 @@ from reports.document import (
     Waived,
     make_report,
 )
+from reports.part import Part
 from reports.reading import read_report
 from reports.records import RecordWriter
+from reports.write import write_json
 from tests.builders import (
     HONEST,
     PROPERTY,
@@ -93,6 +97,7 @@ FULL_RECORD = record_of(
         wrong_scale=0.25,
     ),
     first_verdict=Verdict.ERROR,
+    first_observation=completed(parse_cell(TWO), failure=REFUSAL, comparisons=(HONEST,)),
     waived=Waived(reason="a fault", url="https://example.org/1", reproducer="fault.py"),
     demanded=["flash-attn"],
     worker="gw1",
@@ -114,6 +119,8 @@ FULL_ROW = RowRecord(
     figures={"ratio": 2.5},
     points=[Point(subject="Llama-7B", backend="eager", seconds=[0.1, 0.2], failure="out of memory")],
 )
+FULL_MEMORY = ProcessMemory(host=3000.5, gpu=1024.0, beside=700.25, grown=-1.5, cells=200)
+FULL_PROCESS = Process(worker="gw1", began=1.5, died=9.5, seconds={"start": 0.5}, memory=FULL_MEMORY)
 
 
 def write_lines(path: Path, *lines: Run | Record | str) -> Path:
@@ -143,6 +150,16 @@ def test_rows_come_back_in_plan_order_and_what_never_came_is_missing(tmp_path: P
     assert report.rows[0] == FULL_ROW
     assert [row.outcome for row in report.rows] == [RowOutcome.VIOLATED, RowOutcome.MISSING]
     assert [row.name for row in report.failing_rows] == ["one"]
+
+
+def test_what_is_known_of_a_process_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    writer = RecordWriter(path, FULL_RUN)
+    writer.write(FULL_PROCESS)
+    writer.close()
+    report = read_report(path)
+    write_json(report, tmp_path)
+    assert report.processes == read_report(tmp_path / "matrix.json").processes == [FULL_PROCESS]
 
 
 def test_a_row_of_a_newer_release_is_named_and_the_rest_is_kept() -> None:
@@ -176,7 +193,7 @@ def test_a_claim_that_does_not_hold_is_an_answer() -> None:
 TOLERANCES = ("k_max", "k_mean", "k_max_quantised", "k_mean_quantised")
 
 
-def at_default(part: Run | Record | RowRecord | ArchitectureFacts) -> set[str]:
+def at_default(part: Part) -> set[str]:
     """The names of the fields that are what they would be unsaid."""
     fields = type(part).model_fields
     return {
@@ -189,6 +206,8 @@ def test_the_full_record_of_these_tests_leaves_no_field_unsaid() -> None:
     assert at_default(FULL_RECORD) == {"kind"}
     assert at_default(FULL_ROW) == {"kind"}
     assert at_default(FULL_FACTS) == set()
+    assert at_default(FULL_MEMORY) == set()
+    assert at_default(FULL_PROCESS) == {"kind"}
     assert at_default(FULL_RUN) == {"kind", "schema_version", *TOLERANCES}
 
 

@@ -109,6 +109,29 @@ def test_the_test_of_links_can_fail(tmp_path: Path) -> None:
     assert broken_links(tmp_path) == ["index.html: runs/none.html"]
 
 
+def test_how_often_a_cell_was_flaky_is_said_of_the_runs_that_tried_it(tmp_path: Path) -> None:
+    verdicts = [Verdict.FLAKY, Verdict.SUPPORTED, Verdict.FLAKY, Verdict.INACCURATE, Verdict.UNAVAILABLE]
+    for number, verdict in enumerate(verdicts):
+        put(report(make_stack({"transformers": f"5.{number}"}), one=verdict), tmp_path / "runs" / f"r{number}.json")
+    steady = make_report(make_run(TWO), [record_of(TWO, Verdict.FLAKY)], end=ended())
+    put(steady, tmp_path / "runs" / "other.json")
+    answer = CliRunner().invoke(app, ["publish", str(tmp_path / "runs"), "-o", str(tmp_path / "site")])
+    assert [line for line in answer.output.splitlines() if line.startswith("flaky: ")] == [
+        f"flaky: {ONE} in 2 of 4 runs that tried it",
+        f"flaky: {TWO} in 1 of 6 runs that tried it",
+    ]
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert f'<th scope="row">{ONE}</th><td>in 2 of 4 runs</td>' in index
+    assert f'href="runs/r2.html#cell={ONE}"' in index
+    assert broken_links(tmp_path / "site") == []
+
+
+def test_of_runs_in_which_nothing_was_flaky_nothing_is_said(folder: Path, tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["publish", str(folder), "-o", str(tmp_path / "site")])
+    assert "flaky" not in answer.output
+    assert "come and go" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+
+
 def test_runs_with_nothing_in_common_are_not_compared(tmp_path: Path) -> None:
     put(report(make_stack()), tmp_path / "a.json")
     lone = make_report(make_run("t5-float32-eager-prefill"), [record_of("t5-float32-eager-prefill")], end=ended())

@@ -8,7 +8,7 @@ import pytest
 
 from matrix.cell import parse_cell
 from matrix.rows import Family, RowOutcome
-from reports.document import Process, Record, Report, RowRecord, make_report
+from reports.document import Process, ProcessMemory, Record, Report, RowRecord, make_report
 from reports.spent import MEANINGS, bars, spent_by, spent_lines
 from tests.builders import completed, make_run, record_of
 
@@ -111,6 +111,21 @@ def test_it_is_told_by_use_and_by_worker() -> None:
     assert lines[2].split()[:4] == ["idle", "4.0", "s", "20.0%"]
     assert " ".join(lines[-2].split()) == "gw0 3 cells ready after 4.5 s busy 50% idle at the end 0.0 s"
     assert " ".join(lines[-1].split()) == "gw1 1 cells ready after 3.8 s busy 20% idle at the end 4.0 s"
+
+
+def test_the_memory_of_a_worker_is_told_as_far_as_it_is_known() -> None:
+    has = ProcessMemory(host=3072.0, gpu=2048.0, beside=512.0, grown=96.0, cells=210)
+    for memory, said in (
+        (has, "host 3.0 GiB at most GPU 2.0 GiB and 0.5 GiB beside torch at the end +96 MiB in 210 cells"),
+        (ProcessMemory(host=3072.0, gpu=2048.0), "host 3.0 GiB at most GPU 2.0 GiB at the end"),
+        (ProcessMemory(host=512.0), "host 0.5 GiB at most"),
+    ):
+        known = [one.model_copy(update={"memory": memory}) for one in report().processes[:1]]
+        spent = spent_by(report(processes=[*report().processes, *known]))
+        assert spent is not None
+        first, second = list(spent_lines(spent))[-2:]
+        assert " ".join(first.split()).endswith(f"idle at the end 0.0 s {said}")
+        assert second.endswith("idle at the end   4.0 s")
 
 
 def test_a_report_that_does_not_say_when_is_not_guessed_at() -> None:

@@ -10,7 +10,7 @@ from matrix.cell import parse_cell
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import failure_groups
-from reports.document import Record, Report, RowRecord, Waived, make_report
+from reports.document import Process, ProcessMemory, Record, Report, RowRecord, Waived, make_report
 from reports.text import failure_lines, headline, reproducing_command, row_command, row_lines, summary_lines
 from tests.builders import REFUSED, completed, ended, make_run, record_of
 
@@ -62,6 +62,15 @@ def test_every_verdict_that_fails_is_listed_and_counted(verdict: Verdict) -> Non
     lines = text_of(report_of(record_of(ONE, verdict)))
     assert lines[0] == f"{verdict.upper()} {ONE}"
     assert lines[-1].endswith(f"0 as documented, 1 {verdict}")
+
+
+@pytest.mark.parametrize(("grown", "said"), [(None, 0), (511.0, 0), (512.0, 1), (float("nan"), 0), (float("inf"), 1)])
+def test_what_grew_on_a_gpu_is_said_where_it_is_much(grown: float | None, said: int) -> None:
+    had = ProcessMemory(host=1.0, gpu=1.0, beside=900.0, grown=grown, cells=210)
+    report = report_of(record_of(ONE)).model_copy(update={"processes": [Process(worker="gw3", began=1.0, memory=had)]})
+    lines = [line for line in text_of(report) if "left on the GPU" in line]
+    assert len(lines) == said
+    assert all("gw3" in line and "210 cells" in line for line in lines)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.SUPPORTED, Verdict.REFUSED, Verdict.UNAVAILABLE])

@@ -42,7 +42,7 @@ def test_no_cell_is_accused_of_what_another_left_behind(tmp_path: Path, workers:
     assert session.status == 0
     suffered = [record for record in session.report.records if record.first_verdict is not None]
     assert suffered
-    assert all("left changed" in record.reason for record in suffered)
+    assert all("which left the process changed" in record.reason for record in suffered)
 
 
 @pytest.mark.parametrize("cell", [CELLS[0], CELLS[1], CELLS[4]])

@@ -26,7 +26,10 @@ def test_a_good_run_ends_0_and_leaves_a_whole_report(tmp_path: Path) -> None:
     assert "4 cells, 4 executed: 4 as documented" in session.output
     assert (tmp_path / "out" / "index.html").read_text().startswith("<!doctype html>")
     lines = [json.loads(line)["kind"] for line in (tmp_path / "out" / "records.jsonl").read_text().splitlines()]
-    assert lines == ["run", "process", "record", "record", "record", "record", "end"]
+    assert lines == ["run", "process", "record", "record", "record", "record", "process", "end"]
+    (process,) = session.report.processes
+    assert process.memory is not None
+    assert process.memory.host > 10
 
 
 def test_an_inaccurate_cell_fails_the_run_and_is_named_first(tmp_path: Path) -> None:
@@ -113,6 +116,18 @@ def test_modes_in_which_xdist_loses_cells_are_refused(tmp_path: Path, mode: str)
     assert f"--dist {mode}: loses cells when a worker dies; use load or worksteal" in session.output
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_crash_that_does_not_come_again_is_flaky(tmp_path: Path, workers: str) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, sabotage={CELLS[1]: "crash once"})
+    assert session.status == 1
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[1]: "flaky"}
+    record = session.record(CELLS[1])
+    assert record.first_verdict == "crashed"
+    assert record.first_observation is not None
+    assert record.first_observation.ending == "crashed"
+    assert record.reason.startswith("first crashed (ProcessDied in generate: the process died), then alone supported (")
+
+
 def test_a_hang_is_interrupted_and_the_next_cell_runs(tmp_path: Path) -> None:
     session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", "--cell-timeout=1", sabotage={CELLS[0]: "hang"})
     assert session.status == 1
@@ -134,11 +149,55 @@ def test_a_lost_device_ends_the_process_but_no_other_cell_is_blamed(tmp_path: Pa
     assert len(workers) == 2, "the rest must run in a fresh process"
 
 
-def test_a_rerun_that_disagrees_is_flaky_and_never_green(tmp_path: Path) -> None:
-    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage={CELLS[0]: "waver"})
+@pytest.mark.parametrize(
+    ("happens", "said"),
+    [("waver", "and inaccurate (logits max error 9 "), ("fail once", f"after {CELLS[0]} it did not come again")],
+)
+def test_what_comes_and_goes_is_flaky_and_never_green(tmp_path: Path, happens: str, said: str) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage={CELLS[1]: happens})
     assert session.status == 1
-    record = session.record(CELLS[0])
+    record = session.record(CELLS[1])
     assert (record.verdict, record.first_verdict) == ("flaky", "inaccurate")
+    assert record.reason.startswith("first inaccurate (logits max error 9 exceeds")
+    assert said in record.reason
+    assert record.first_observation is not None
+    assert [seen.comparisons[0].candidate_max for seen in (record.first_observation, record.observation)] == [9.0, 0.5]
+    unharmed = session.record(CELLS[2])
+    assert (unharmed.first_verdict, unharmed.first_observation) == (None, None)
+
+
+def test_what_fails_once_with_nothing_before_it_is_its_own(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage={CELLS[0]: "fail once"})
+    assert session.verdicts[CELLS[0]] == "flaky"
+    assert "no cell had been measured before it" in session.record(CELLS[0]).reason
+
+
+def test_a_device_that_is_lost_once_is_flaky_and_the_rest_runs_elsewhere(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", sabotage={CELLS[1]: "lose the device once"})
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[1]: "flaky"}
+    assert session.record(CELLS[1]).first_verdict == "device_lost"
+    assert len({record.worker for record in session.report.records}) == 2
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_want_of_memory_beside_others_is_not_the_cells_fault(tmp_path: Path, workers: str) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", workers, sabotage={CELLS[1]: "out of memory among others"})
+    assert session.status == 0
+    assert session.verdicts == dict.fromkeys(CELLS, "supported")
+    record = session.record(CELLS[1])
+    assert record.first_verdict == "out_of_memory"
+    beside = "1 other worker" if workers == "2" else "what this process had kept"
+    want = "(OutOfMemoryError in forward: asked for 20.00 GiB, 1.50 GiB of 79.10 GiB were free)"
+    assert record.reason.endswith(f"; beside {beside} it ran out of memory {want}")
+
+
+def test_want_of_memory_alone_is_believed_and_says_what_was_free(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "2", sabotage={CELLS[1]: "out of memory alone too"})
+    assert session.verdicts == {**dict.fromkeys(CELLS, "supported"), CELLS[1]: "out_of_memory"}
+    record = session.record(CELLS[1])
+    said = "OutOfMemoryError in forward: asked for 20.00 GiB, 1.50 GiB of 79.10 GiB were free"
+    assert record.reason == f"{said}; alone as well as beside 1 other worker"
+    assert record.first_verdict is None
 
 
 def test_a_flaky_cell_says_nothing_of_its_process(tmp_path: Path) -> None:
@@ -154,9 +213,43 @@ def test_what_fails_among_others_and_not_alone_is_not_accused(tmp_path: Path, wo
     assert session.verdicts == dict.fromkeys(CELLS, "supported")
     record = session.record(CELLS[1])
     assert record.first_verdict == "inaccurate"
-    assert "left changed" in record.reason
+    assert f"after {CELLS[0]}, which left the process changed, it was inaccurate (logits max error 9" in record.reason
     left = {record.worker for record in session.report.records}
     assert len(left) == 2, "a process that was left changed goes"
+
+
+def test_of_all_that_was_before_the_one_is_named_that_did_it(tmp_path: Path) -> None:
+    suffering = dict.fromkeys(CELLS[2:], f"suffer from {CELLS[1]}")
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "0", sabotage=suffering)
+    assert session.status == 0
+    assert f"after {CELLS[1]} and {CELLS[2]}, which left" not in session.record(CELLS[3]).reason
+    for cell in CELLS[2:]:
+        assert f"after {CELLS[1]}, which left the process changed" in session.record(cell).reason
+
+
+def test_what_a_row_left_is_not_the_cells_fault_though_no_row_is_repeated(tmp_path: Path) -> None:
+    """The cell runs once more where the row did."""
+    row = "regression:gemma2_sdpa_padding_nan"
+    session = run_pytest(
+        tmp_path / "out",
+        CHOSEN[0],
+        "-n",
+        "0",
+        f"-kgemma2_sdpa_padding_nan or {CELLS[0]}",
+        sabotage={CELLS[0]: f"suffer from {row}", row: "err"},
+        tests="conformance/test_regressions.py conformance/test_cells.py",
+    )
+    assert [row.key for row in session.report.rows] == [row]
+    assert session.verdicts == {CELLS[0]: "supported"}
+    assert "after what this process had measured before, which left" in session.record(CELLS[0]).reason
+
+
+def test_a_row_shares_the_memory_with_cells(tmp_path: Path) -> None:
+    row = "regression:gemma2_sdpa_padding_nan"
+    chosen = ["-n", "1", "-k", "gemma2_sdpa_padding_nan"]
+    tests = "conformance/test_regressions.py"
+    session = run_pytest(tmp_path / "out", *chosen, sabotage={row: "look"}, tests=tests)
+    assert [row.reason for row in session.report.rows] == ["it shares the memory"], session.output
 
 
 def test_stopping_early_leaves_missing_cells_in_the_report(tmp_path: Path) -> None:
@@ -338,13 +431,15 @@ def test_a_checkpoint_that_does_not_fit_is_said_before_it_is_loaded(tmp_path: Pa
 
 
 def test_a_process_that_died_says_when_and_one_that_did_not_says_nothing(tmp_path: Path) -> None:
-    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", sabotage={CELLS[1]: "crash"})
+    sabotage = {CELLS[1]: "hang for good"}
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", "--cell-timeout=1", sabotage=sabotage)
     first, second = session.report.processes
     died = session.record(CELLS[1])
-    assert (died.verdict, died.began) == ("crashed", None)
+    assert (died.verdict, died.began) == ("timeout", None)
     assert first.died is not None
     assert first.died > first.began
     assert second.died is None
+    assert all(process.memory is not None and process.memory.host > 10 for process in (first, second))
     assert all(record.began is not None for record in session.report.records if record.cell != died.cell)
 
 

@@ -1,13 +1,19 @@
-"""What a worker does with what the controller tells it, before anything imports torch."""
+"""How many workers there are, what one does with what it is told, and what is said of one that died."""
 
+import json
 import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
 
-from conformance.plugin.workers import WorkerInput
-from matrix.stack import Stack
-from tests.builders import make_stack
+from conformance.plugin import workers
+from conformance.plugin.hooks import SETTINGS, pytest_report_header
+from conformance.plugin.workers import WorkerInput, auto_workers, crash_record
+from matrix.stack import Gpu, Stack
+from tests.builders import ARCHITECTURES, cuda_stack, make_stack
 
 
 @pytest.mark.parametrize(("own", "compiling"), [(None, "3"), ("7", "7")])
@@ -27,3 +33,44 @@ def test_a_worker_computes_and_compiles_with_its_share_of_the_cores(
     assert taken == [(3, int(compiling))]
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == compiling
+
+
+def taken(*used: int | None) -> Stack:
+    """GPUs of 80 GiB of which others hold so many MiB."""
+    return cuda_stack(gpus=tuple(Gpu("NVIDIA H100", 81920, "9.0", used_mib=mib) for mib in used))
+
+
+@pytest.mark.parametrize(
+    ("used", "count"), [((None,), 12), ((0,), 12), ((512,), 12), ((71680,), 2), ((81900,), 1), ((71680, 0), 14)]
+)
+def test_as_many_workers_as_what_is_free_can_bear(
+    monkeypatch: pytest.MonkeyPatch, used: tuple[int | None, ...], count: int
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
+    monkeypatch.setattr(workers, "cpu_count", lambda: 64)
+    assert auto_workers(taken(*used)) == count
+
+
+def test_the_header_names_what_others_hold() -> None:
+    settings = SimpleNamespace(stack=taken(71680, 0), profile="smoke", narrowed="")
+    config: Any = SimpleNamespace(stash={SETTINGS: settings})
+    assert pytest_report_header(config)[2:] == ["GPU 0: 70.0 GiB of 80.0 GiB are in use by others"]
+
+
+def test_what_others_hold_travels_to_the_workers() -> None:
+    told = WorkerInput(TypeAdapter(Stack).dump_json(taken(71680)).decode(), "out", "crumbs", "", threads=1, gpu=None)
+    assert TypeAdapter(Stack).validate_json(told.stack).gpus[0].used_mib == 71680
+
+
+@pytest.mark.parametrize(
+    ("killed", "deadline", "verdict"),
+    [(False, 1e12, "crashed"), (True, 1e12, "out_of_memory"), (False, 0.0, "timeout"), (True, 0.0, "timeout")],
+)
+def test_whom_the_kernel_ended_wanted_memory(tmp_path: Path, killed: bool, deadline: float, verdict: str) -> None:
+    cell = "gpt2-float32-eager-prefill"
+    (tmp_path / "gw0").write_text(json.dumps({"cell": cell, "phase": "load", "deadline": deadline}))
+    settings: Any = SimpleNamespace(stack=make_stack(), rules=(), waivers=(), architectures=ARCHITECTURES, seed=0)
+    record = crash_record(f"conformance/test_cells.py::test_cell[{cell}]", "gw0", tmp_path, settings, killed=killed)
+    assert record is not None
+    assert record.verdict == verdict
+    assert ("killer" in record.reason) is (verdict == "out_of_memory")
