@@ -63,8 +63,18 @@ def cells_json(report: Report) -> str:
 
 
 def details_json(report: Report) -> str:
-    """What else is known of each cell, in the order of the cells."""
-    return _json(_table(map(_detail, report.records)))
+    """What else is known of each cell, in the order of the cells; values are packed, for there are thousands."""
+    table = _table(map(_detail, report.records))
+    shapes: dict[tuple[str, ...], int] = {}
+    values = [_packed(value, shapes) for value in table["values"]]
+    return _json({**table, "values": values, "shapes": [list(names) for names in shapes]})
+
+
+def _packed(value: Any, shapes: dict[tuple[str, ...], int]) -> Any:
+    """An object as the number of its names, from 1, and its values; a list as 0 and its parts; else what it is."""
+    if isinstance(value, dict):
+        return [shapes.setdefault(tuple(value), len(shapes) + 1), *(_packed(part, shapes) for part in value.values())]
+    return [0, *(_packed(part, shapes) for part in value)] if isinstance(value, list) else value
 
 
 def scripts_json(report: Report) -> str:

@@ -20,15 +20,24 @@ function valueOf(index, name) {
   return data.values[numberOf(index, name)] ?? undefined;
 }
 
+// An object is packed as the number of its names, from 1, and its values; a list as 0 and its parts.
+function unpacked(value) {
+  if (!Array.isArray(value)) return value;
+  const [shape, ...parts] = value;
+  const whole = parts.map(unpacked);
+  return shape ? Object.fromEntries(details.shapes[shape - 1].map((name, at) => [name, whole[at]])) : whole;
+}
+
 function cellAt(index) {
   if (!cells[index]) {
     details ||= JSON.parse(find("details").textContent);
     const cell = { index };
-    for (const { fields, rows, values } of [data, details]) {
-      rows[index].forEach((value, field) => {
-        if (value) cell[fields[field]] = values[value];
-      });
-    }
+    data.rows[index].forEach((value, field) => {
+      if (value) cell[data.fields[field]] = data.values[value];
+    });
+    details.rows[index].forEach((value, field) => {
+      if (value) cell[details.fields[field]] = unpacked(details.values[value]);
+    });
     cells[index] = cell;
   }
   return cells[index];

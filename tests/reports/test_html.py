@@ -110,6 +110,14 @@ def waived(record: Record, url: str = "https://example.org/issue/1") -> Record:
     return record.model_copy(update={"waived": Waived(reason="a fault", url=url, reproducer="fault.py")})
 
 
+def unpacked(value: Any, shapes: list[list[str]]) -> Any:
+    if not isinstance(value, list):
+        return value
+    shape, *parts = value
+    whole = [unpacked(part, shapes) for part in parts]
+    return dict(zip(shapes[shape - 1], whole, strict=True)) if shape else whole
+
+
 class Page(HTMLParser):
     """Scripts and their types, links, and the visible text."""
 
@@ -145,7 +153,8 @@ class Page(HTMLParser):
 
     @property
     def details(self) -> Any:
-        return json.loads(self.inside["script"][1])
+        block = json.loads(self.inside["script"][1])
+        return {**block, "values": [unpacked(value, block["shapes"]) for value in block["values"]]}
 
     @property
     def text(self) -> str:
@@ -207,7 +216,7 @@ def test_no_field_of_a_report_becomes_markup() -> None:
     ]
     assert not any("<" in text or ">" in text or "&" in text for text in page.inside["script"][:3])
     assert HOSTILE in page.data["values"]
-    assert HOSTILE in page.details["values"]
+    assert any(HOSTILE in value for value in page.details["values"] if isinstance(value, list | dict))
     assert "alert" not in page.inside["script"][3]
     assert {attribute for _, attributes in page.tags for attribute in attributes if attribute.startswith("on")} == set()
     assert [tag for tag, _ in page.tags if tag in ("img", "iframe", "object", "embed", "base", "link", "use")] == []

@@ -282,13 +282,20 @@ def test_a_cell_tells_all_that_is_known_of_it(opened: Open, page_file: Path, rep
     assert all(part in text for part in (known.waived.reason, known.waived.url, known.waived.reproducer))
 
 
-def test_what_only_the_panel_shows_is_read_when_the_first_cell_is_opened(opened: Open, page_file: Path) -> None:
+def test_what_only_the_panel_shows_is_read_when_the_first_cell_is_opened(
+    opened: Open, page_file: Path, report: Report
+) -> None:
     page = opened(page_file)
     page.fill("[name=q]", "sdpa")
     page.select_option("[name=rows]", "dtype")
     assert page.evaluate("details === null")
     page.locator("#rows a").first.click()
     assert page.evaluate("details !== null")
+    for cell, record in zip(page.evaluate("data.rows.map((_, index) => cellAt(index))"), report.records, strict=True):
+        assert cell["cell"] == record.cell
+        assert cell["expectation"]["source"] == record.expectation.source
+        assert [bound["name"] for bound in cell.get("bounds", [])] == [bound.name for bound in record.bounds]
+        assert cell.get("failure", {}).get("frames", []) == list(getattr(record.observation.failure, "frames", ()))
 
 
 def test_what_comes_after_the_matrix_is_not_laid_out_before_it_is_drawn(
