@@ -141,6 +141,6 @@ def means_installed(text: str, typed: Collection[str], may_be_installed: Callabl
         if axis in _PROPERTIES:
             return True
         if axis == "architecture":
-            names = listed.removeprefix("!").split(",")
+            names = set(listed.removeprefix("!").split(","))  # each is looked up once, however often it is named
             return any("*" in name or (name not in typed and may_be_installed(name)) for name in names)
     return False
