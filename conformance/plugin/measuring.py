@@ -73,7 +73,6 @@ class Measure:
         # took, and how much there was in all, rows included.
         self._measured: deque[tuple[Cell, float]] = deque(maxlen=MOST_OTHERS + 1)
         self._count = 0
-        self._culprits: list[Cell] = []  # those in whose wake a verdict came again that does not come alone
         self._shared = SharedMemory()
         if breadcrumb is not None:
             self._shared = SharedMemory.of_worker(breadcrumb.parent, len(settings.stack.gpus))
@@ -143,14 +142,11 @@ class Measure:
         def comes_again(others: Sequence[Cell]) -> bool:
             return self._afresh(cell, after=others).verdict is wanted
 
-        if self._culprits and comes_again(self._culprits):
-            return self._culprits, True
         others: Sequence[Cell] = recent(list(self._measured)[:-1], self._settings.cell_timeout)
         if not others or not comes_again(others):
             return others, False
         until = time.monotonic() + self._settings.cell_timeout
-        self._culprits = list(smallest_suffix(others, comes_again, lambda: time.monotonic() < until))
-        return self._culprits, True
+        return smallest_suffix(others, comes_again, lambda: time.monotonic() < until), True
 
     def _here(self, cell: Cell) -> _Seen:
         """The cell in this process, after others."""

@@ -58,7 +58,9 @@ def test_the_header_names_what_others_hold() -> None:
 
 
 def test_what_others_hold_travels_to_the_workers() -> None:
-    told = WorkerInput(TypeAdapter(Stack).dump_json(taken(71680)).decode(), "out", "crumbs", "", threads=1, gpu=None)
+    told = WorkerInput(
+        TypeAdapter(Stack).dump_json(taken(71680)).decode(), "out", "crumbs", "", "", threads=1, gpu=None
+    )
     assert TypeAdapter(Stack).validate_json(told.stack).gpus[0].used_mib == 71680
 
 
