@@ -30,7 +30,7 @@ def main(
     workers: Annotated[
         list[int] | None, typer.Option(min=0, help="pytest's -n; may be repeated (default: 0, 1, 2)")
     ] = None,
-    most: Annotated[int, typer.Option(min=2, help="cells at most")] = 320,
+    most: Annotated[int, typer.Option(min=2, help="cells at most")] = 360,
     cell_timeout: Annotated[float, typer.Option(min=0.1, help="seconds for a cell")] = 5.0,
     grace: Annotated[float, typer.Option(min=0.1, help="seconds after that until its process is ended")] = 2.0,
     limit: Annotated[float, typer.Option(min=1, help="seconds for a run, which is to end by itself")] = 1800.0,

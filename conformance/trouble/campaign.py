@@ -19,6 +19,7 @@ from conformance.plugin.forkserver import ROOT, SOCKET
 from conformance.trouble.catalogue import TROUBLES, Trouble
 from conformance.trouble.checking import Ended, held_against
 from conformance.trouble.orders import VARIABLE, Moment, Orders, deal
+from matrix.cell import Cell
 from matrix.errors import UsageError
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict
@@ -51,10 +52,18 @@ class Conditions:
 
 
 def chosen_cells(stack: Stack, most: int) -> list[str]:
-    """Cells of small models that work here, spread evenly over the plan."""
-    cells = [cell.id for cell in supported_cells(stack, sys.maxsize) if cell.architecture in ARCHITECTURES]
-    step = max(1.0, len(cells) / most)
-    return [cells[int(place * step)] for place in range(min(most, len(cells)))]
+    """Cells of small models that work here, in the order of the plan; half of them generate if they can."""
+    cells = [cell for cell in supported_cells(stack, sys.maxsize) if cell.architecture in ARCHITECTURES]
+    generating = [cell for cell in cells if cell.workload == "generate"]
+    chosen = {*_spread(generating, most // 2)}
+    chosen |= {*_spread([cell for cell in cells if cell not in generating], most - len(chosen))}
+    return [cell.id for cell in cells if cell in chosen]
+
+
+def _spread(cells: list[Cell], most: int) -> list[Cell]:
+    """At most so many, evenly over all."""
+    count = min(most, len(cells))
+    return [cells[place * len(cells) // count] for place in range(count)]
 
 
 def measure(

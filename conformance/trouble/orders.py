@@ -55,13 +55,13 @@ def deal(cells: Iterable[str], troubles: Iterable[tuple[str, Moment]]) -> dict[s
     """
     waiting, found, free = list(troubles), dict[str, tuple[str, Moment]](), True
     for cell in cells:
-        workload = parse_cell(cell).workload
-        suited = (one for one in waiting if one[1] in (Moment.LOAD, Moment.AFTER, _MOMENT_OF.get(str(workload))))
-        chosen = next(suited, None) if free else None
-        free = chosen is None
-        if chosen is not None:
-            waiting.remove(chosen)
-            found[cell] = chosen
+        own = _MOMENT_OF.get(str(parse_cell(cell).workload))
+        # What only such a cell has comes first.
+        suited = [one for moment in (own, *_OF_ANY) for one in waiting if one[1] is moment] if free else []
+        free = not suited
+        if suited:
+            waiting.remove(suited[0])
+            found[cell] = suited[0]
     if waiting:
         raise UsageError(
             f"{len(waiting)} troubles, such as {waiting[0][0]} in {waiting[0][1]}, have no cell: more --most"
@@ -69,5 +69,6 @@ def deal(cells: Iterable[str], troubles: Iterable[tuple[str, Moment]]) -> dict[s
     return found
 
 
+_OF_ANY = (Moment.LOAD, Moment.AFTER)
 _MOMENT_OF = {"prefill": Moment.FORWARD, "generate": Moment.GENERATE}
 _ORDERS: TypeAdapter[Orders] = TypeAdapter(Orders)

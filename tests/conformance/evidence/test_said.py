@@ -1,0 +1,31 @@
+"""What the libraries say is kept, be it readable or not, and never stops them."""
+
+import logging
+import warnings
+
+import pytest
+
+from conformance.evidence.said import said
+
+
+class Unsayable(UserWarning):
+    def __str__(self) -> str:
+        raise ValueError("it does not say")
+
+
+def test_warnings_and_log_messages_are_kept_once_and_in_order() -> None:
+    with said() as kept:
+        for _ in range(2):
+            logging.getLogger("transformers.modeling_utils").warning("%d of %d", 1, 2)
+        warnings.warn("old", stacklevel=1)
+    assert list(kept) == ["1 of 2", "old"]
+
+
+def test_what_cannot_be_read_is_kept_by_what_it_is_and_harms_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", False)  # as transformers has it
+    with said() as kept:
+        logging.getLogger("transformers").warning("%d tokens", "no")
+        warnings.warn(Unsayable(), stacklevel=1)
+    assert list(kept) == ["%d tokens", "Unsayable"]
