@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def said() -> Iterator[dict[str, None]]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        found |= dict.fromkeys(_text(warning.message.__str__, warning.category.__name__) for warning in caught)
+        found |= dict.fromkeys(str(warning.message) for warning in caught)
 
 
 class _Keep(logging.Handler):
@@ -30,12 +30,8 @@ class _Keep(logging.Handler):
         self._kept = kept
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._kept[_text(record.getMessage, record.msg if isinstance(record.msg, str) else record.name)] = None
-
-
-def _text(read: Callable[[], str], otherwise: str) -> str:
-    """What is read, or something else where reading it raises: nobody would have read it if it were not kept."""
-    try:
-        return read()
-    except Exception:
-        return otherwise
+        try:
+            message = record.getMessage()
+        except Exception:  # logging itself would print that, and go on
+            message = str(record.msg)
+        self._kept[message] = None

@@ -76,13 +76,6 @@ class Unsayable(Exception):
         raise ValueError("it does not say")
 
 
-class UnsayableWarning(UserWarning):
-    """The same of a warning."""
-
-    def __str__(self) -> str:
-        raise ValueError("it does not say")
-
-
 def _raise(error: BaseException) -> NoReturn:
     raise error
 
@@ -418,9 +411,6 @@ _LEAVES = (
     ),
     Trouble("disk_full", "no file may grow any more (RLIMIT_FSIZE)", _fill_the_disk),
     Trouble("warnings_are_errors", 'warnings.simplefilter("error")', lambda: warnings.simplefilter("error")),
-    Trouble(
-        "unsayable_warning", "a warning whose __str__ raises", lambda: warnings.warn(UnsayableWarning(), stacklevel=1)
-    ),
     Trouble("nonsense_logged", "a log message whose arguments do not fit", _log_nonsense),
     Trouble("logging_off", "logging.disable()", lambda: logging.disable(logging.CRITICAL)),
     Trouble("no_garbage_collection", "gc.disable()", gc.disable),

@@ -8,11 +8,6 @@ import pytest
 from conformance.evidence.said import said
 
 
-class Unsayable(UserWarning):
-    def __str__(self) -> str:
-        raise ValueError("it does not say")
-
-
 def test_warnings_and_log_messages_are_kept_once_and_in_order() -> None:
     with said() as kept:
         for _ in range(2):
@@ -24,8 +19,8 @@ def test_warnings_and_log_messages_are_kept_once_and_in_order() -> None:
 def test_what_cannot_be_read_is_kept_by_what_it_is_and_harms_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", False)  # as transformers has it
+    for name, none in (("propagate", False), ("handlers", [])):  # pytest's own would raise
+        monkeypatch.setattr(logging.getLogger("transformers"), name, none)
     with said() as kept:
         logging.getLogger("transformers").warning("%d tokens", "no")
-        warnings.warn(Unsayable(), stacklevel=1)
-    assert list(kept) == ["%d tokens", "Unsayable"]
+    assert list(kept) == ["%d tokens"]
