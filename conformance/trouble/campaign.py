@@ -188,11 +188,16 @@ def _with_variable(mark: bytes) -> Iterator[tuple[int, str]]:
 
 @contextlib.contextmanager
 def neighbour() -> Iterator[None]:
-    """While entered another process holds most memory of each GPU."""
+    """While entered another process holds most memory of each GPU.
+
+    Raises:
+        UsageError: it cannot have it.
+    """
     command = [sys.executable, "-c", _NEIGHBOUR]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdout.readline()  # type: ignore[union-attr]
         try:
+            if not process.stdout.readline():  # type: ignore[union-attr]
+                raise UsageError("the neighbour could not take the GPUs' memory")
             yield
         finally:
             process.stdin.close()  # type: ignore[union-attr]

@@ -15,19 +15,13 @@ from reports.trouble import wrong_in
 from tests.builders import make_stack
 from tests.conformance.trouble.test_orders import GENERATE, PREFILL
 
-KINDS = ("abort", "keyboard_interrupt", "child_left", "sdpa_patched")
+KINDS = ("abort", "keyboard_interrupt", "sdpa_patched")
 CELLS = [
-    f"gpt2-{dtype}-sdpa-{padding}-{workload}"
+    f"gpt2-{dtype}-sdpa-{padding}{workload}"
     for dtype in ("float32", "float16", "bfloat16")
-    for padding in ("left", "right")
+    for padding in ("", "left-")
     for workload in ("prefill", "generate")
-    if (padding, workload) != ("right", "generate")
-]
-CELLS += [
-    f"gpt2-{dtype}-eager-{workload}"
-    for dtype in ("float32", "float16", "bfloat16")
-    for workload in ("prefill", "generate")
-]
+] + ["gpt2-float32-eager-prefill", "gpt2-float32-eager-generate"]
 
 
 @pytest.fixture
@@ -37,14 +31,13 @@ def conditions(tmp_path: Path, cache: Path) -> Conditions:
 
 def test_a_few_kinds_in_a_real_run_stay_where_they_are(conditions: Conditions) -> None:
     stack = make_stack()
-    cells = [*CELLS, *(cell.replace("gpt2", "opt") for cell in CELLS)]
-    campaign = measure(stack, cells, chosen_troubles(KINDS, stack), [1], conditions)
+    campaign = measure(stack, CELLS, chosen_troubles(KINDS, stack), [1], conditions)
     assert list(wrong_in(campaign)) == []
     assert {(one.trouble, one.moment) for one in campaign.attributions} == {
         (name, moment) for name in KINDS for moment in TROUBLES[name].moments
     }
     (run,) = campaign.runs
-    assert (run.planned, run.met, run.status) == (len(cells), 10, 1)
+    assert (run.planned, run.met, run.status) == (len(CELLS), 7, 1)
 
 
 def test_a_run_that_does_not_end_is_ended_and_so_is_all_that_it_started(conditions: Conditions) -> None:
