@@ -403,8 +403,13 @@ _LEAVES = (
     Trouble("fork_goes_on", "a fork whose child goes on as if it were the cell", os.fork),
     Trouble("child_left", "a child that sleeps on, with all that the process has open", _leave_a_child),
     Trouble("children_forgotten", "SIGCHLD is ignored", lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)),
-    Trouble("working_directory_gone", "the working directory is another, and deleted", _delete_working_directory),
-    Trouble("environment_cleared", "os.environ.clear()", os.environ.clear),
+    Trouble(
+        "working_directory_gone",
+        "the working directory is another, and deleted",
+        _delete_working_directory,
+        leaves="working directory",
+    ),
+    Trouble("environment_cleared", "os.environ.clear()", os.environ.clear, leaves="environment"),
     Trouble(
         "temporary_directory_gone",
         "the folder for temporary files is another, and deleted",
