@@ -161,7 +161,9 @@ def run_pytest(
         seconds = time.monotonic() - started
         processes = _gone(f"{_MARK}={mark}".encode())
         output.seek(0)
-        return Ended(status, seconds, folder, output.read(), processes)
+        said = output.read()
+        folder.with_suffix(".txt").write_bytes(said)
+        return Ended(status, seconds, folder, said, processes)
 
 
 def _gone(mark: bytes) -> list[str]:
