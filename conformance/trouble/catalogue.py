@@ -47,7 +47,6 @@ class Trouble:
     verdict: Verdict = Verdict.SUPPORTED  # of the cell that meets it
     moments: tuple[Moment, ...] = DURING
     type: str = ""  # of the exception in its record, where one is to be named
-    seen_in: str = ""  # the phase that is to be named, where that is another than the one in which it struck
     leaves: str = ""  # what its record is to name as left changed and put back
     alone: bool = False  # in a run of its own
     needs_cuda: bool = False
@@ -58,7 +57,7 @@ class Trouble:
 
     def phase(self, moment: Moment) -> str:
         """The phase that the record is to name; empty where nothing failed."""
-        return "" if self.verdict is Verdict.SUPPORTED else self.seen_in or moment.value
+        return "" if self.verdict is Verdict.SUPPORTED else moment.value
 
 
 class PlayedLoss(Exception):
@@ -122,6 +121,11 @@ def _flood() -> None:
 
 def _close(first: int, last: int) -> None:
     os.closerange(first, last + 1)
+
+
+def _fall_silent() -> None:
+    _close(3, 65535)
+    time.sleep(60)
 
 
 def _leave_threads(count: int, *, daemon: bool) -> None:
@@ -305,10 +309,9 @@ _ENDS = (
     Trouble("exit_0_in_c", "_exit(0) in C", lambda: ctypes.CDLL(None)._exit(0), Verdict.CRASHED),
     Trouble(
         "descriptors_closed",
-        "all file descriptors but the standard ones are closed; the cell goes on, and nobody can be told",
-        lambda: _close(3, 65535),
+        "all file descriptors but the standard ones are closed, then nothing happens for a while",
+        _fall_silent,
         Verdict.CRASHED,
-        seen_in="reference",
         alone=True,  # its end is seen by its pipes alone, which a child that another cell has left holds open
     ),
 )
