@@ -28,6 +28,7 @@ from reports.trouble import Attribution, Campaign, Kind, TroubledRun
 
 ARCHITECTURES = ("gpt2", "llama", "opt", "bert")  # small, and known to work on every stack
 _MARK = "CONFORMANCE_TROUBLE_RUN"  # the variable by which the processes of a run are known
+_ALONE = 60  # cells, at most, of a run for one kind of trouble
 _TO_GO = 10.0  # seconds, for the processes of a run that has ended
 _NEIGHBOUR = """
 import torch
@@ -85,22 +86,26 @@ def measure(
     attributions: list[Attribution] = []
 
     def run(
-        name: str, workers: int, planted: Mapping[str, tuple[str, Moment]], beside: AbstractContextManager[None]
+        name: str,
+        workers: int,
+        planted: Mapping[str, tuple[str, Moment]],
+        plan: list[str] = cells,
+        beside: AbstractContextManager[None] | None = None,
     ) -> None:
-        with beside:
-            ended = run_pytest(name, cells, workers, planted, at)
-        troubled, found = held_against(undisturbed, name, planted, ended)
+        with beside or contextlib.nullcontext():
+            ended = run_pytest(name, plan, workers, planted, at)
+        troubled, found = held_against({cell: undisturbed[cell] for cell in plan}, name, planted, ended)
         runs.append(troubled)
         attributions.extend(found)
 
     for workers in modes if common else ():
-        run(f"-n {workers}", workers, common, contextlib.nullcontext())
+        run(f"-n {workers}", workers, common)
+    few, most = cells[:: len(cells) // _ALONE + 1], max(modes)
     for one in troubles:
         if one.alone:
-            planted = deal(cells[len(cells) // 2 :], [(one.name, moment) for moment in one.moments])
-            run(f"-n {max(modes)}, {one.name}", max(modes), planted, contextlib.nullcontext())
+            run(f"-n {most}, {one.name}", most, deal(few, [(one.name, moment) for moment in one.moments]), few)
     if stack.device is Device.CUDA:
-        run(f"-n {max(modes)}, 70 GiB taken by a neighbour", max(modes), {}, neighbour())
+        run(f"-n {most}, 70 GiB taken by a neighbour", most, {}, beside=neighbour())
     return Campaign(
         started=started,
         finished=datetime.now(UTC),
