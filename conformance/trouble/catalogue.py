@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -126,6 +127,11 @@ def _close(first: int, last: int) -> None:
 def _fall_silent() -> None:
     _close(3, 65535)
     time.sleep(60)
+
+
+def _crash_without_a_trace() -> None:
+    shutil.rmtree(Path(Orders.here().report_dir) / ".breadcrumbs", ignore_errors=True)
+    os.abort()
 
 
 def _leave_threads(count: int, *, daemon: bool) -> None:
@@ -482,6 +488,14 @@ _OF_A_RUN = (
         "the report folder is deleted during the run",
         lambda: shutil.rmtree(Orders.here().report_dir),
         moments=(Moment.FORWARD,),
+        alone=True,
+    ),
+    Trouble(
+        "crash_without_a_trace",
+        "what says where the process is cannot be written, then os.abort(), each time that the cell runs",
+        _crash_without_a_trace,
+        Verdict.CRASHED,
+        moments=(Moment.LOAD,),  # which is what can be said without knowing
         alone=True,
     ),
 )
