@@ -95,7 +95,7 @@ def trouble_lines(campaign: Campaign) -> Iterator[str]:
             f"{len(run.lost)} records lost, {len(run.helped)} helped, {ended} after {run.seconds:.0f} s"
         )
     right = sum(not one.wrong for one in campaign.attributions)
-    yield f"{right} of {len(campaign.attributions)} are what they should be, in their cell and phase"
+    yield f"{right} of {_met(campaign)} are what they should be, in their cell and phase"
     yield from (f"WRONG {line}" for line in wrong_in(campaign))
 
 
@@ -110,7 +110,7 @@ def trouble_markdown(campaign: Campaign) -> str:
         "# Trouble in cells of real runs",
         "",
         f"`python -m conformance.trouble` on {device}, {versions}, {campaign.finished:%Y-%m-%d}: "
-        f"{len(campaign.kinds)} kinds, planted {len(campaign.attributions)} times. "
+        f"{len(campaign.kinds)} kinds, planted {_met(campaign)} times. "
         f"{right} were attributed to their cell and phase with the verdict that they should have, "
         f"{changed} other cells have another verdict than without them, {lost} records are lost.",
         "",
@@ -141,6 +141,11 @@ def trouble_markdown(campaign: Campaign) -> str:
     lines += ["", "Nothing is wrong." if not wrong else "## Wrong", ""]
     lines += [f"- {line}" for line in wrong]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _met(campaign: Campaign) -> int:
+    """How often trouble was planted; of a cell whose record is lost there is no attribution."""
+    return sum(run.met for run in campaign.runs)
 
 
 def _by_moment(campaign: Campaign, trouble: str) -> dict[str, list[Attribution]]:

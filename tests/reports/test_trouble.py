@@ -66,6 +66,12 @@ def test_whatever_is_wrong_is_told_with_its_run(wrong: Campaign, said: str) -> N
     assert f"- {line}" in trouble_markdown(wrong)
 
 
+def test_a_cell_that_met_trouble_and_has_no_record_counts() -> None:
+    lost = campaign(met(), lost=["opt-float32-sdpa-prefill"])
+    assert "1 of 2 are what they should be, in their cell and phase" in list(trouble_lines(lost))
+    assert "planted 2 times. 1 were attributed" in trouble_markdown(lost)
+
+
 def test_of_several_runs_those_are_named_that_are_wrong() -> None:
     found = campaign(met(), met("-n 2", verdict=Verdict.TIMEOUT, phase="load", wrong=["timeout instead of crashed"]))
     assert next(trouble_lines(found)) == "abort  crashed        load 1 of 2 (-n 2 timeout in load)"
