@@ -20,7 +20,7 @@ from conformance.explaining.calls import Calls
 from conformance.explaining.origin import Truth, gradient_origin, origin_of
 from conformance.explaining.raised import failure_of
 from conformance.faults.catalogue import Fault
-from conformance.interruption import CellTimeout, DeviceLost, ProcessEnded, process_kept
+from conformance.interruption import CellTimeout, DeviceLost, Interrupted, ProcessEnded, process_kept
 from conformance.judging.canary import must_see
 from conformance.judging.found import TrainingStep
 from conformance.judging.references import References
@@ -90,7 +90,7 @@ class Bench:
                 ending, failure = Ending.TIMEOUT, self._failure(course, error, warned)
             except ProcessEnded as error:
                 ending, failure = Ending.CRASHED, self._failure(course, error, warned)
-            except KeyboardInterrupt:
+            except Interrupted:
                 raise
             except BaseException as error:  # whatever a library raises is a measurement: SystemExit, a Rust panic
                 ending, failure = self._ending_of(error), self._failure(course, error, warned)
@@ -139,7 +139,7 @@ class Bench:
         try:
             with kept(), said(), process_kept():
                 return self._origin(cell)
-        except KeyboardInterrupt:
+        except Interrupted:
             raise
         except BaseException as error:
             if self._ending_of(error) is Ending.DEVICE_LOST:

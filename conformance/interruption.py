@@ -4,6 +4,7 @@ import contextlib
 import faulthandler
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,11 +40,16 @@ class ProcessEnded(BaseException):
     """Something wanted to end the process at once. No Exception: what calls `os._exit` expects nothing after it."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked this process to stop. A KeyboardInterrupt that a library raises is a measurement like others."""
+
+
 @contextlib.contextmanager
 def process_kept() -> Iterator[None]:
-    """While entered `os._exit` raises ProcessEnded here, and ends what was forked from here as ever.
+    """While entered `os._exit` raises ProcessEnded here, SIGINT raises Interrupted, and nothing forked here gets out.
 
-    A run without workers would end with the status that a cell chose, 0 for one, and without a report.
+    A run without workers would end with the status that a cell chose, 0 for one, and without a report; a copy of this
+    process would tell of the cell a second time, and go on with the next.
     """
     usual, here = os._exit, os.getpid()
 
@@ -52,11 +58,22 @@ def process_kept() -> Iterator[None]:
             usual(status)
         raise ProcessEnded(f"os._exit({status}) was called")
 
+    def interrupt(signum: int, frame: Any) -> None:
+        raise Interrupted
+
     os._exit = refuse  # type: ignore[assignment]
+    asked = signal.getsignal(signal.SIGINT)
+    listens = callable(asked) and threading.current_thread() is threading.main_thread()
+    if listens:
+        signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
         os._exit = usual
+        if os.getpid() != here:
+            usual(1)
+        if listens:
+            signal.signal(signal.SIGINT, asked)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """State of the process that a cell may leave changed: kept, compared and put back. No other cell answers for it."""
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -98,9 +99,19 @@ def kept() -> Iterator[list[str]]:
     before = {name: read() for name, (read, _) in _STATE.items()}
     _LIBRARIES.settle()
     changed: list[str] = []
+    variables, folder = dict(os.environ), _working_directory()
     try:
         yield changed
     finally:
+        # What was added is left, as libraries tell each other things so. Values are nobody's business.
+        lacking = {name: value for name, value in variables.items() if os.environ.get(name) != value}
+        if lacking:
+            changed.append(f"environment: {len(lacking)} variables, such as {min(lacking)}")
+            os.environ.update(lacking)
+        if folder is not None and _working_directory() != folder:
+            changed.append("working directory")
+            with contextlib.suppress(OSError):  # which somebody else has deleted
+                os.chdir(folder)
         for name, (read, put_back) in _STATE.items():
             now = read()
             if now != before[name]:
@@ -110,6 +121,14 @@ def kept() -> Iterator[list[str]]:
             code = _LIBRARIES.before(owner, name)
             changed.append(f"{owner.__name__}.{name}: {_words(code)} -> {_words(now)}")
             setattr(owner, name, code)
+
+
+def _working_directory() -> str | None:
+    """None if it has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 def _words(value: Any) -> str:

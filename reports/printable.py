@@ -10,6 +10,8 @@ from pathlib import Path
 _LONGEST = 4000
 # A fixture's folder ends with a digest of what it was made with, which differs between any two releases.
 _FIXTURE = re.compile(r"(FIXTURES/\w+)-[0-9a-f]{12}\b")
+# What a terminal takes for a command; not the ends of lines and tabs.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def private_places(fixture_cache: Path) -> dict[str, str]:
@@ -31,6 +33,7 @@ def printable(text: str, places: Mapping[str, str], longest: int = _LONGEST) -> 
         text = text.replace(place, places[place])
     text = _FIXTURE.sub(r"\1", text)
     text = text.encode("utf-8", "backslashreplace").decode()
+    text = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     if len(text) > longest:
         half = longest // 2
         text = f"{text[:half]} [... {len(text) - 2 * half} characters ...] {text[-half:]}"

@@ -106,7 +106,7 @@ def _causes(error: BaseException, warned: Iterable[str]) -> Iterator[str]:
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     while cause is not None and id(cause) not in seen:
         seen.add(id(cause))
-        yield f"{type(cause).__name__}: {_message(cause, [], []).strip().splitlines()[0] if str(cause).strip() else ''}"
+        yield f"{type(cause).__name__}: {(_message(cause, [], []).strip().splitlines() or [''])[0]}"
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     # transformers 5 says what it could not convert in a table that it logs, and raises without it.
     for said in warned:

@@ -81,7 +81,10 @@ def start() -> None:
     modules = os.environ.get(PRELOAD, ",".join(MODULES))
     if not modules or not sys.platform.startswith("linux"):
         return
-    folder = tempfile.mkdtemp(prefix="conformance-")
+    try:
+        folder = tempfile.mkdtemp(prefix="conformance-")
+    except OSError:  # there is no place for temporary files, as a library may have left it
+        return
     path = f"{folder}/fork"
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -155,6 +158,7 @@ def serve(listener: socket.socket, modules: list[str]) -> None:
                         ended.recv(4096)
                     for child, status in _gone():
                         if (of := children.pop(child, None)) is not None:
+                            _end(child)
                             _tell(of, status)
                             if of in waiting.get_map():
                                 waiting.unregister(of)
@@ -167,7 +171,7 @@ def serve(listener: socket.socket, modules: list[str]) -> None:
                     waiting.unregister(listener)
                     listener.close()
                 elif key.data in children:  # whoever asked is gone, and with it goes what it stood for
-                    os.kill(key.data, signal.SIGKILL)
+                    _end(key.data)
                     waiting.unregister(key.fileobj)
 
 
@@ -176,6 +180,12 @@ def _gone() -> Iterator[tuple[int, int]]:
     with contextlib.suppress(ChildProcessError):
         while (found := os.waitpid(-1, os.WNOHANG))[0]:
             yield found
+
+
+def _end(child: int) -> None:
+    """End a process and what it has started, which holds its pipes open: whoever reads those waits for their end."""
+    with contextlib.suppress(OSError):
+        os.killpg(child, signal.SIGKILL)
 
 
 def _tell(asking: socket.socket, status: int) -> None:
@@ -290,6 +300,8 @@ def _forked(asking: socket.socket, ours: list[socket.socket]) -> int | None:
             os.close(descriptor)
         return None
     child = os.fork()
+    with contextlib.suppress(OSError):
+        os.setpgid(child, child)  # on both sides, whichever is first
     if child:
         for descriptor in descriptors:
             os.close(descriptor)

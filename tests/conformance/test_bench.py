@@ -1,7 +1,9 @@
 """The engine on real models: seeded faults are caught, honest cells are not accused."""
 
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -199,7 +201,8 @@ class Skipped(BaseException):
 
 
 @pytest.mark.parametrize(
-    "raised", [SystemExit(3), Skipped("not here"), Unspeakable(), BaseExceptionGroup("", [Skipped()])]
+    "raised",
+    [SystemExit(3), KeyboardInterrupt(), Skipped("not here"), Unspeakable(), BaseExceptionGroup("", [Skipped()])],
 )
 @pytest.mark.parametrize("phase", ["load", "forward"])
 def test_whatever_a_library_raises_is_an_error_with_phase_and_type(
@@ -223,11 +226,34 @@ def test_whatever_a_library_raises_is_an_error_with_phase_and_type(
 
 def test_an_interrupted_run_is_interrupted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*args: object, **kwargs: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", interrupt)
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         observe(bench, "gpt2-float32-sdpa-left-prefill")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_copy_of_the_process_that_a_library_makes_does_not_go_on_as_if_it_were_the_suite(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdpa, copies = torch.nn.functional.scaled_dot_product_attention, []
+
+    def fork(*args: Any, **kwargs: Any) -> Any:
+        if not copies:
+            copies.append(os.fork())
+            if not copies[0]:  # torch's threads are not there: it could wait for them without end
+                raise RuntimeError("in the copy")
+        return sdpa(*args, **kwargs)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", fork)
+    here = os.getpid()
+    observation = observe(bench, "gpt2-float32-sdpa-left-prefill")
+    if os.getpid() != here:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(copies[0], 0)[1]) == 1
+    assert observation.ending is Ending.COMPLETED
 
 
 def test_a_reference_that_cannot_run_does_not_accuse_the_cell(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What one cell leaves behind is put back, and said of it."""
 
 import contextlib
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -86,6 +87,28 @@ def test_what_is_raised_within_is_raised_and_state_put_back_all_the_same() -> No
         leave()
     assert changed == ["default dtype: torch.float32 -> torch.bfloat16"]
     assert torch.get_default_dtype() is torch.float32
+
+
+def test_variables_that_are_gone_or_changed_come_back_and_new_ones_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_PATH", "/mine")
+    monkeypatch.setenv("A_SECRET", "hidden")
+    monkeypatch.setenv("NEW", "")
+    del os.environ["NEW"]
+    with kept() as changed:
+        os.environ["A_PATH"] = "/theirs"
+        del os.environ["A_SECRET"]
+        os.environ["NEW"] = "told"
+    assert changed == ["environment: 2 variables, such as A_PATH"]
+    assert [os.environ[name] for name in ("A_PATH", "A_SECRET", "NEW")] == ["/mine", "hidden", "told"]
+
+
+def test_the_working_directory_is_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    with kept() as changed:
+        os.chdir("other")
+        os.rmdir(tmp_path / "other")
+    assert (changed, os.getcwd()) == (["working directory"], str(tmp_path))
 
 
 LATER = "transformers.models.gpt2.modeling_later"

@@ -29,6 +29,10 @@ def test_what_utf8_cannot_hold_is_written_as_an_escape() -> None:
     assert printable("no such file: a\udc80b", {}) == "no such file: a\\udc80b"
 
 
+def test_what_steers_a_terminal_is_written_as_an_escape_but_lines_end() -> None:
+    assert printable("\x1b]0;title\x07 of\0 \x9bK\x7f\ta\nb", {}) == "\\x1b]0;title\\x07 of\\x00 \\x9bK\\x7f\ta\nb"
+
+
 def test_a_long_message_keeps_both_ends() -> None:
     said = printable("begin" + "x" * 100_000 + "end", {})
     assert len(said) < 5_000

@@ -58,6 +58,17 @@ def test_causes_are_told_the_nearest_first(model) -> None:
     assert failing(model, wrong).causes == ("KeyError: 'within'",)
 
 
+def test_a_cause_that_cannot_be_read_is_told_as_that(model) -> None:
+    class Unsayable(Exception):
+        def __str__(self) -> str:
+            raise ValueError("it does not say")
+
+    def wrong(hidden):
+        raise RuntimeError("without") from Unsayable()
+
+    assert failing(model, wrong).causes == ("Unsayable: its message cannot be read, that raises ValueError",)
+
+
 def test_what_the_load_report_hides_is_a_cause() -> None:
     table = "lm_head.weight | CONVERSION | \n\nTraceback\n  File x\nImportError: Requires fbgemm\n\n\nNotes"
     with said() as warned:

@@ -189,6 +189,13 @@ def test_whoever_waits_hears_of_its_end(own_server: list[str]) -> None:
     assert process.wait(timeout=20) == -signal.SIGKILL
 
 
+def test_what_it_has_started_and_left_ends_with_it_and_nobody_waits_for_its_pipes(own_server: list[str]) -> None:
+    code = "import os, signal; os.fork() or signal.pause(); os.kill(os.getpid(), signal.SIGKILL)"
+    process = subprocess.Popen([*own_server, "-c", code], stdout=subprocess.PIPE)
+    assert process.communicate(timeout=20) == (b"", None)
+    assert process.returncode == -signal.SIGKILL
+
+
 def test_a_server_ends_with_whoever_started_it() -> None:
     ((_, stdout, _),) = answers("import os; print(os.getppid())")
     while is_there(int(stdout)):  # it hears that stdin is closed
