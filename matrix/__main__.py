@@ -9,12 +9,14 @@ import typer
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run
+from matrix.errors import UsageError
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
 from matrix.installed import FIXTURE_CACHE, PROFILE, architectures_for
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.reproduce import reproducing_script
 from matrix.selection import parse_selection
+from matrix.shard import Shard, divide, parse_shard
 from matrix.stack import detect_stack
 from matrix.waiver import load_waivers
 
@@ -28,13 +30,20 @@ ArchitectureFolder = Annotated[Path | None, typer.Option("--architectures", help
 def list_cells(
     profile: Annotated[str, typer.Option(help="the plan to list")] = "full",
     cells: Annotated[str, typer.Option(help='narrow it: "architecture=llama dtype=bfloat16"')] = "",
+    shard: Annotated[str, typer.Option(help="those of one of N shards: I/N")] = "",
     architectures: ArchitectureFolder = None,
 ) -> None:
     """List the ids of a plan's cells, one a line."""
+    part = parse_shard(shard) if shard else Shard(1, 1)
     known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), profile=profile, cells=cells)
     narrow = parse_selection(cells, known) if cells else None
-    for cell in make_plan(profile, known, narrow):
-        typer.echo(cell.id)
+    plan = make_plan(profile, known, narrow)
+    numbers = divide(plan, (), part.of)[0] if shard else [1] * len(plan)
+    if part.number not in numbers:
+        raise UsageError(f"--shard {part}: none of the {len(plan):,} cells is in it")
+    for cell, number in zip(plan, numbers, strict=True):
+        if number == part.number:
+            typer.echo(cell.id)
 
 
 @app.command()

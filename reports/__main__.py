@@ -13,6 +13,7 @@ from matrix.errors import UsageError
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.compact import json_schema
+from reports.costs import costs_of, toml_lines, took_time
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.html import render_diff, render_stacks
@@ -93,6 +94,26 @@ def spent(source: Annotated[Path, typer.Argument(help="the folder of a run, or i
         raise UsageError(f"{source}: does not say when its cells ran: reports before schema 2.0 don't")
     for line in spent_lines(found):
         say(line)
+
+
+@app.command()
+def costs(
+    sources: Annotated[list[Path], typer.Argument(help="reports of whole runs, of as many devices as there are")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the table")] = Path("matrix/costs.toml"),
+) -> None:
+    """Make the table by which a plan is divided into shards of equal cost."""
+    reports = [read_report(report_file(source)) for source in sources]
+    timeless = [str(source) for source, report in zip(sources, reports, strict=True) if not took_time(report)]
+    if timeless:
+        raise UsageError(f"{timeless[0]}: has no cell that took any time")
+    found = costs_of(reports)
+    try:
+        output.write_text("\n".join(toml_lines(found)) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+    say(
+        f"{output}: {len(found.cells)} kinds of cells, {len(found.architectures)} architectures, {len(found.rows)} rows"
+    )
 
 
 @app.command()

@@ -23,6 +23,7 @@ from conformance.plugin.order import arranged
 from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
+from conformance.plugin.sharding import chosen, in_shard, leave_whole, read_whole, whole_plan
 from conformance.plugin.workers import (
     GpuPool,
     WorkerInput,
@@ -37,7 +38,9 @@ from matrix.errors import UsageError
 from matrix.memory import free_bytes, parameters_of, workers_that_fit
 from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
+from matrix.shard import too_many
 from matrix.stack import Stack, detect_stack
+from reports.document import Sharded
 from reports.text import summary_lines
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -45,6 +48,7 @@ RECORDER = pytest.StashKey[Recorder]()
 STACK = pytest.StashKey[Stack]()  # where `-n auto` has looked already
 CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
+WHOLE = pytest.StashKey[Sharded]()  # the plan that this run's shard is of
 BENCHMARK = "benchmark"  # the mark of what measures time
 
 
@@ -129,7 +133,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     gpus = ", ".join(gpu.name for gpu in stack.gpus)
     return [
         f"stack: {stack.device}{f' ({gpus})' if gpus else ''}, {libraries or 'no library of the stack is installed'}",
-        f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}",
+        f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}"
+        f"{f', shard {settings.shard}' if settings.shard else ''}",
     ]
 
 
@@ -159,22 +164,40 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is left after -k and -m, in the order in which workers are to take it."""
+    """What is left after -k and -m, but before --lf, which depends on the machine: of that the shard, in the order in
+    which workers are to take it."""
+    settings = config.stash[SETTINGS]
+    if settings.only is not None:
+        items[:] = chosen(items, settings.only)
+    if settings.shard is not None:
+        config.stash[WHOLE] = whole = whole_plan((item.nodeid for item in items), settings.shard)
+        items[:] = in_shard(items, settings.shard)
+        if is_worker(config):
+            told = WorkerInput(**config.workerinput["conformance"])  # type: ignore[attr-defined]
+            leave_whole(Path(told.breadcrumbs), config.workerinput["workerid"], whole)  # type: ignore[attr-defined]
+        elif not items:
+            raise pytest.UsageError(str(too_many(settings.shard)))
     if is_worker(config):
         items[:] = arranged(items, config.workerinput["workercount"])  # type: ignore[attr-defined]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Without xdist: the plan is what is left after -k, -m and --lf."""
+    """Without xdist: the plan is what is left after -k, -m, --shard and --lf."""
     config = session.config
     if RECORDER in config.stash and not config.option.collectonly:
-        config.stash[RECORDER].planned(item.nodeid for item in session.items)
+        config.stash[RECORDER].planned((item.nodeid for item in session.items), config.stash.get(WHOLE, None))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """With xdist: the same, as told by a worker."""
-    node.config.stash[RECORDER].planned(ids)
+    settings, recorder = node.config.stash[SETTINGS], node.config.stash[RECORDER]
+    if settings.shard is None:
+        recorder.planned(ids)
+    elif ids:
+        recorder.planned(ids, read_whole(recorder.breadcrumbs, node.gateway.id))
+    else:  # an error in a worker would be a traceback
+        raise pytest.UsageError(str(too_many(settings.shard)))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,13 +20,22 @@ from matrix import oracle
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.guide import Spelling
-from matrix.plan import make_plan
-from matrix.rows import Family, RowOutcome
-from matrix.verdict import Judgement
-from matrix.waiver import idle_row_waivers, idle_waivers
-from reports.document import ArchitectureFacts, End, GuideEntry, Process, Record, Report, RowRecord, Run, make_report
+from matrix.rows import Family
+from reports.document import (
+    ArchitectureFacts,
+    End,
+    GuideEntry,
+    Process,
+    Record,
+    Report,
+    RowRecord,
+    Run,
+    Sharded,
+    make_report,
+)
 from reports.power import published_power
 from reports.printable import printable, private_places
+from reports.problems import problems_of
 from reports.records import RecordWriter
 
 BREADCRUMBS = ".breadcrumbs"
@@ -66,8 +75,11 @@ class Recorder:
             raise UsageError(f"--report-dir {folder}: cannot be written to: {error.strerror}") from None
         link_latest(folder)
 
-    def planned(self, nodeids: Iterable[str]) -> None:
-        """The tests that this run will do; xdist tells once per worker, and only the first counts."""
+    def planned(self, nodeids: Iterable[str], whole: Sharded | None = None) -> None:
+        """The tests that this run will do, and the plan that they are a shard of.
+
+        xdist tells once per worker, and only the first counts.
+        """
         nodeids = list(nodeids)
         told = {cell for nodeid in nodeids if (cell := cell_id_of(nodeid)) is not None}
         cells = [cell.id for cell in self._settings.plan if cell.id in told]  # workers take them in another order
@@ -94,6 +106,7 @@ class Recorder:
             k_mean_single=oracle.SINGLE.k_mean,
             planned=cells,
             planned_rows=rows,
+            shard=whole,
             guide=guide_entries(settings, cells, rows),
             architectures=architecture_facts(settings, cells),
         )
@@ -163,23 +176,8 @@ class Recorder:
 
     def _problems(self, run: Run) -> Iterator[str]:
         settings = self._settings
-        ran = any(record.verdict.executed for record in self._records)
-        if not ran and (run.planned or all(row.outcome is RowOutcome.UNAVAILABLE for row in self._rows)):
-            yield "no cell was executed: an empty run is a failed run"
-        yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
-        judgements = {parse_cell(record.cell): Judgement(record.verdict, record.reason) for record in self._records}
-        # Only pairwise holds every kind of cell that a waiver may speak of, but for what others try alone.
-        narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile != "pairwise"
-        # A narrowed run does not ask which cells are nowhere.
-        others = () if narrowed else ("guide", "smoke", "relations")
-        elsewhere = [cell for profile in others for cell in make_plan(profile, settings.architectures)]
-        yield from idle_waivers(judgements, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=elsewhere)
-        # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.
-        outcomes = dict.fromkeys(settings.guide.rows, RowOutcome.UNAVAILABLE)
-        outcomes |= {row.name: row.outcome for row in self._rows}
-        tried = {key.partition(":")[0] for key in run.planned_rows}
-        every_family = {Family.REGRESSION, Family.PROPERTY} <= tried
-        yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not every_family)
+        known = {"waivers": settings.waivers, "architectures": settings.architectures, "guide": settings.guide}
+        return problems_of(run, self._records, self._rows, **known)
 
 
 def architecture_facts(settings: Settings, cells: Iterable[str]) -> dict[str, ArchitectureFacts]:

@@ -21,6 +21,7 @@ from matrix.memory import parameters_of
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
 from matrix.selection import parse_selection
+from matrix.shard import Shard, parse_shard
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
 
@@ -28,7 +29,7 @@ REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
 _IDS_SHOWN = 3
 _PATTERNS = re.compile(r"[a-z][a-z0-9_*,]*")
-_PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers")
+_PATH_OPTIONS = ("--report-dir", "--fixture-cache", "--architectures", "--expectations", "--waivers", "--only")
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -40,6 +41,8 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--cells", default="", help='narrow the plan: "architecture=llama,falcon dtype=bfloat16"')
     group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
+    group.addoption("--shard", metavar="I/N", help="one of N parts of the plan that cost alike")
+    group.addoption("--only", metavar="FILE", help="of the plan, the cells and rows that a file names, one a line")
     group.addoption("--require", default="", help="what must be here, as in cuda,flash-attn,bitsandbytes")
     group.addoption("--report-dir", help=f"where the report goes (default: {REPORTS}/<time>)")
     group.addoption(
@@ -87,6 +90,8 @@ class Settings:
     fault: str | None
     seed: int
     stack: Stack
+    shard: Shard | None = None
+    only: frozenset[str] | None = None  # cell ids and keys of rows
     planned: tuple[str, ...] = ()  # ids of the cells, where somebody else has chosen them
 
     @cached_property
@@ -136,10 +141,12 @@ class Settings:
         """The cells of this run, in order."""
         if self.planned:
             return [parse_cell(cell_id) for cell_id in self.planned]
-        if not self.cell_ids:
+        if self.cell_ids:
+            cells = [named_cell(cell_id, self.architectures) for cell_id in self.cell_ids]
+        else:
             narrow = parse_selection(self.cells, self.architectures) if self.cells else None
-            return make_plan(self.profile, self.architectures, narrow)
-        return [named_cell(cell_id, self.architectures) for cell_id in self.cell_ids]
+            cells = make_plan(self.profile, self.architectures, narrow)
+        return [cell for cell in cells if self.only is None or cell.id in self.only]
 
     @property
     def narrowed(self) -> str:
@@ -192,7 +199,10 @@ def settings_from(
     profile = option.profile or ("pairwise" if stack.device is Device.CUDA else "smoke")
     if profile not in load_profiles():
         raise UsageError(f"--profile {profile!r}: allowed are {', '.join(load_profiles())}")
-    folder = report_dir or option.report_dir or REPORTS / datetime.now().strftime("%Y%m%d-%H%M%S")
+    shard = parse_shard(option.shard) if option.shard is not None else None
+    # Jobs of an array begin in the same second, and may share a file system.
+    part = f"-shard-{shard.number}-of-{shard.of}" if shard else ""
+    folder = report_dir or option.report_dir or REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}{part}"
     root = config.invocation_params.dir
     folder_of_architectures, cells = _architectures(root, option.architectures, option.cells)
     own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures)) if option.checkpoint else {}
@@ -215,6 +225,8 @@ def settings_from(
         fault=option.fault,
         seed=option.seed,
         stack=stack,
+        shard=shard,
+        only=_names_in(root, option.only),
         planned=tuple(plan or ()),
     )
     settings.check()
@@ -227,6 +239,18 @@ def _architectures(root: Path, value: str | None, cells: str) -> tuple[Path | No
     if value is None or not _PATTERNS.fullmatch(value) or os.path.exists(root / value):
         return _path(root, value), cells
     return None, f"{cells} architecture={value}".strip()
+
+
+def _names_in(root: Path, value: str | None) -> frozenset[str] | None:
+    if value is None:
+        return None
+    try:
+        names = (root / value).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--only {value}: cannot be read: {error}") from None
+    if not names:
+        raise UsageError(f"--only {value}: names no cell and no row")
+    return frozenset(names)
 
 
 def _path(root: Path, value: str | None) -> Path | None:

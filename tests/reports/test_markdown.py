@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.__main__ import app
-from reports.document import Report, RowRecord, make_report
+from reports.document import SCHEMA_VERSION, Report, RowRecord, make_report
 from reports.markdown import literal, summary_markdown
 from reports.write import write_json, write_summary
 from tests.builders import ended, make_run, record_of
@@ -112,5 +112,7 @@ def test_validate_names_what_is_wrong(tmp_path: Path) -> None:
         assert status != 0
         assert wanted in said
     newer = tmp_path / "newer.json"
-    newer.write_text(text.replace('"schema_version": "2.0"', '"schema_version": "2.99"'), encoding="utf-8")
+    newer.write_text(
+        text.replace(f'"schema_version": "{SCHEMA_VERSION}"', '"schema_version": "2.99"'), encoding="utf-8"
+    )
     assert asked(newer)[0] == 0
