@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
+from matrix.architectures import load_architectures
 from matrix.command_line import run, say
 from matrix.errors import UsageError
+from matrix.waiver import load_waivers
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.compact import json_schema
@@ -18,6 +20,7 @@ from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.html import render_diff, render_stacks
 from reports.keep import keep
+from reports.merge import merge, read_part
 from reports.packed import plain_name, report_file
 from reports.power import read_power
 from reports.reading import read_report
@@ -25,7 +28,7 @@ from reports.runs import collect
 from reports.site import publish
 from reports.spent import spent_by, spent_lines
 from reports.text import headline
-from reports.write import write_html, write_json
+from reports.write import write_html, write_json, write_summary
 
 app = typer.Typer(
     help="Reports of the support matrix: each a matrix.json, packed or not, or the folder of a run.",
@@ -181,6 +184,36 @@ def keep_report(
     """Pack the report of a run, to be kept in a repository: the same content gives the same bytes."""
     kept = keep(source, output)
     say(f"{kept}: {kept.stat().st_size:,} bytes")
+
+
+@app.command("merge")
+def merge_shards(
+    sources: Annotated[list[Path], typer.Argument(help="folders or files of the shards of one plan")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the whole")],
+    waivers: Annotated[Path | None, typer.Option(help="as in the run")] = None,
+    architectures: Annotated[Path | None, typer.Option(help="a folder of further architectures, as in the run")] = None,
+) -> None:
+    """Join the reports of shards into that of the whole plan; exit with 1 if something is missing or wrong with it.
+
+    Whether cells fail is what the shards' own runs end with.
+    """
+    known = load_architectures(architectures)
+    report = merge([read_part(source) for source in sources], load_waivers(known, waivers), known)
+    if output.resolve() in {place.resolve() for source in sources for place in (source, source.parent)}:
+        raise UsageError(f"--output {output}: is the folder of one of the sources")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(report, output)
+        write_summary(report, output)
+        page = write_html(report, output)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+    for line in (*report.problems, *report.unreadable):
+        say(f"problem: {line}", err=True)
+    say(headline(report))
+    say(str(page))
+    if report.problems or report.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command("publish")
