@@ -8,7 +8,7 @@ import typer
 
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
-from matrix.command_line import run
+from matrix.command_line import run, say
 from matrix.errors import UsageError
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
@@ -106,6 +106,23 @@ def minimise(
     for line in told:
         typer.echo(line, err=True)
     typer.echo(text, nl=False)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def cluster(
+    context: typer.Context,
+    address: Annotated[str | None, typer.Option(help="of a Ray cluster; default: RAY_ADDRESS, or none")] = None,
+    report_dir: Annotated[Path | None, typer.Option(help="where the report goes; default: reports/out/<time>")] = None,
+    blocks: Annotated[int | None, typer.Option(min=1, help="how many tasks; default: two a slot")] = None,
+) -> None:
+    """Run a plan on a Ray cluster: a task for each block of cells, one report for each model of GPU.
+
+    Every other option is pytest's: --profile, --cells, --seed, --cell-timeout, --require and the rest, as in a run.
+    """
+    command = import_module("conformance.cluster.command")  # Ray is an extra
+    wanted = command.Wanted(tuple(context.args), address, report_dir, blocks)
+    if not command.run_on_cluster(wanted, say):
+        raise typer.Exit(1)
 
 
 def main() -> None:

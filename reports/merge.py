@@ -133,15 +133,23 @@ _SAME: Mapping[str, Callable[[Run], Any]] = {
 _REMEDIES = dict.fromkeys(("device", "GPUs"), "make a report of each, and python -m reports stacks A B -o C")
 
 
+def refuse_difference(one: Run, other: Run, here: object, there: object) -> None:
+    """Turn down runs, from here and from there, that cannot be parts of one.
+
+    Raises:
+        UsageError: what differs first.
+    """
+    for what, value_of in _SAME.items():
+        if value_of(one) != value_of(other):
+            this, that = _differing(value_of(one), value_of(other))
+            remedy = f"; {_REMEDIES[what]}" if what in _REMEDIES else ""
+            raise UsageError(f"{what}: {this} in {here}, but {that} in {there}{remedy}")
+
+
 def _refuse_strangers(parts: Sequence[Part]) -> None:
     first = parts[0]
     for part in parts[1:]:
-        for what, value_of in _SAME.items():
-            one, other = value_of(first.report.run), value_of(part.report.run)
-            if one != other:
-                here, there = _differing(one, other)
-                remedy = f"; {_REMEDIES[what]}" if what in _REMEDIES else ""
-                raise UsageError(f"{what}: {here} in {first}, but {there} in {part}{remedy}")
+        refuse_difference(first.report.run, part.report.run, first, part)
     for part in parts:
         strange = part.outcomes.keys() - {*part.shard.planned, *part.shard.planned_rows}
         if strange:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reports.document import End, Process, Record, RowRecord, Run
+from reports.document import End, Process, Record, Report, RowRecord, Run
 
 
 class RecordWriter:
@@ -20,3 +20,13 @@ class RecordWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def write_lines(report: Report, folder: Path) -> None:
+    """Write the `records.jsonl` that the report adds up from."""
+    writer = RecordWriter(folder / "records.jsonl", report.run)
+    for lines in (report.processes, report.records, report.rows):
+        for line in lines:
+            writer.write(line)
+    writer.write(End(finished=report.finished, problems=report.problems))
+    writer.close()

@@ -95,7 +95,7 @@ class Recorder:
             profile=settings.profile,
             narrowed=settings.narrowed,
             command=[printable(argument, places) for argument in self._command],
-            commit=_commit(),
+            commit=commit_of_suite(),
             python=platform.python_version(),
             platform=platform.platform(),
             stack=settings.stack,
@@ -242,7 +242,8 @@ def exit_status(report: Report, status: int) -> int:
     return int(pytest.ExitCode.TESTS_FAILED) if failed and status == pytest.ExitCode.OK else status
 
 
-def _commit() -> str:
+def commit_of_suite() -> str:
+    """The commit of the checkout that this is, or empty."""
     folder = Path(__file__).parent
     question = ["git", "-C", os.fspath(folder), "describe", "--always", "--dirty", "--exclude=*"]
     try:
