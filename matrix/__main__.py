@@ -9,12 +9,14 @@ import typer
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run, say
+from matrix.errors import UsageError
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
 from matrix.installed import FIXTURE_CACHE, PROFILE, architectures_for
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.reproduce import reproducing_script
 from matrix.selection import parse_selection
+from matrix.shard import Shard, divide, parse_shard
 from matrix.stack import detect_stack
 from matrix.waiver import load_waivers
 
@@ -28,13 +30,20 @@ ArchitectureFolder = Annotated[Path | None, typer.Option("--architectures", help
 def list_cells(
     profile: Annotated[str, typer.Option(help="the plan to list")] = "full",
     cells: Annotated[str, typer.Option(help='narrow it: "architecture=llama dtype=bfloat16"')] = "",
+    shard: Annotated[str, typer.Option(help="those of one of N shards: I/N")] = "",
     architectures: ArchitectureFolder = None,
 ) -> None:
     """List the ids of a plan's cells, one a line."""
+    part = parse_shard(shard) if shard else Shard(1, 1)
     known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), profile=profile, cells=cells)
     narrow = parse_selection(cells, known) if cells else None
-    for cell in make_plan(profile, known, narrow):
-        typer.echo(cell.id)
+    plan = make_plan(profile, known, narrow)
+    numbers = divide(plan, (), part.of)[0] if shard else [1] * len(plan)
+    if part.number not in numbers:
+        raise UsageError(f"--shard {part}: none of the {len(plan):,} cells is in it")
+    for cell, number in zip(plan, numbers, strict=True):
+        if number == part.number:
+            typer.echo(cell.id)
 
 
 @app.command()
@@ -97,6 +106,23 @@ def minimise(
     for line in told:
         say(line, err=True)
     typer.echo(text, nl=False)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def cluster(
+    context: typer.Context,
+    address: Annotated[str | None, typer.Option(help="of a Ray cluster; default: RAY_ADDRESS, or none")] = None,
+    report_dir: Annotated[Path | None, typer.Option(help="where the report goes; default: reports/out/<time>")] = None,
+    blocks: Annotated[int | None, typer.Option(min=1, help="how many tasks; default: two a slot")] = None,
+) -> None:
+    """Run a plan on a Ray cluster: a task for each block of cells, one report for each model of GPU.
+
+    Every other option is pytest's: --profile, --cells, --seed, --cell-timeout, --require and the rest, as in a run.
+    """
+    command = import_module("conformance.cluster.command")  # Ray is an extra
+    wanted = command.Wanted(tuple(context.args), address, report_dir, blocks)
+    if not command.run_on_cluster(wanted, say):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
+from matrix.architectures import load_architectures
 from matrix.command_line import run, say
 from matrix.errors import UsageError
+from matrix.waiver import load_waivers
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.compact import json_schema
+from reports.costs import costs_of, toml_lines, took_time
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.files import write_whole
@@ -20,6 +23,7 @@ from reports.flaky import flaky_cells, flaky_lines
 from reports.growth import growth_lines, growth_of, growth_svg
 from reports.html import render_diff, render_stacks
 from reports.keep import keep
+from reports.merge import merge, read_part
 from reports.packed import plain_name, report_file
 from reports.power import read_power
 from reports.reading import read_report
@@ -27,7 +31,7 @@ from reports.runs import collect
 from reports.site import publish
 from reports.spent import spent_by, spent_lines
 from reports.text import headline
-from reports.write import write_html, write_json
+from reports.write import write_html, write_json, write_summary
 
 app = typer.Typer(
     help="Reports of the support matrix: each a matrix.json, packed or not, or the folder of a run.",
@@ -120,6 +124,26 @@ def growth(
 
 
 @app.command()
+def costs(
+    sources: Annotated[list[Path], typer.Argument(help="reports of whole runs, of as many devices as there are")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the table")] = Path("matrix/costs.toml"),
+) -> None:
+    """Make the table by which a plan is divided into shards of equal cost."""
+    reports = [read_report(report_file(source)) for source in sources]
+    timeless = [str(source) for source, report in zip(sources, reports, strict=True) if not took_time(report)]
+    if timeless:
+        raise UsageError(f"{timeless[0]}: has no cell that took any time")
+    found = costs_of(reports)
+    try:
+        write_whole(output, "\n".join(toml_lines(found)) + "\n")
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+    say(
+        f"{output}: {len(found.cells)} kinds of cells, {len(found.architectures)} architectures, {len(found.rows)} rows"
+    )
+
+
+@app.command()
 def stacks(
     sources: Annotated[list[Path], typer.Argument(help="reports of runs on different stacks: matrix.json files")],
     output: Annotated[Path, typer.Option("--output", "-o", help="the page")] = Path("stacks.html"),
@@ -184,6 +208,36 @@ def keep_report(
     """Pack the report of a run, to be kept in a repository: the same content gives the same bytes."""
     kept = keep(source, output)
     say(f"{kept}: {kept.stat().st_size:,} bytes")
+
+
+@app.command("merge")
+def merge_shards(
+    sources: Annotated[list[Path], typer.Argument(help="folders or files of the shards of one plan")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder of the whole")],
+    waivers: Annotated[Path | None, typer.Option(help="as in the run")] = None,
+    architectures: Annotated[Path | None, typer.Option(help="a folder of further architectures, as in the run")] = None,
+) -> None:
+    """Join the reports of shards into that of the whole plan; exit with 1 if something is missing or wrong with it.
+
+    Whether cells fail is what the shards' own runs end with.
+    """
+    known = load_architectures(architectures)
+    report = merge([read_part(source) for source in sources], load_waivers(known, waivers), known)
+    if output.resolve() in {place.resolve() for source in sources for place in (source, source.parent)}:
+        raise UsageError(f"--output {output}: is the folder of one of the sources")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(report, output)
+        write_summary(report, output)
+        page = write_html(report, output)
+    except OSError as error:
+        raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+    for line in (*report.problems, *report.unreadable):
+        say(f"problem: {line}", err=True)
+    say(headline(report))
+    say(str(page))
+    if report.problems or report.unreadable:
+        raise typer.Exit(1)
 
 
 @app.command("publish")

@@ -63,10 +63,23 @@ class Run(Part):
     k_mean_quantised: float = oracle.QUANTISED.k_mean
     planned: Annotated[list[str], FailFast()] = Field(description="cell ids in plan order")
     planned_rows: Annotated[list[str], FailFast()] = Field(default_factory=list, description="family:name of each row")
+    shard: Sharded | None = Field(default=None, description="which part of a plan this is; of whole runs none")
     guide: list[GuideEntry] = Field(default_factory=list, description="the guide, if the run was one of its profile")
     architectures: dict[str, ArchitectureFacts] = Field(
         default_factory=dict, description="architecture -> what it is; reports before 1.6 have none"
     )
+
+
+class Sharded(Part):
+    """A part of a plan that several machines share, and the whole: what is missing has a name."""
+
+    number: int = Field(ge=1, description="from 1")
+    of: int = Field(ge=1, description="how many parts there are")
+    planned: list[str] = Field(default_factory=list, description="the cells of the whole plan, in its order")
+    planned_rows: list[str] = Field(default_factory=list, description="and its rows")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
 
 
 class ArchitectureFacts(Part):

@@ -55,6 +55,8 @@ def kept_name(run: Run) -> str:
     Raises:
         UsageError: the run is a part of a profile, which may not take the place of the whole.
     """
+    if run.shard is not None:
+        raise UsageError(f"shard {run.shard} of a plan has no name of its own: merge it with the others first")
     if run.narrowed or not (run.planned or run.guide):
         part = f"narrowed by {run.narrowed[:80]}" if run.narrowed else "without cells"
         raise UsageError(f"a run {part} has no name of its own: give it one with --output NAME{SUFFIX}")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from reports.document import End, Process, Record, RowRecord, Run
+from reports.document import End, Process, Record, Report, RowRecord, Run
 from reports.files import write_whole
 
 Line = Run | Process | Record | RowRecord | End
@@ -45,3 +45,10 @@ class RecordWriter:
 
 def _packed(line: Line) -> bytes:
     return line.model_dump_json().encode("utf-8") + b"\n"
+
+
+def write_lines(report: Report, folder: Path) -> None:
+    """Write the `records.jsonl` that the report adds up from."""
+    ended = End(finished=report.finished, problems=report.problems)
+    lines: list[Line] = [*report.processes, *report.records, *report.rows, ended]
+    RecordWriter(folder / "records.jsonl", report.run, lines).close()

@@ -10,6 +10,7 @@ import json
 import os
 import resource
 import signal
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,12 @@ def play(self: Any, cell: Cell) -> Observation:
             return replace(played, evidence=replace(played.evidence, missing_parameters=lacking))
         case "steer":
             return Observation(Ending.RAISED, failure=Failure(Phase.FORWARD, "RuntimeError", STEERING))
+        case wait if wait.startswith("wait for "):  # a file; beside it stands which node of a cluster waits
+            path = Path(wait.removeprefix("wait for "))
+            if not path.exists():
+                path.with_suffix(".waiting").write_text(os.environ.get("RAY_RAYLET_PID", ""), encoding="utf-8")
+            while not path.exists():
+                time.sleep(0.05)
         case "break the suite":
             raise AssertionError("the suite itself is at fault")
         case "break and steer":

@@ -28,6 +28,7 @@ from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.resuming import Earlier
 from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record, excuse, family_of, row_key, row_record
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
+from conformance.plugin.sharding import chosen, in_shard, leave_whole, read_whole, whole_plan
 from conformance.plugin.shown import make_harmless
 from conformance.plugin.workers import (
     GpuPool,
@@ -44,8 +45,10 @@ from matrix.errors import UsageError, harmless, quoted
 from matrix.memory import free_bytes, parameters_of, workers_that_fit
 from matrix.plan import load_profiles
 from matrix.rows import Family, RowOutcome
+from matrix.shard import too_many
 from matrix.shortage import in_use_by_others
 from matrix.stack import Stack, detect_stack
+from reports.document import Sharded
 from reports.text import summary_lines
 
 SETTINGS = pytest.StashKey[Settings]()
@@ -56,6 +59,7 @@ POOL = pytest.StashKey[GpuPool]()
 KNOWN = pytest.StashKey[frozenset[str]]()  # what an earlier run has measured, in which this one goes on
 DEATHS = pytest.StashKey[IdleDeaths]()
 KILLS = pytest.StashKey[KernelKills]()
+WHOLE = pytest.StashKey[Sharded]()  # the plan that this run's shard is of
 BENCHMARK = "benchmark"  # the mark of what measures time
 
 
@@ -163,7 +167,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     gpus = ", ".join(gpu.name for gpu in stack.gpus)
     return [
         f"stack: {stack.device}{f' ({gpus})' if gpus else ''}, {libraries or 'no library of the stack is installed'}",
-        f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}",
+        f"profile: {settings.profile}{f', narrowed to {settings.narrowed}' if settings.narrowed else ''}"
+        f"{f', shard {settings.shard}' if settings.shard else ''}",
         *in_use_by_others(stack.gpus),
     ]
 
@@ -200,7 +205,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is left after -k and -m and an earlier run, in the order in which workers are to take it."""
+    """What is left after -k and -m, but before --lf, which depends on the machine: of that the shard, without what an
+    earlier run has measured, in the order in which workers are to take it."""
+    settings = config.stash[SETTINGS]
+    if settings.only is not None:
+        items[:] = chosen(items, settings.only)
+    if settings.shard is not None:
+        config.stash[WHOLE] = whole = whole_plan((item.nodeid for item in items), settings.shard)
+        items[:] = in_shard(items, settings.shard)
+        if is_worker(config):
+            told = WorkerInput(**config.workerinput["conformance"])  # type: ignore[attr-defined]
+            leave_whole(Path(told.breadcrumbs), config.workerinput["workerid"], whole)  # type: ignore[attr-defined]
+        elif not items:
+            raise pytest.UsageError(str(too_many(settings.shard)))
     if known := config.stash[KNOWN]:
         items[:] = [item for item in items if (cell_id_of(item.nodeid) or row_key(item.nodeid)) not in known]
     if is_worker(config):
@@ -208,21 +225,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Without xdist: the plan is what is left after -k, -m and --lf."""
+    """Without xdist: the plan is what is left after -k, -m, --shard and --lf."""
     config = session.config
     if RECORDER in config.stash and not config.option.collectonly:
-        _plan(config, [item.nodeid for item in session.items])
+        _plan(config, [item.nodeid for item in session.items], config.stash.get(WHOLE, None))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """With xdist: the same, as told by a worker."""
-    _plan(node.config, ids)
+    settings, recorder = node.config.stash[SETTINGS], node.config.stash[RECORDER]
+    if settings.shard is None:
+        _plan(node.config, ids)
+    elif ids or recorder.known:
+        _plan(node.config, ids, read_whole(recorder.breadcrumbs, node.gateway.id))
+    else:  # an error in a worker would be a traceback
+        raise pytest.UsageError(str(too_many(settings.shard)))
 
 
-def _plan(config: pytest.Config, nodeids: list[str]) -> None:
+def _plan(config: pytest.Config, nodeids: list[str], whole: Sharded | None = None) -> None:
     try:
-        config.stash[RECORDER].planned(nodeids)
+        config.stash[RECORDER].planned(nodeids, whole)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except OSError as error:

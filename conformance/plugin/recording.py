@@ -25,10 +25,7 @@ from matrix import oracle
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.guide import Spelling
-from matrix.plan import make_plan
-from matrix.rows import Family, RowOutcome
-from matrix.verdict import Judgement
-from matrix.waiver import idle_row_waivers, idle_waivers
+from matrix.rows import Family
 from reports.document import (
     ArchitectureFacts,
     End,
@@ -39,11 +36,13 @@ from reports.document import (
     Report,
     RowRecord,
     Run,
+    Sharded,
     cut_off_after,
     make_report,
 )
 from reports.power import published_power
 from reports.printable import printable, private_places
+from reports.problems import problems_of
 from reports.records import Line, RecordWriter
 
 BREADCRUMBS = ".breadcrumbs"
@@ -101,8 +100,10 @@ class Recorder:
         except OSError as error:
             raise UsageError(f"--report-dir {folder}: cannot be written to: {error.strerror}") from None
 
-    def planned(self, nodeids: Iterable[str]) -> None:
-        """The tests that this run will do; xdist tells once per worker, and only the first counts.
+    def planned(self, nodeids: Iterable[str], whole: Sharded | None = None) -> None:
+        """The tests that this run will do, and the plan that they are a shard of.
+
+        xdist tells once per worker, and only the first counts.
 
         Raises:
             UsageError: the run with which it is to go on is another one.
@@ -127,7 +128,7 @@ class Recorder:
             profile=settings.profile,
             narrowed=settings.narrowed,
             command=[printable(argument, places) for argument in self._command],
-            commit=_commit(),
+            commit=commit_of_suite(),
             python=platform.python_version(),
             platform=platform.platform(),
             stack=settings.stack,
@@ -138,6 +139,7 @@ class Recorder:
             k_mean_single=oracle.SINGLE.k_mean,
             planned=cells,
             planned_rows=rows,
+            shard=whole,
             guide=guide_entries(settings, cells, rows),
             architectures=architecture_facts(settings, cells),
         )
@@ -258,23 +260,8 @@ class Recorder:
         settings = self._settings
         if self.stopped:
             yield cut_off_after(run, self._records, self._rows, self.stopped)
-        ran = any(record.verdict.executed for record in self._records)
-        if not ran and (run.planned or all(row.outcome is RowOutcome.UNAVAILABLE for row in self._rows)):
-            yield "no cell was executed: an empty run is a failed run"
-        yield from (f"--require {name}: not here" for name in settings.required if settings.stack.lacks(name))
-        judgements = {parse_cell(record.cell): Judgement(record.verdict, record.reason) for record in self._records}
-        # Only pairwise holds every kind of cell that a waiver may speak of, but for what others try alone.
-        narrowed = len(run.planned) < len(settings.plan) or bool(settings.narrowed) or settings.profile != "pairwise"
-        # A narrowed run does not ask which cells are nowhere.
-        others = () if narrowed else ("guide", "smoke", "relations")
-        elsewhere = [cell for profile in others for cell in make_plan(profile, settings.architectures)]
-        yield from idle_waivers(judgements, settings.stack, settings.waivers, narrowed=narrowed, elsewhere=elsewhere)
-        # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.
-        outcomes = dict.fromkeys(settings.guide.rows, RowOutcome.UNAVAILABLE)
-        outcomes |= {row.name: row.outcome for row in self._rows}
-        tried = {key.partition(":")[0] for key in run.planned_rows}
-        every_family = {Family.REGRESSION, Family.PROPERTY} <= tried
-        yield from idle_row_waivers(outcomes, settings.stack, settings.waivers, narrowed=not every_family)
+        known = {"waivers": settings.waivers, "architectures": settings.architectures, "guide": settings.guide}
+        yield from problems_of(run, self._records, self._rows, **known)
 
 
 def architecture_facts(settings: Settings, cells: Iterable[str]) -> dict[str, ArchitectureFacts]:
@@ -344,7 +331,8 @@ def exit_status(report: Report, status: int) -> int:
     return int(pytest.ExitCode.TESTS_FAILED) if failed and status == pytest.ExitCode.OK else status
 
 
-def _commit() -> str:
+def commit_of_suite() -> str:
+    """The commit of the checkout that this is, or empty."""
     folder = Path(__file__).parent
     question = ["git", "-C", os.fspath(folder), "describe", "--always", "--dirty", "--exclude=*"]
     try:

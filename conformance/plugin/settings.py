@@ -22,6 +22,7 @@ from matrix.memory import parameters_of
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
 from matrix.selection import parse_selection
+from matrix.shard import Shard, parse_shard
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
 
@@ -30,7 +31,15 @@ LARGEST_SEED = 2**32
 LONGEST_TIMEOUT = 7 * 24 * 3600  # seconds; what no timer can count is too long as well
 _IDS_SHOWN = 3
 _PATTERNS = re.compile(r"[a-z][a-z0-9_*,]*")
-_PATH_OPTIONS = ("--report-dir", "--resume", "--fixture-cache", "--architectures", "--expectations", "--waivers")
+_PATH_OPTIONS = (
+    "--report-dir",
+    "--resume",
+    "--fixture-cache",
+    "--architectures",
+    "--expectations",
+    "--waivers",
+    "--only",
+)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -42,6 +51,8 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--cells", default="", help='narrow the plan: "architecture=llama,falcon dtype=bfloat16"')
     group.addoption("--cell", action="append", default=[], metavar="ID", help="run exactly this cell; may be repeated")
+    group.addoption("--shard", metavar="I/N", help="one of N parts of the plan that cost alike")
+    group.addoption("--only", metavar="FILE", help="of the plan, the cells and rows that a file names, one a line")
     group.addoption("--require", default="", help="what must be here, as in cuda,flash-attn,bitsandbytes")
     group.addoption("--report-dir", help=f"where the report goes (default: {REPORTS}/<time>-<process>)")
     group.addoption(
@@ -106,6 +117,8 @@ class Settings:
     fault: str | None
     seed: int
     stack: Stack
+    shard: Shard | None = None
+    only: frozenset[str] | None = None  # cell ids and keys of rows
     planned: tuple[str, ...] = ()  # ids of the cells, where somebody else has chosen them
 
     @cached_property
@@ -155,10 +168,12 @@ class Settings:
         """The cells of this run, in order."""
         if self.planned:
             return [parse_cell(cell_id) for cell_id in self.planned]
-        if not self.cell_ids:
+        if self.cell_ids:
+            cells = [named_cell(cell_id, self.architectures) for cell_id in self.cell_ids]
+        else:
             narrow = parse_selection(self.cells, self.architectures) if self.cells else None
-            return make_plan(self.profile, self.architectures, narrow)
-        return [named_cell(cell_id, self.architectures) for cell_id in self.cell_ids]
+            cells = make_plan(self.profile, self.architectures, narrow)
+        return [cell for cell in cells if self.only is None or cell.id in self.only]
 
     @property
     def narrowed(self) -> str:
@@ -215,8 +230,10 @@ def settings_from(
         raise UsageError(f"--profile {quoted(profile)}: allowed are {enumerated(load_profiles())}")
     if option.resume and option.report_dir:
         raise UsageError(f"--report-dir {option.report_dir}: the report of --resume goes to its own folder")
-    # With the process, since two runs may begin in one second.
-    usual = REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    shard = parse_shard(option.shard) if option.shard is not None else None
+    # With the process, since two runs may begin in one second; jobs of an array may share a file system, not processes.
+    part = f"-shard-{shard.number}-of-{shard.of}" if shard else ""
+    usual = REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}{part}"
     folder = report_dir or option.resume or option.report_dir or usual
     root = config.invocation_params.dir
     folder_of_architectures, cells = architectures_meant(root, option.architectures, option.cells)
@@ -240,6 +257,8 @@ def settings_from(
         fault=option.fault,
         seed=option.seed,
         stack=stack,
+        shard=shard,
+        only=_names_in(root, option.only),
         planned=tuple(plan or ()),
     )
     settings.check()
@@ -256,6 +275,18 @@ def architectures_meant(root: Path, value: str | None, cells: str) -> tuple[Path
     if value is None or not _PATTERNS.fullmatch(value) or os.path.exists(root / value):
         return _path(root, value, "--architectures"), cells
     return None, f"{cells} architecture={value}".strip()
+
+
+def _names_in(root: Path, value: str | None) -> frozenset[str] | None:
+    if value is None:
+        return None
+    try:
+        names = (root / value).read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--only {value}: cannot be read: {error}") from None
+    if not names:
+        raise UsageError(f"--only {value}: names no cell and no row")
+    return frozenset(names)
 
 
 def _path(root: Path, value: str | None, option: str) -> Path | None:

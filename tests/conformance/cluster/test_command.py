@@ -1,0 +1,132 @@
+"""The whole of it on a Ray cluster of this machine: a node dies and one joins, and nothing is lost."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conformance.cluster import command
+from conformance.cluster.command import Wanted, planned, run_on_cluster
+from matrix.errors import UsageError
+from matrix.plan import make_plan
+from matrix.selection import parse_selection
+from reports.document import Record, Report
+from reports.reading import read_report
+from tests.builders import ARCHITECTURES
+from tests.sessions import ROOT, run_pytest
+
+SELECTION = "architecture=llama,gpt2,opt attention=eager,sdpa sdpa_kernel=unpinned quantisation=none dtype=float32"
+CHOSEN = ("conformance/test_cells.py", "--profile=smoke", f"--cells={SELECTION}")
+WAITS, WRONG, CRASHES = "gpt2-float32-sdpa-left-prefill", "opt-float32-sdpa-prefill", "llama-float32-sdpa-prefill"
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What happens to some cells: one waits for a file, so that there is a middle of its block."""
+    sabotage = {WAITS: f"wait for {tmp_path / 'go'}", WRONG: "err", CRASHES: "crash"}
+    monkeypatch.setenv("SABOTAGE", json.dumps(sabotage))
+    monkeypatch.setenv("CONFORMANCE_PRELOAD", "")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return sabotage
+
+
+@pytest.fixture
+def ray_cluster(played: dict[str, str]) -> Iterator[Any]:
+    """A head and three nodes of one core each."""
+    pytest.importorskip("ray", reason="no Ray: python -m pip install -e '.[cluster]'")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(3):
+        cluster.add_node(num_cpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def _raylet(node: Any) -> str:
+    return str(node.all_processes["raylet"][0].process.pid)
+
+
+def what(records: list[Record]) -> list[dict[str, Any]]:
+    """All that does not say who found it and when."""
+    return [one.model_dump(exclude={"worker", "began", "took"}) for one in records]
+
+
+def test_a_node_dies_and_one_joins_and_the_report_is_that_of_a_local_run(
+    ray_cluster: Any, played: dict[str, str], tmp_path: Path
+) -> None:
+    options = ["--address", ray_cluster.address, "--report-dir", str(tmp_path / "out"), "--blocks", "6"]
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        command_line = [sys.executable, "-m", "matrix", "cluster", *options, "-p", "tests.saboteur", *CHOSEN]
+        driver = subprocess.Popen(command_line, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    _kill_the_node_that_waits(ray_cluster, tmp_path, driver)
+    ray_cluster.add_node(num_cpus=1, wait=False)
+    (tmp_path / "go").touch()
+    status, text = driver.wait(timeout=300), said.read_text(encoding="utf-8")
+    assert status == 1, text
+    report = read_report(tmp_path / "out")
+    local = run_pytest(tmp_path / "local", *CHOSEN[1:], "-n", "1", sabotage=played)
+    assert "a block was cut off, " in text
+    assert what(report.records) == what(local.report.records)
+    assert (report.counts, report.problems) == (local.report.counts, local.report.problems)
+    assert report.run.planned == local.report.run.planned
+    _nothing_ran_twice(tmp_path / "out", report)
+    for name in ("records.jsonl", "matrix.json", "index.html", "summary.md"):
+        assert (tmp_path / "out" / name).is_file()
+    assert what(read_report(tmp_path / "out" / "records.jsonl").records) == what(report.records)
+    assert "until their first cells" in text
+
+
+def _kill_the_node_that_waits(cluster: Any, folder: Path, driver: subprocess.Popen[bytes]) -> None:
+    waiting = folder / "go.waiting"
+    while not (waiting.exists() and waiting.read_text(encoding="utf-8")):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            pytest.fail(f"ended with {driver.wait(timeout=0.1)}: {(folder / 'said').read_text(encoding='utf-8')}")
+    raylet = waiting.read_text(encoding="utf-8")
+    victim = next(node for node in cluster.worker_nodes if raylet == _raylet(node))
+    cluster.remove_node(victim, allow_graceful=False)
+
+
+def _nothing_ran_twice(folder: Path, report: Report) -> None:
+    """What the dead node had measured was kept."""
+    lines = [line for path in folder.glob("blocks/*/records.jsonl") for line in path.read_text().splitlines()]
+    cells = [json.loads(line)["cell"] for line in lines if json.loads(line)["kind"] == "record"]
+    assert sorted(cells) == sorted(report.run.planned)
+
+
+def test_without_ray_the_remedy_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"a cluster needs Ray: python -m pip install -e '\.\[cluster\]'"):
+        run_on_cluster(Wanted((), None, None, None), print)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "no-such-host.invalid:6379"])
+def test_an_address_that_does_not_answer_is_one_line(address: str) -> None:
+    with pytest.raises(UsageError, match=f"--address {address}: .*is a Ray head running there"):
+        command._connect(None, address)
+
+
+def test_what_ray_says_of_an_address_is_one_line() -> None:
+    class Ray:
+        @staticmethod
+        def init(**_: Any) -> None:
+            raise ConnectionError("Could not find any running Ray instance.\nPlease specify the one to connect to.")
+
+    with pytest.raises(UsageError) as refused:
+        command._connect(Ray, "auto")
+    assert str(refused.value) == "--address auto: Could not find any running Ray instance."
+
+
+def test_the_plan_is_what_pytest_would_run_in_its_order() -> None:
+    cells, rows = planned(["conformance/test_cells.py", "conformance/test_guide.py", *CHOSEN[1:]])
+    assert cells == [cell.id for cell in make_plan("smoke", ARCHITECTURES, parse_selection(SELECTION, ARCHITECTURES))]
+    assert rows[0].startswith("guide:G")
+    with pytest.raises(UsageError, match="--profile 'mood': allowed are "):
+        planned(["--profile=mood"])
