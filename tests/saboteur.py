@@ -41,6 +41,9 @@ def play(self: Any, cell: Cell) -> Observation:
         case "crash" | "crash once":
             self._leave_breadcrumb(cell, Phase.GENERATE)
             os.abort()
+        case "crash without a trace":
+            self._breadcrumb.unlink(missing_ok=True)
+            os.abort()
         case "hang":
             try:
                 while True:

@@ -15,6 +15,8 @@ from conformance.plugin.forkserver import ROOT, launcher
 from matrix.cell import Cell, parse_cell
 from matrix.observation import Ending, Failure, Observation, Phase
 
+# Until a process that was started says its first word, however busy the machine is.
+START_SECONDS = 120.0
 _CODE = "from conformance.plugin.afresh import answer; answer()"
 
 
@@ -26,17 +28,20 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float, after
     """
     command = [*launcher(), "-c", _CODE]
     # What the libraries print goes where it would go from here; stdin and stdout carry the question and its answer.
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    except OSError as error:
+        return Observation(Ending.CRASHED, Failure(Phase.LOAD, "ProcessEnded", f"no process to be alone in: {error}"))
     asking = Connection(os.dup(process.stdin.fileno()), readable=False)  # type: ignore[union-attr]
     hearing = Connection(os.dup(process.stdout.fileno()), writable=False)  # type: ignore[union-attr]
-    phase, limit, kills = Phase.LOAD, seconds + interruption.GRACE_SECONDS, KernelKills()
+    phase, limit, kills = Phase.LOAD, START_SECONDS, KernelKills()
     try:
         asking.send((arguments, [other.id for other in after], cell.id, seconds))
         while hearing.poll(limit):
             heard = hearing.recv()
             if isinstance(heard, Observation):
                 return heard
-            phase = Phase(heard)
+            phase, limit = Phase(heard), seconds + interruption.GRACE_SECONDS
         return Observation(Ending.TIMEOUT, Failure(phase, "CellTimeout", f"no answer after {limit:g} s, alone"))
     except (EOFError, BrokenPipeError):
         if kills.another():
@@ -65,6 +70,7 @@ def answer() -> None:
 
     fault = find(arguments["fault"]) if arguments["fault"] else None
     bench = Bench(**{**arguments, "fault": fault}, on_phase=on_phase)
+    telling.send(Phase.LOAD.value)
     ends = time.monotonic() + seconds
     for other in others:
         if (left := ends - time.monotonic()) <= 0:

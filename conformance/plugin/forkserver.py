@@ -166,7 +166,7 @@ def serve(listener: socket.socket, modules: list[str]) -> None:
                 elif key.fileobj == 0:
                     ending = True
                     for child in children:  # nobody is left to hear of them, nor to end one that hangs
-                        os.kill(child, signal.SIGKILL)
+                        _end(child)
                     waiting.unregister(0)
                     waiting.unregister(listener)
                     listener.close()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from conformance.interruption import time_limit
+from conformance.plugin.breadcrumbs import read_breadcrumb
 from conformance.plugin.clock import Clock
 from conformance.plugin.collection import (
     CellItem,
@@ -30,6 +31,7 @@ from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record,
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
 from conformance.plugin.sharding import chosen, in_shard, leave_whole, read_whole, whole_plan
 from conformance.plugin.shown import make_harmless
+from conformance.plugin.watchdog import Watchdog
 from conformance.plugin.workers import (
     GpuPool,
     WorkerInput,
@@ -37,7 +39,6 @@ from conformance.plugin.workers import (
     begin_together,
     crash_record,
     is_worker,
-    read_breadcrumb,
     with_ready_workers,
 )
 from matrix.checkpoints import folders_of
@@ -58,6 +59,8 @@ CLOCK = pytest.StashKey[Clock]()
 POOL = pytest.StashKey[GpuPool]()
 KNOWN = pytest.StashKey[frozenset[str]]()  # what an earlier run has measured, in which this one goes on
 DEATHS = pytest.StashKey[IdleDeaths]()
+GIVEN_BACK = pytest.StashKey[set[str]]()  # tests, to be run once more
+WATCHDOG = pytest.StashKey[Watchdog]()
 KILLS = pytest.StashKey[KernelKills]()
 WHOLE = pytest.StashKey[Sharded]()  # the plan that this run's shard is of
 BENCHMARK = "benchmark"  # the mark of what measures time
@@ -119,6 +122,8 @@ def pytest_configure(config: pytest.Config) -> None:
             settings.check_hub()
             recorder.prepare()
             heed_signals(recorder.stop)
+            config.stash[WATCHDOG] = Watchdog(recorder.breadcrumbs, settings.cell_timeout, recorder.has)
+            config.stash[WATCHDOG].start()
             known = recorder.known
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -313,7 +318,11 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         report.longrepr = harmless(f"{row}: {died.reason}")
         excuse(report, died)
         return
-    record = crash_record(crashitem, worker, recorder.breadcrumbs, settings, killed=config.stash[KILLS].another())
+    killed, given_back = config.stash[KILLS].another(), config.stash.setdefault(GIVEN_BACK, set())
+    again = crashitem in given_back
+    record = crash_record(crashitem, worker, recorder.breadcrumbs, settings, killed=killed, again=again)
+    if not (read_breadcrumb(recorder.breadcrumbs / worker) or {}).get("left"):
+        given_back.add(crashitem)
     if record is None or is_first_death(record, recorder.breadcrumbs):  # which is not believed: see Measure
         sched.mark_test_pending(crashitem)
         report.outcome = "rerun"
@@ -382,7 +391,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_runtest_logfinish(nodeid: str) -> None:
     """In a worker that is beyond use: the record is sent, now leave, so that a fresh process goes on."""
     if _measure is not None and (_measure.device_lost or _measure.left_changed):
-        os._exit(1)
+        _measure.leave()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -405,6 +414,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         recorder.process_ended("", memory)
         if ended := session.shouldfail or session.shouldstop:
             recorder.stop(str(ended))  # -x, --maxfail
+    if WATCHDOG in session.config.stash:
+        session.config.stash[WATCHDOG].stop()
     report = recorder.finish() if recorder is not None else None
     if report is not None:
         # With workers -x interrupts the session; without it the tests fail.

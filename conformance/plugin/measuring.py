@@ -1,7 +1,7 @@
 """Where a cell is measured: in the process that runs the tests."""
 
 import contextlib
-import json
+import os
 import sys
 import threading
 import time
@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from conformance.interruption import LAST_WORDS, DeviceLost, time_limit
 from conformance.plugin.afresh import observed_afresh
+from conformance.plugin.breadcrumbs import leave_breadcrumb
 from conformance.plugin.clock import Clock
 from conformance.plugin.deaths import first_death
 from conformance.plugin.settings import Settings
@@ -317,6 +318,11 @@ class Measure:
             "seed": settings.seed,
         }
 
+    def leave(self) -> NoReturn:
+        """End this process, which is beyond use: what it has measured is sent."""
+        self._say_where({"left": True})
+        os._exit(1)
+
     @contextlib.contextmanager
     def row(self, key: str) -> Iterator[None]:
         """Measure a row within: say so, and share the memory with others."""
@@ -338,8 +344,7 @@ class Measure:
     def _say_where(self, place: dict[str, Any]) -> None:
         """For whoever finds this process dead."""
         if self._breadcrumb is not None:
-            with contextlib.suppress(OSError):  # a full disk is no fault of the cell that is measured meanwhile
-                self._breadcrumb.write_text(json.dumps(place), encoding="utf-8")
+            leave_breadcrumb(self._breadcrumb, place)
 
 
 def _unbuilt(architecture: Architecture) -> Observation:

@@ -1,6 +1,6 @@
 """xdist: how many workers, which GPU each has, and what a dead one leaves behind."""
 
-import json
+import math
 import os
 import shlex
 import sys
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from conformance.plugin.breadcrumbs import read_breadcrumb
 from conformance.plugin.collection import cell_id_of
 from conformance.plugin.deaths import KILLED
 from conformance.plugin.forkserver import launcher, take_threads
@@ -142,17 +143,19 @@ class WorkerInput:
 
 
 def crash_record(
-    nodeid: str, worker: str, breadcrumbs: Path, settings: Settings, *, killed: bool = False
+    nodeid: str, worker: str, breadcrumbs: Path, settings: Settings, *, killed: bool = False, again: bool = False
 ) -> Record | None:
     """The record of the cell that a worker died in, or None if that cell had not begun.
 
     `killed` says whether the kernel has ended a process meanwhile, for want of memory.
 
     A worker that lost its device sends its record and leaves; the next cell in its queue is blamed by
-    xdist though it never ran.
+    xdist though it never ran. If that comes `again`, the cell has begun and nobody could be told.
     """
     cell_id = cell_id_of(nodeid)
     breadcrumb = read_breadcrumb(breadcrumbs / worker)
+    if cell_id is not None and again and (breadcrumb is None or breadcrumb.get("cell") != cell_id):
+        breadcrumb = {"cell": cell_id, "phase": Phase.LOAD, "deadline": math.inf}
     if cell_id is None or breadcrumb is None or breadcrumb.get("cell") != cell_id:
         return None
     if breadcrumb.get("record"):  # it died while the cell was explained, which says nothing of the cell
@@ -179,15 +182,6 @@ def crash_record(
         worker=worker,
         seed=settings.seed,
     )
-
-
-def read_breadcrumb(path: Path) -> dict[str, Any] | None:
-    """What a worker last said of where it is."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def is_worker(config: pytest.Config) -> bool:

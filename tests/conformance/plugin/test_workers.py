@@ -52,7 +52,7 @@ def test_as_many_workers_as_what_is_free_can_bear(
 
 
 def test_the_header_names_what_others_hold() -> None:
-    settings = SimpleNamespace(stack=taken(71680, 0), profile="smoke", narrowed="")
+    settings = SimpleNamespace(stack=taken(71680, 0), profile="smoke", narrowed="", shard=None)
     config: Any = SimpleNamespace(stash={SETTINGS: settings})
     assert pytest_report_header(config)[2:] == ["GPU 0: 70.0 GiB of 80.0 GiB are in use by others"]
 
