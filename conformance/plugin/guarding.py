@@ -1,7 +1,8 @@
 """What a session is guarded against: cells that take their process down, and those who end it from outside."""
 
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -43,6 +44,13 @@ def in_workers(option: Any) -> None:
         option.numprocesses = 1
     if option.dist == "no" and option.numprocesses:
         option.dist = "worksteal"  # contiguous blocks: the plan is ordered by architecture, so caches stay warm
+
+
+def check_spelling(arguments: Iterable[object]) -> None:
+    """Raise UsageError for an argument that no worker can be told: a name that this Python cannot read as text."""
+    for argument in map(str, arguments):
+        if not argument.isascii() and argument.encode("utf-8", "ignore").decode() != argument:
+            raise UsageError(f"{argument}: Python reads names as {sys.getfilesystemencoding()} here; set PYTHONUTF8=1")
 
 
 def until_all_have_run(option: Any) -> None:

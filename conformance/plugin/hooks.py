@@ -22,7 +22,14 @@ from conformance.plugin.collection import (
 )
 from conformance.plugin.deaths import KernelKills, is_first_death
 from conformance.plugin.forkserver import ROOT
-from conformance.plugin.guarding import IdleDeaths, heed_signals, in_workers, measures, until_all_have_run
+from conformance.plugin.guarding import (
+    IdleDeaths,
+    check_spelling,
+    heed_signals,
+    in_workers,
+    measures,
+    until_all_have_run,
+)
 from conformance.plugin.measuring import MEASURE, Measure, last_words
 from conformance.plugin.order import arranged
 from conformance.plugin.recording import Recorder, command_line, exit_status
@@ -78,6 +85,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         return
     if measures(config):
         try:
+            check_spelling(config.invocation_params.args)
             in_workers(config.option)
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None

@@ -235,14 +235,13 @@ class Measure:
         settings = self._settings
         expectation = expect(cell, settings.stack, settings.rules)
         architecture = settings.architectures[cell.architecture]
-        absent = tuple(name for name in ("torch", "transformers") if settings.stack.lacks(name))
-        if not absent and cell.architecture in settings.parameters and expectation.runs:
+        room = ""
+        if cell.architecture in settings.parameters and expectation.runs:
             room = memory.lacking(
                 settings.parameters[cell.architecture], cell.dtype, settings.stack, memory.free_bytes()
             )
-            absent = (room,) if room else ()
-        if absent:
-            observation = Observation(Ending.NOT_RUN, missing=absent)
+        if room:
+            observation = Observation(Ending.NOT_RUN, missing=(room,))
         elif architecture.unbuilt:
             observation = _unbuilt(architecture)
         elif expectation.runs:
@@ -252,7 +251,7 @@ class Measure:
         else:
             observation = Observation(Ending.NOT_RUN, missing=expectation.missing)
         judgement = judge(cell, architecture, observation, expectation, settings.stack.device)
-        if judgement.verdict is Verdict.UNAVAILABLE and not absent:
+        if judgement.verdict is Verdict.UNAVAILABLE and not room:
             observation = replace(observation, missing=expectation.missing)
         return _Seen(observation, judgement)
 

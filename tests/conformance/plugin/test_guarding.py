@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from conformance.plugin.guarding import IdleDeaths, heed_signals, in_workers, until_all_have_run
+from conformance.plugin.guarding import IdleDeaths, check_spelling, heed_signals, in_workers, until_all_have_run
 from conformance.plugin.hooks import needs_a_stack
 from matrix.errors import UsageError
 from tests.builders import make_stack
@@ -41,6 +41,12 @@ def test_a_debugger_and_workers_elsewhere_and_no_xdist_are_left_alone() -> None:
 def test_a_mode_that_loses_cells_is_refused() -> None:
     with pytest.raises(UsageError, match="--dist each: loses cells"):
         in_workers(options(numprocesses=2, dist="each"))
+
+
+def test_a_name_that_cannot_be_read_is_said_at_once() -> None:
+    check_spelling(["--report-dir=/tmp/rü", "-q"])
+    with pytest.raises(UsageError, match="set PYTHONUTF8=1"):
+        check_spelling(["--report-dir=/tmp/r\udcc3\udcbc"])
 
 
 def test_workers_are_replaced_unless_the_user_said_how_often() -> None:
