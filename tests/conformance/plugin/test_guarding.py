@@ -7,6 +7,7 @@ import pytest
 from conformance.plugin.guarding import IdleDeaths, check_spelling, heed_signals, in_workers, until_all_have_run
 from conformance.plugin.hooks import needs_a_stack
 from matrix.errors import UsageError
+from matrix.stack import Device, Stack
 from tests.builders import make_stack
 
 
@@ -93,4 +94,4 @@ def test_a_session_that_nohup_protects_stays_protected() -> None:
 def test_without_the_libraries_there_is_one_line_with_the_ways_out() -> None:
     needs_a_stack(make_stack())
     with pytest.raises(UsageError, match=r"torch and transformers not installed in .*: install .*\[stack\]"):
-        needs_a_stack(make_stack(versions={}))
+        needs_a_stack(Stack({}, Device.CPU))
