@@ -1,6 +1,5 @@
 """What cells and rows cost beside each other, as published reports say: for dividing a plan, never for judging."""
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,6 +8,7 @@ from statistics import fmean
 
 from matrix.cell import Cell
 from matrix.errors import UsageError
+from matrix.files import read_toml
 
 COSTS_FILE = Path(__file__).parent / "costs.toml"
 # What a cell's cost depends on, beside its architecture; its values, joined by spaces, are a key of the table.
@@ -55,6 +55,6 @@ def load_costs() -> Costs:
         UsageError: it does not parse.
     """
     try:
-        return Costs(**tomllib.loads(COSTS_FILE.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        return Costs(**read_toml(COSTS_FILE))
+    except (UsageError, TypeError) as error:
         raise UsageError(f"{COSTS_FILE}: {error}; python -m reports costs RUN... makes it anew") from None

@@ -7,17 +7,20 @@ import pytest
 
 from conformance.plugin.collection import CellItem
 from matrix.axes import Attention
+from matrix.costs import load_costs
 
 
 def arranged(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
     """The tests in as many blocks as there are workers, to each of which xdist hands one at first.
 
-    Each block has its part of what compiles, dealt one by one since some architectures compile for ten times as long as
-    others; then of the rows, in their order; then of the other cells, which stay beside those of their architecture,
-    with which they share references.
+    Each block has its part of what compiles, dealt one by one from the one that costs most, since some architectures
+    compile for ten times as long as others; then of the rows, in their order; then of the other cells, which stay
+    beside those of their architecture, with which they share references.
     """
     rows = [item for item in items if not isinstance(item, CellItem)]
-    compiled = [item for item in items if _compiles(item)]
+    costs = load_costs()
+    compiled = [item for item in items if isinstance(item, CellItem) and _compiles(item)]
+    compiled.sort(key=lambda item: -costs.of_cell(item.cell))
     others = iter([item for item in items if isinstance(item, CellItem) and not _compiles(item)])
     found: list[pytest.Item] = []
     for worker, (block, some) in enumerate(zip(_parts(len(items), workers), _split(rows, workers), strict=True)):

@@ -42,6 +42,13 @@ def test_each_worker_begins_with_its_part_of_what_compiles_then_rows() -> None:
     assert names(arranged([*rows, *cells], 2)) == "CH0abd" + "E12fgij"
 
 
+def test_what_compiles_longest_begins_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [cell(name, compiled=True) for name in "ABCDEF"]
+    cost = {id(item.cell): float(" ADBFCE".index(item.name)) for item in cells}
+    monkeypatch.setattr(order, "load_costs", lambda: SimpleNamespace(of_cell=lambda cell: cost[id(cell)]))
+    assert names(arranged(cells, 2)) == "EFD" + "CBA"
+
+
 @PROPERTY
 @given(compiled=st.lists(st.booleans(), max_size=40), rows=st.integers(0, 20), workers=st.integers(1, 9))
 def test_nothing_is_lost_and_rows_stay_in_their_order(compiled: list[bool], rows: int, workers: int) -> None:
