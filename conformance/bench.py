@@ -3,7 +3,7 @@
 import contextlib
 import gc
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +82,7 @@ class Bench:
             torch.cuda.reset_peak_memory_stats()
         course = _WatchedCourse(cell, self)
         ending, failure, comparisons, cost = Ending.COMPLETED, None, (), None
+        graphs = _graphs()
         with kept() as leaks, said() as warned, process_kept():
             try:
                 found = course.run(loaded)
@@ -102,7 +103,11 @@ class Bench:
             failure=failure,
             comparisons=comparisons if ending is Ending.COMPLETED else (),
             quantisation_cost=cost,
-            evidence=replace(evidence_of(course.watch, course.parts, warned, self._places), leaks=tuple(leaks)),
+            evidence=replace(
+                evidence_of(course.watch, course.parts, warned, self._places),
+                leaks=tuple(leaks),
+                graphs={how: count for how, count in (_graphs() - graphs).items() if count},
+            ),
             declared=course.declared or _declared_by_config(self._architectures[cell.architecture]),
             seconds={phase: round(spent, 4) for phase, spent in course.seconds.items()},
             peak_memory_mib=peak,
@@ -274,6 +279,13 @@ class RecordedCourse(_WatchedCourse):
 def _seconds_compiling() -> float:
     """What torch.compile has taken in this process so far, from a frame to code that runs."""
     return float(torch._dynamo.utils.calculate_time_spent()["total_wall_time"])
+
+
+def _graphs() -> Counter[str]:
+    """Graphs of torch.compile in this process so far: those it compiled, and those it had in its cache on the disk."""
+    told = torch._dynamo.utils.counters["inductor"]
+    compiled = told["fxgraph_cache_miss"] + told["fxgraph_cache_bypass"]
+    return Counter(compiled=compiled, cached=told["fxgraph_cache_hit"])
 
 
 def _declared(model: torch.nn.Module) -> dict[str, bool]:

@@ -31,13 +31,14 @@ _MARK = "CONFORMANCE_TROUBLE_RUN"  # the variable by which the processes of a ru
 _ALONE = 60  # cells, at most, of a run for one kind of trouble
 _TO_GO = 10.0  # seconds, for the processes of a run that has ended
 _NEIGHBOUR = """
+import sys
 import torch
 held = []
 for device in range(torch.cuda.device_count()):
     free, _ = torch.cuda.mem_get_info(device)
     held.append(torch.empty(max(1, min(70 * 2**30, free - 6 * 2**30)), dtype=torch.uint8, device=f"cuda:{device}"))
 print("held", flush=True)
-input()
+sys.stdin.read()
 """
 
 

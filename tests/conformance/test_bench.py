@@ -15,7 +15,7 @@ from matrix.cell import parse_cell
 from matrix.expectation import SUPPORTED
 from matrix.observation import Ending, Observation
 from matrix.shortage import is_of_the_host
-from matrix.stack import Device
+from matrix.stack import Device, detect_stack
 from matrix.verdict import Verdict, judge
 
 ARCHITECTURES = load_architectures()
@@ -343,3 +343,12 @@ def test_what_the_hosts_memory_cannot_hold_is_out_of_memory_and_what_is_kept_can
     assert observation.ending is Ending.OUT_OF_MEMORY
     assert observation.failure is not None
     assert is_of_the_host(observation.failure)
+
+
+@pytest.mark.skipif(not detect_stack().compiler, reason="torch.compile needs a C++ compiler on a CPU")
+def test_what_was_compiled_and_what_the_compiler_had_in_its_cache_is_told(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    assert observe(bench, "llama-float32-flex_attention-prefill").evidence.graphs.keys() == {"compiled"}
+    assert observe(bench, "llama-float32-eager-prefill").evidence.graphs == {}
