@@ -11,7 +11,7 @@ import logging
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +47,8 @@ from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
 from matrix.workloads import WORKLOADS
-from reports.power import Power, Rules, Trial, power_lines, summarise, zoo_lines
+from reports.files import write_whole
+from reports.power import Power, Rules, Trial, power_lines, read_power, summarise, zoo_lines
 
 # Faults need an architecture with softcapped scores, which the matrix itself does not try.
 ARCHITECTURES = Path(__file__).parent / "faults" / "architectures"
@@ -287,22 +288,49 @@ def _take_a_gpu(turns: Any, gpus: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[turn % gpus]
 
 
-def measure(work: Sequence[Share], stack: Stack, fixture_cache: Path, sabotage: Iterable[str], workers: int) -> Power:
-    """All trials, in the order of architectures, dtypes and faults."""
+def measure(
+    work: Sequence[Share],
+    stack: Stack,
+    fixture_cache: Path,
+    sabotage: Iterable[str],
+    workers: int,
+    known: Iterable[Trial] = (),
+) -> Power:
+    """All trials, in the order of architectures, dtypes and faults, after those that are known.
+
+    Interrupted, it gives what there is.
+    """
     started, context = datetime.now(UTC), multiprocessing.get_context("spawn")
     turns = context.Value("i", 0)
-    with ProcessPoolExecutor(workers, context, _take_a_gpu, (turns, len(stack.gpus))) as pool:
-        spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage]
-        trials = [trial for found in pool.map(measure_share, work) for trial in found]
-        told = [trial for one in spoiled for trial in one.result()]
+    pool = ProcessPoolExecutor(workers, context, _take_a_gpu, (turns, len(stack.gpus)))
+    spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage]
+    shares = [pool.submit(measure_share, share) for share in work]
+    try:
+        wait([*spoiled, *shares])
+        done, told = shares, spoiled
+    except KeyboardInterrupt:  # which the processes may have heard too
+        wait([*spoiled, *shares], timeout=1)  # for what is on its way
+        done, told = ([one for one in some if one.done() and not one.exception()] for some in (shares, spoiled))
+        for process in multiprocessing.active_children():
+            process.kill()
+    pool.shutdown(wait=False, cancel_futures=True)
     return Power(
         started=started,
         finished=datetime.now(UTC),
         stack=stack,
         faults={fault.name: fault.stands_for for fault in FAULTS.values()},
-        trials=trials,
-        sabotage=told,
+        trials=[*known, *(trial for share in done for trial in share.result())],
+        sabotage=[trial for one in told for trial in one.result()],
+        left=len(work) - len(done),
     )
+
+
+def _interrupted(output: Path, stack: Stack) -> list[Trial]:
+    """What a measurement on this stack found before it was interrupted."""
+    if not output.is_file():
+        return []
+    before = read_power(output)
+    return before.trials if before.left and before.stack == stack else []
 
 
 @app.command()
@@ -329,11 +357,17 @@ def main(
     faults = tuple(fault or ())
     work = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
     sabotage = () if faults or zoo else tuple(SABOTAGE)
-    power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1)
-    output.write_text(power.model_dump_json(exclude_defaults=True) + "\n", encoding="utf-8")
+    known = _interrupted(output, stack)
+    measured = {(trial.architecture, trial.dtype) for trial in known}
+    work = [share for share in work if (share.architecture, share.dtype) not in measured]
+    power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1, known)
+    write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
     for line in zoo_lines(power) if zoo else power_lines(summarise(power)):
         typer.echo(line)
     typer.echo(f"written to {output}")
+    if power.left:
+        typer.echo(f"interrupted: {power.left} architectures, each in a dtype, are left; the same command goes on")
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

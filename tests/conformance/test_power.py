@@ -1,13 +1,18 @@
 """The power command, reduced: what is caught, what drowns in noise and why, and what common rules say beside it."""
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 import torch
 
+from conformance import power
 from conformance.common_rules import Logits, assert_close_passes, transformers_passes
 from conformance.power import Share, measure_share
 from matrix.axes import Dtype
 from matrix.verdict import Verdict
-from reports.power import Trial
+from reports.power import Rules, Trial
 from tests.builders import make_stack
 
 FAULTS = ("scale_2_percent", "probabilities_in_bfloat16", "served_by_eager", "stale_cache_slot")
@@ -70,3 +75,35 @@ def test_common_rules_are_applied_as_they_stand(
     found = logits(error, rows=rows)
     assert transformers_passes(found, Dtype.FLOAT32) is transformers
     assert assert_close_passes(found, Dtype.FLOAT32) is torch_testing
+
+
+def played(share: power.Share) -> list[Trial]:
+    """In a process of the pool: one that interrupts who waits, or one that is done."""
+    if share.architecture == "llama":
+        os.kill(os.getppid(), signal.SIGINT)
+        signal.pause()
+    return [trial(share.architecture)]
+
+
+def trial(architecture: str) -> Trial:
+    caught = Rules(suite=True)
+    return Trial(
+        architecture=architecture, dtype=Dtype.FLOAT32, cell="", verdict=Verdict.INACCURATE, ratio=2.0, caught=caught
+    )
+
+
+def test_what_was_measured_before_an_interruption_is_kept_and_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "measure_share", played)
+    stack = make_stack()
+    work = [power.Share(name, Dtype.FLOAT32, stack, tmp_path, ()) for name in ("gpt2", "llama")]
+    found = power.measure(work, stack, tmp_path, (), 1, [trial("opt")])
+    assert [one.architecture for one in found.trials] == ["opt", "gpt2"]
+    assert found.left == 1
+    output = tmp_path / "power.json"
+    output.write_text(found.model_dump_json())
+    assert power._interrupted(output, stack) == found.trials
+    assert power._interrupted(output, make_stack({"torch": "1.0"})) == []
+    output.write_text(found.model_copy(update={"left": 0}).model_dump_json())
+    assert power._interrupted(output, stack) == []
