@@ -29,6 +29,7 @@ from reports.document import (
     Report,
     RowRecord,
     Run,
+    Sharded,
     Waived,
     make_report,
 )
@@ -77,6 +78,7 @@ FULL_RUN = make_run(
     seed=2,
     launched=datetime(2026, 11, 26, 12, tzinfo=UTC),
     planned_rows=["property:forward_is_right[flash]", "regression:one"],
+    shard=Sharded(number=2, of=3, planned=[ONE, TWO, THREE], planned_rows=["regression:one"]),
     guide=[GuideEntry(number="G1", name="a", about="b", rows={"guide": "guide:G1-a-guide"}, cells=[ONE])],
     architectures={"llama": FULL_FACTS},
 )
