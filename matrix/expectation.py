@@ -280,7 +280,7 @@ def require_url(url: object, place: str) -> str:
         UsageError: it is none.
     """
     if not isinstance(url, str) or not re.match(r"https?://\w", url) or not url.isprintable() or " " in url:
-        raise UsageError(f"{place}: url {quoted(url)} is not a web address")
+        raise UsageError(f"{place}: url {quoted(url)} is not a web address, as in https://...")
     return url
 
 

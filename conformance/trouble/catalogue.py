@@ -293,21 +293,21 @@ def _hang_in_a_kernel() -> None:
 
 
 _ENDS = (
-    Trouble("abort", "os.abort()", os.abort, Verdict.CRASHED, type="ProcessDied"),
-    Trouble("segfault", "a null pointer is read", lambda: ctypes.string_at(0), Verdict.CRASHED, type="ProcessDied"),
+    Trouble("abort", "os.abort()", os.abort, Verdict.CRASHED, type="ProcessEnded"),
+    Trouble("segfault", "a null pointer is read", lambda: ctypes.string_at(0), Verdict.CRASHED, type="ProcessEnded"),
     Trouble(
         "sigkill",
         "SIGKILL to itself",
         lambda: os.kill(os.getpid(), signal.SIGKILL),
         Verdict.CRASHED,
-        type="ProcessDied",
+        type="ProcessEnded",
     ),
     Trouble(
         "sigterm",
         "SIGTERM to itself",
         lambda: signal.raise_signal(signal.SIGTERM),
         Verdict.CRASHED,
-        type="ProcessDied",
+        type="ProcessEnded",
     ),
     Trouble("killed_by_another", "another process sends SIGKILL", _killed_by_another, Verdict.CRASHED),
     Trouble("exit_0", "os._exit(0)", lambda: os._exit(0), Verdict.CRASHED, type="ProcessEnded"),

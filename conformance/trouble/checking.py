@@ -34,7 +34,7 @@ def held_against(
     """What became of each cell; `undisturbed` has the verdicts without trouble, of all cells that were planned."""
     problems, report = [], None
     try:
-        report = read_report(ended.folder)
+        report = read_report(ended.folder / "matrix.json")
     except UsageError as error:
         problems.append(f"no report: {error}")
     records = {record.cell: record for record in report.records} if report is not None else {}

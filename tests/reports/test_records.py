@@ -30,7 +30,6 @@ from reports.document import (
     RowRecord,
     Run,
     Sharded,
-    Waived,
     make_report,
 )
 from reports.part import Part
