@@ -30,6 +30,7 @@ from reports.document import (
     RowRecord,
     Run,
     Sharded,
+    Waived,
     make_report,
 )
 from reports.part import Part
