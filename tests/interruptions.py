@@ -5,6 +5,7 @@ often as asked for; the same with SIGTERM, and on a disk that fills and is empti
 the undisturbed one does, cell by cell. Prints a line for each interruption; exit code 1 if anything differs.
 """
 
+import math
 import os
 import random
 import signal
@@ -74,7 +75,9 @@ def undisturbed(run: Run) -> tuple[float, float]:
 
 def interrupted(run: Run, number: signal.Signals, times: int, first: float, whole: float, dice: random.Random) -> str:
     """End it so often, then let it end by itself; what went wrong, or empty."""
-    latest = first + 2 * (whole - first) / max(1, times)  # on average the last one comes near the end
+    # Any moment until `latest` is as likely as any other, and each time a `times`-th of the cells is measured on average.
+    part = (whole - first) / times
+    latest = first + part + math.sqrt(part * (part + 2 * first))
     for turn in range(times):
         process = run.begin()
         moment = dice.uniform(0, latest)
