@@ -75,7 +75,7 @@ def undisturbed(run: Run) -> tuple[float, float]:
 
 def interrupted(run: Run, number: signal.Signals, times: int, first: float, whole: float, dice: random.Random) -> str:
     """End it so often, then let it end by itself; what went wrong, or empty."""
-    # Any moment until `latest` is as likely as any other, and each time a `times`-th of the cells is measured on average.
+    # Any moment until `latest` is as likely as any other; on average a `times`-th of the cells is measured before it.
     part = (whole - first) / times
     latest = first + part + math.sqrt(part * (part + 2 * first))
     for turn in range(times):
