@@ -30,7 +30,8 @@ class LastWords:
     def say(self, words: str) -> None:
         """Write it down, where there is a place for it."""
         if self.path is not None:
-            self.path.write_text(words, encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk is no fault of what is measured
+                self.path.write_text(words, encoding="utf-8")
 
 
 LAST_WORDS = LastWords()

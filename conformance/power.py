@@ -295,6 +295,7 @@ def measure(
     sabotage: Iterable[str],
     workers: int,
     known: Iterable[Trial] = (),
+    asked: str = "",
 ) -> Power:
     """All trials, in the order of architectures, dtypes and faults, after those that are known.
 
@@ -321,16 +322,17 @@ def measure(
         faults={fault.name: fault.stands_for for fault in FAULTS.values()},
         trials=[*known, *(trial for share in done for trial in share.result())],
         sabotage=[trial for one in told for trial in one.result()],
-        left=len(work) - len(done),
+        asked=asked,
+        left=len(work) - len(done) + len(spoiled) - len(told),
     )
 
 
-def _interrupted(output: Path, stack: Stack) -> list[Trial]:
-    """What a measurement on this stack found before it was interrupted."""
+def _interrupted(output: Path, stack: Stack, asked: str) -> list[Trial]:
+    """What the same measurement on this stack found before it was interrupted."""
     if not output.is_file():
         return []
     before = read_power(output)
-    return before.trials if before.left and before.stack == stack else []
+    return before.trials if before.left and (before.stack, before.asked) == (stack, asked) else []
 
 
 @app.command()
@@ -357,10 +359,11 @@ def main(
     faults = tuple(fault or ())
     work = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
     sabotage = () if faults or zoo else tuple(SABOTAGE)
-    known = _interrupted(output, stack)
+    asked = " ".join([*faults, *(["zoo"] if zoo else [])])
+    known = _interrupted(output, stack, asked)
     measured = {(trial.architecture, trial.dtype) for trial in known}
     work = [share for share in work if (share.architecture, share.dtype) not in measured]
-    power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1, known)
+    power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1, known, asked)
     write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
     for line in zoo_lines(power) if zoo else power_lines(summarise(power)):
         typer.echo(line)

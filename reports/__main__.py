@@ -18,6 +18,7 @@ from reports.compact import json_schema
 from reports.costs import costs_of, toml_lines, took_time
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
+from reports.document import Report
 from reports.files import write_whole
 from reports.flaky import flaky_cells, flaky_lines
 from reports.growth import growth_lines, growth_of, growth_svg
@@ -106,6 +107,13 @@ def spent(source: Annotated[Path, typer.Argument(help="the folder of a run, or i
         say(line)
 
 
+def refuse_cut_off(sources: list[Path], reports: list[Report]) -> None:
+    """Raise UsageError for a run that ended before its end: what it says of a whole plan is nothing."""
+    for source, report in zip(sources, reports, strict=True):
+        if report.cut_off:
+            raise UsageError(f"{source}: {report.cut_off}")
+
+
 @app.command()
 def growth(
     sources: Annotated[list[Path], typer.Argument(help="runs of one plan that differ in the number of their cells")],
@@ -114,7 +122,9 @@ def growth(
     """How time grows with the number of cells: in all, to the first of them, and the rate after it."""
     if output.suffix != ".svg":
         raise UsageError(f"--output {output}: must end in .svg")
-    found = growth_of(read_report(report_file(source)) for source in sources)
+    reports = [read_report(report_file(source)) for source in sources]
+    refuse_cut_off(sources, reports)
+    found = growth_of(reports)
     try:
         write_whole(output, growth_svg(found))
     except OSError as error:
@@ -133,6 +143,7 @@ def costs(
     timeless = [str(source) for source, report in zip(sources, reports, strict=True) if not took_time(report)]
     if timeless:
         raise UsageError(f"{timeless[0]}: has no cell that took any time")
+    refuse_cut_off(sources, reports)
     found = costs_of(reports)
     try:
         write_whole(output, "\n".join(toml_lines(found)) + "\n")
@@ -180,6 +191,9 @@ def diff(
     if output is not None and output.resolve() in (before.resolve(), after.resolve()):
         raise UsageError(f"--output {output}: is one of the sources")
     old, new = read_report(before), read_report(after)
+    for source, report in ((before, old), (after, new)):
+        if report.cut_off:
+            say(f"{source}: {report.cut_off}", err=True)
     found = compare(old, new)
     if form is Format.HTML:
         text = render_diff(found, old, new)

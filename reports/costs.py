@@ -1,12 +1,16 @@
 """The table by which plans are divided (matrix/costs.toml), made from the reports of whole runs."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
 from matrix.costs import PARTS, Costs
+from matrix.verdict import Verdict
 from reports.document import Record, Report
 
+_LONGEST = 1e7  # seconds; no cell takes as long
+_NAME = re.compile(r"[\w:.\[\]()=, -]+", re.ASCII)  # of a row, for which there is a key in the table
 _ROUNDS = 50  # more change nothing in the digits that are kept
 
 
@@ -24,7 +28,8 @@ def took_time(report: Report) -> bool:
 
 
 def _seconds(record: Record) -> float:
-    return record.took or sum(record.observation.seconds.values())
+    took = record.took or sum(record.observation.seconds.values())
+    return took if 0 < took < _LONGEST else 0.0  # a report may come from anywhere
 
 
 def costs_of(reports: Iterable[Report]) -> Costs:
@@ -43,6 +48,7 @@ def costs_of(reports: Iterable[Report]) -> Costs:
         )
         for number, report in enumerate(reports)
         for record in report.records
+        if record.verdict is not Verdict.MISSING
     ]
     machines = _shares((one.report, one.seconds, 1.0) for one in seen)
     kinds: dict[str, float] = {}
@@ -56,6 +62,8 @@ def costs_of(reports: Iterable[Report]) -> Costs:
     rows: dict[str, list[float]] = {}
     for number, report in enumerate(reports):
         for row in report.rows:
+            if not _NAME.fullmatch(row.key):
+                continue
             rows.setdefault(row.key, []).append(row.seconds / machines[str(number)])
     return Costs(
         cells={kind: cost / mean for kind, cost in kinds.items()},

@@ -55,6 +55,9 @@ class Run(Part):
     checkpoints: dict[str, str] = Field(default_factory=dict, description="architecture -> the user's checkpoint")
     seed: int = Field(default=0, description="of the fixtures' weights and of the batches")
     required: list[str] = Field(default_factory=list, description="what --require named")
+    options: dict[str, str] = Field(
+        default_factory=dict, description="what else was asked for that may change a verdict; files by their digest"
+    )
     k_max: float = oracle.UNQUANTISED.k_max
     k_mean: float = oracle.UNQUANTISED.k_mean
     k_max_single: float | None = Field(default=None, description="in float32; before 1.7 as in other dtypes")
@@ -75,8 +78,10 @@ class Sharded(Part):
 
     number: int = Field(ge=1, description="from 1")
     of: int = Field(ge=1, description="how many parts there are")
-    planned: list[str] = Field(default_factory=list, description="the cells of the whole plan, in its order")
-    planned_rows: list[str] = Field(default_factory=list, description="and its rows")
+    planned: Annotated[list[str], FailFast()] = Field(
+        default_factory=list, description="the cells of the whole plan, in its order"
+    )
+    planned_rows: Annotated[list[str], FailFast()] = Field(default_factory=list, description="and its rows")
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"

@@ -147,7 +147,7 @@ def guide_lines(stacks: Sequence[StackRuns]) -> list[Line]:
             if row.family is Family.CLAIM:
                 entry = GuideEntry(number=row.name, name="claim", about=row.about, rows={"either": row.key})
                 entries.setdefault((row.name, "claim"), entry)
-    ordered = sorted(entries.values(), key=lambda entry: _place(entry.number))
+    ordered = sorted(entries.values(), key=lambda entry: place_of(entry.number))
     return [
         Line(
             entry.number,
@@ -196,6 +196,7 @@ def _reproducer(record: Record) -> str:
     return known or reproducing_command(record.cell, record.seed)
 
 
-def _place(number: str) -> tuple[int, int]:
+def place_of(number: str) -> tuple[int, int]:
+    """Where an entry of the guide stands: G1 before G2, claims last."""
     digits = number[1:]
     return 1 if number.startswith("C") else 0, int(digits) if digits.isdecimal() and len(digits) < 9 else 0

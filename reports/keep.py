@@ -33,6 +33,8 @@ def keep(source: Path, output: Path) -> Path:
         raise UsageError(
             f"{source}: cannot be read whole: {report.unreadable[0]}; python -m reports validate {source} names all"
         )
+    if report.cut_off and output.is_dir():
+        raise UsageError(f"{source}: {report.cut_off}; give it a name with --output NAME{SUFFIX} to keep it as it is")
     target = output / f"{kept_name(report.run)}{SUFFIX}" if output.is_dir() else output
     if not target.name.endswith(SUFFIX) or target.resolve() == source.resolve():
         raise UsageError(f"--output {output}: must be a folder, or a file that ends in {SUFFIX} and is not the source")

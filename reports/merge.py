@@ -13,7 +13,8 @@ from matrix.guide import load_guide
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
 from matrix.waiver import Waiver
-from reports.document import End, GuideEntry, Process, Record, Report, RowRecord, Run, Sharded, make_report
+from reports.document import CUT_OFF, End, GuideEntry, Process, Record, Report, RowRecord, Run, Sharded, make_report
+from reports.guide import place_of
 from reports.packed import report_file
 from reports.problems import problems_of
 from reports.reading import read_report
@@ -79,6 +80,7 @@ def merge(
     Raises:
         UsageError: the same shard twice, shards of different runs, or two that disagree about a cell or row.
     """
+    parts = list({part.source.resolve(): part for part in parts}.values())  # `latest` is one of its neighbours
     _refuse_twice(parts)
     _refuse_strangers(parts)
     _refuse_conflicts(parts)
@@ -121,6 +123,7 @@ _SAME: Mapping[str, Callable[[Run], Any]] = {
     "seed": lambda run: run.seed,
     "checkpoints": lambda run: run.checkpoints,
     "required": lambda run: run.required,
+    "options": lambda run: run.options,
     "commit of the suite": lambda run: run.commit,
     "versions": lambda run: dict(run.stack.versions),
     "device": lambda run: run.stack.device.value,
@@ -202,6 +205,7 @@ def _whole_run(parts: Sequence[Part]) -> Run:
         update={
             "started": min(run.started for run in runs),
             "launched": min(part.begun for part in parts),
+            "resumed": [],
             "command": list(_without_shard(first.report.run.command)),
             "python": _each_once(run.python for run in runs),
             "platform": _each_once(run.platform for run in runs),
@@ -233,7 +237,7 @@ def _whole_guide(runs: Sequence[Run], planned: Sequence[str]) -> list[GuideEntry
         cells = sorted({*known.cells, *entry.cells}, key=lambda cell: places.get(cell, len(places)))
         whole = known.model_copy(update={"cells": cells, "rows": known.rows | entry.rows})
         entries[entry.number, entry.name] = whole
-    return sorted(entries.values(), key=lambda entry: int("".join(filter(str.isdigit, entry.number)) or 0))
+    return sorted(entries.values(), key=lambda entry: place_of(entry.number))
 
 
 def _moved(one: P, part: Part, run: Run) -> P:
@@ -254,14 +258,14 @@ def _lacking(parts: Sequence[Part]) -> Iterator[str]:
     for part in parts:
         mine = {*part.report.run.planned, *part.report.run.planned_rows}
         if own := [name for name in missing if name in mine]:
-            yield f"shard {part.shard} lacks {len(own):,} of its {len(mine):,} tests: {_named(own)}"
+            yield f"{CUT_OFF}: shard {part.shard} lacks {len(own):,} of its {len(mine):,} tests: {_named(own)}"
             missing = [name for name in missing if name not in mine]
     if missing:
         of = {part.shard.of for part in parts}
         numbers = {part.shard.number for part in parts}
         absent = [f"{n}/{max(of)}" for n in range(1, max(of) + 1) if n not in numbers] if len(of) == 1 else []
         which = f"shard{'s' if len(absent) > 1 else ''} {_named(absent)}" if absent else "part of the plan"
-        yield f"missing: {which}, {len(missing):,} of {len(whole):,} tests: {_named(missing)}"
+        yield f"{CUT_OFF}: missing: {which}, {len(missing):,} of {len(whole):,} tests: {_named(missing)}"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -75,6 +75,7 @@ class Power(Part):
     faults: dict[str, str] = Field(description="name -> the real bug that it stands for")
     trials: list[Trial]
     sabotage: list[SabotageTrial] = Field(default=[], description="the same of the suite itself")
+    asked: str = Field(default="", description="which faults, into what; empty for all into the suite's architectures")
     left: int = Field(default=0, description="architectures, each in a dtype, that were left when it was interrupted")
 
 

@@ -1,7 +1,6 @@
 """Many reports as one static site: an index, a page for each run, support as intervals, any two runs compared."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -37,8 +36,7 @@ def _pages(found: Collection, site: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     for run in found.runs:
         copy = site / "runs" / run.document
-        copy.unlink(missing_ok=True)  # never through a link, to where it leads
-        shutil.copyfile(run.source, copy)
+        write_whole(copy, run.source.read_bytes())
         text = render_html(run.report, document=run.document, home="../index.html")
         yield _written(site / "runs" / f"{run.name}.html", text)
     compared: dict[tuple[str, str], Comparison] = {}

@@ -52,6 +52,7 @@ class Run:
         """What is in its report, by cell or row: nothing that a second run would find otherwise."""
         report = read_report(self.folder)
         assert not report.unreadable, report.unreadable
+        assert not report.cut_off, report.cut_off
         return {name: found for one in (*report.records, *report.rows) for name, found in _measured(one)}
 
 
@@ -70,6 +71,8 @@ def undisturbed(run: Run) -> tuple[float, float]:
     while process.poll() is None:
         first = first or (time.monotonic() - began if run.records > 1 else 0.0)
         time.sleep(0.02)
+    if process.returncode not in (0, 1):
+        raise RuntimeError(f"the run ended with {process.returncode}")
     return first, time.monotonic() - began
 
 
@@ -104,7 +107,7 @@ def on_a_full_disk(run: Run, times: int, dice: random.Random) -> str:
         said, _ = (process := run.begin()).communicate()
         line = next((line for line in said.splitlines() if "No space left" in line), "no word of it")
         typer.echo(f"  {turn + 1}: {run.records} lines; {process.returncode}; {line.strip()}")
-        if "Traceback" in said or "INTERNALERROR" in said or process.returncode == 0:
+        if "Traceback" in said or "INTERNALERROR" in said or process.returncode == 0 or line == "no word of it":
             return said
     _leave_free(filler, _FREE_AT_LAST << 20)
     return _to_its_end(run)

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import resource
+import shutil
 import signal
 import time
 from collections.abc import Sequence
@@ -40,6 +41,9 @@ def play(self: Any, cell: Cell) -> Observation:
     match _SABOTAGE.get(cell.id, "fine"):
         case "crash" | "crash once":
             self._leave_breadcrumb(cell, Phase.GENERATE)
+            os.abort()
+        case "take the folder away and crash":
+            shutil.rmtree(self._breadcrumb.parents[2])
             os.abort()
         case "crash without a trace":
             self._breadcrumb.unlink(missing_ok=True)
@@ -87,7 +91,7 @@ def play(self: Any, cell: Cell) -> Observation:
 def play_alone(self: Any, cell: Cell, after: Sequence[Cell] = ()) -> Observation:
     """What it would have observed in a fresh process, in which these others were measured before."""
     match _SABOTAGE.get(cell.id, "fine"):
-        case "crash":
+        case "crash" | "take the folder away and crash":
             return Observation(
                 Ending.CRASHED, failure=Failure(Phase.GENERATE, "ProcessEnded", "the process died, alone")
             )

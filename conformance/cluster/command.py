@@ -1,6 +1,7 @@
 """`python -m matrix cluster`: the plan in blocks, a Ray task for each, and one report of what comes back."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from reports.text import summary_lines
 from reports.write import write_html, write_json, write_summary
 
 BLOCKS_PER_SLOT = 2  # each costs a start; with one, the slowest is waited for, and a node that joins has nothing to do
+_OWN = ("--shard", "--resume", "--only", "-q", "--quiet")
 TRIES = 3  # of a block of which nothing comes
 _PATIENCE = 10.0  # seconds, for an address to answer
 _REPORTS = Path("reports/out")
@@ -122,6 +124,9 @@ def _look_remotely(ray: Any) -> Any:
 
 def _one_report(ray: Any, wanted: Wanted, slots: Slots, folder: Path, say: Say) -> bool:
     arguments = wanted.arguments
+    for argument in arguments:
+        if argument.partition("=")[0] in _OWN:
+            raise UsageError(f"{argument}: the cluster divides and continues a plan by itself; leave it out")
     if not any(argument.partition("=")[0] == "--profile" for argument in arguments):
         arguments += (f"--profile={'pairwise' if slots.gpus else 'smoke'}",)
     cells, rows = planned(arguments)
@@ -130,6 +135,9 @@ def _one_report(ray: Any, wanted: Wanted, slots: Slots, folder: Path, say: Say) 
         raise UsageError(f"--blocks {blocks}: must be from 1 to {len(cells) + len(rows)}, the tests of the plan")
     say(f"{len(cells):,} cells and {len(rows):,} rows in {blocks} blocks, {slots.count} at once{_named(slots)}")
     folder.mkdir(parents=True, exist_ok=True)
+    for old in ("matrix.json", "index.html", "summary.md", "records.jsonl"):
+        (folder / old).unlink(missing_ok=True)
+    shutil.rmtree(folder / "blocks", ignore_errors=True)
     link_latest(folder)
     tasks = _Tasks(ray, slots, arguments, folder, Sharded(number=1, of=blocks, planned=cells, planned_rows=rows), say)
     of_cells, of_rows = divide([parse_cell(cell) for cell in cells], rows, blocks)
@@ -217,9 +225,12 @@ class _Tasks:
             self._compare(gathered)
             return
         except StopIteration:
-            why = "" if gathered.ended else "pytest was ended"
+            why = "" if gathered.ended else gathered.cut_off or "pytest was ended"
         except self._ray.exceptions.RayTaskError as error:
-            raise UsageError(f"a block could not run: {error.cause or error}") from None
+            if tries <= 1:
+                said = f"a block could not run: {error.cause or error}; what came is in {self._folder}"
+                raise UsageError(said) from None
+            why = f"it could not run: {error.cause or error}"
         except self._ray.exceptions.RayError as error:
             why = "" if gathered.ended else str(error).splitlines()[0]
         del self._streams[stream]

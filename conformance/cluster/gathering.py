@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from matrix.errors import UsageError
-from reports.document import End, Process, Record, RowRecord, Run, Sharded
+from reports.document import CUT_OFF, End, Process, Record, RowRecord, Run, Sharded
 from reports.records import RecordWriter
 
 _LINE: TypeAdapter[Run | Process | Record | RowRecord | End] = TypeAdapter(
@@ -29,6 +29,7 @@ class Gathered:
         self.names = names
         self.run: Run | None = None
         self.ended = False
+        self.cut_off = ""  # why it ended before its end
         self._left = dict.fromkeys(names)
         self._shard = shard
         self._writer: RecordWriter | None = None
@@ -66,6 +67,9 @@ class Gathered:
         elif isinstance(line, Process):
             self._processes[line.worker] = line
         else:
+            self.cut_off = next((problem for problem in line.problems if problem.startswith(CUT_OFF)), "")
+            if self.cut_off:  # and may go on elsewhere
+                return
             self.ended = True
             # What it says of waivers and of cells that did not run, only the whole can say.
             line = line.model_copy(update={"problems": []})

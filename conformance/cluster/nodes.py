@@ -99,6 +99,8 @@ def check(found: Mapping[str, Found], commit: str) -> None:
         if one.commit != commit:
             here, there = (known or "unknown" for known in (one.commit, commit))
             raise UsageError(f"node {address}: commit {here} of the suite, but {there} where this command runs")
+    if not found:  # nobody lends anything, which slots_of says
+        return
     first, known = next(iter(found.items()))
     for address, one in found.items():
         for name in {**known.versions, **one.versions}:

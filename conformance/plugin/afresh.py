@@ -35,6 +35,7 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float, after
     asking = Connection(os.dup(process.stdin.fileno()), readable=False)  # type: ignore[union-attr]
     hearing = Connection(os.dup(process.stdout.fileno()), writable=False)  # type: ignore[union-attr]
     phase, limit, kills = Phase.LOAD, START_SECONDS, KernelKills()
+    began: float | None = None
     try:
         asking.send((arguments, [other.id for other in after], cell.id, seconds))
         while hearing.poll(limit):
@@ -42,11 +43,14 @@ def observed_afresh(arguments: dict[str, Any], cell: Cell, seconds: float, after
             if isinstance(heard, Observation):
                 return heard
             phase, limit = Phase(heard), seconds + interruption.GRACE_SECONDS
+            began = time.monotonic() if began is None else began
         return Observation(Ending.TIMEOUT, Failure(phase, "CellTimeout", f"no answer after {limit:g} s, alone"))
     except (EOFError, BrokenPipeError):
         if kills.another():
             said = f"the process died, alone, {KILLED}"
             return Observation(Ending.OUT_OF_MEMORY, Failure(phase, "ProcessEnded", said))
+        if not after and began is not None and time.monotonic() - began >= seconds + interruption.GRACE_SECONDS:
+            return Observation(Ending.TIMEOUT, Failure(phase, "CellTimeout", "it did not answer and was ended, alone"))
         return Observation(Ending.CRASHED, Failure(phase, "ProcessEnded", "the process died, alone"))
     finally:
         process.kill()

@@ -18,7 +18,11 @@ def is_first_death(record: Record, breadcrumbs: Path) -> bool:
     path = _kept_at(record.cell, breadcrumbs)
     if record.verdict not in _DOUBTED or record.waived is not None or path.is_file():
         return False
-    path.write_text(record.model_dump_json(), encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(record.model_dump_json(), encoding="utf-8")
+    except OSError:  # on a full disk nobody could be told
+        return False
     return True
 
 

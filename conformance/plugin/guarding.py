@@ -13,7 +13,7 @@ from matrix.errors import UsageError
 # Those in which xdist hands out a test at a time. In the others it runs one that crashed again and again, or waits for
 # it without end, and gives up the rest.
 _MODES = ("no", "load", "worksteal")
-_LOOKING = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow")
+_LOOKING = ("collectonly", "showfixtures", "show_fixtures_per_test", "cacheshow", "markers")
 _INTERACTIVE = ("usepdb", "trace")
 # So many processes in a row that die before they have measured anything are no fault of a cell.
 _IDLE_DEATHS = 10
@@ -42,7 +42,7 @@ def in_workers(option: Any) -> None:
         raise UsageError(f"--dist {option.dist}: loses cells when a worker dies; use load or worksteal")
     if not option.numprocesses and not option.tx:
         option.numprocesses = 1
-    if option.dist == "no" and option.numprocesses:
+    if option.dist == "no" and (option.numprocesses or option.tx):
         option.dist = "worksteal"  # contiguous blocks: the plan is ordered by architecture, so caches stay warm
 
 
@@ -75,6 +75,12 @@ class IdleDeaths:
         if self._died <= _IDLE_DEATHS + 4 * workers:
             return ""
         return f"{self._died} workers in a row died before they had measured anything"
+
+
+def ignore_signals() -> None:
+    """Let nobody end this process any more, but by SIGKILL."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
 
 
 def heed_signals(told: Callable[[str], None]) -> None:

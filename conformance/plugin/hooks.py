@@ -26,6 +26,7 @@ from conformance.plugin.guarding import (
     IdleDeaths,
     check_spelling,
     heed_signals,
+    ignore_signals,
     in_workers,
     measures,
     until_all_have_run,
@@ -248,6 +249,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
     """With xdist: the same, as told by a worker."""
     settings, recorder = node.config.stash[SETTINGS], node.config.stash[RECORDER]
+    if recorder.begun:  # with what another worker told
+        return
     if settings.shard is None:
         _plan(node.config, ids)
     elif ids or recorder.known:
@@ -279,7 +282,7 @@ def pytest_configure_node(node: Any) -> None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     config.stash.setdefault(KILLS, KernelKills())
     pool = config.stash.setdefault(POOL, GpuPool(len(settings.stack.gpus), visible))
-    workers = len(config.option.tx or [])
+    workers = node.workerinput["workercount"]
     # One worker has all GPUs: there are recipes that need two.
     gpu = pool.acquire(node.gateway.id) if workers > 1 else None
     node.workerinput["conformance"] = WorkerInput.make(settings, recorder.breadcrumbs, recorder.known, workers, gpu)
@@ -295,7 +298,7 @@ def pytest_testnodedown(node: Any, error: object) -> None:
         memory = getattr(node, "workeroutput", {}).get("memory")  # of what died the breadcrumb may tell
         memory = memory or (read_breadcrumb(recorder.breadcrumbs / node.gateway.id) or {}).get("memory")
         recorder.process_ended(node.gateway.id, memory, died=bool(error))
-        if error and (why := node.config.stash[DEATHS].died(len(node.config.option.tx))):
+        if error and (why := node.config.stash[DEATHS].died(node.workerinput["workercount"])):
             recorder.stop(why)
             pytest.exit(why, returncode=pytest.ExitCode.INTERNAL_ERROR)
 
@@ -306,6 +309,12 @@ def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> N
         _recorder.stop(str(excinfo.value) or "SIGINT")
 
 
+def pytest_internalerror(excrepr: object) -> None:
+    """Something that pytest or the suite itself does is at fault."""
+    if _recorder is not None:
+        _recorder.stop("an internal error")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     """A worker died: give the cell or row its record, or give it back if it had not begun."""
@@ -314,29 +323,30 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
         return
     config = sched.config
     settings, recorder = config.stash[SETTINGS], config.stash[RECORDER]
+    killed = config.stash[KILLS].another()  # asked at each death: it is of this one, or of none
     if recorder.has(cell or row):
         report.outcome = "rerun"  # its record is here: the worker left on purpose, being beyond use
         return
     worker = report.node.gateway.id
     breadcrumb = recorder.breadcrumbs / worker
-    if row is not None and (read_breadcrumb(breadcrumb) or {}).get("row") == row:
+    given_back = config.stash.setdefault(GIVEN_BACK, set())
+    again = crashitem in given_back
+    if row is not None and (again or (read_breadcrumb(breadcrumb) or {}).get("row") == row):
         said = last_words(breadcrumb)
         died = died_record(row, settings, said.read_text(encoding="utf-8") if said.is_file() else "")
         report.row_record = died.model_dump_json()
         report.longrepr = harmless(f"{row}: {died.reason}")
         excuse(report, died)
         return
-    killed, given_back = config.stash[KILLS].another(), config.stash.setdefault(GIVEN_BACK, set())
-    again = crashitem in given_back
     record = crash_record(crashitem, worker, recorder.breadcrumbs, settings, killed=killed, again=again)
-    if not (read_breadcrumb(recorder.breadcrumbs / worker) or {}).get("left"):
-        given_back.add(crashitem)
+    given_back.add(crashitem)
     if record is None or is_first_death(record, recorder.breadcrumbs):  # which is not believed: see Measure
         sched.mark_test_pending(crashitem)
         report.outcome = "rerun"
         return
     report.cell_record = record.model_dump_json()
     report.longrepr = harmless(f"{record.verdict}: {record.cell}\n  {record.reason}")
+    excuse(report, record)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -380,7 +390,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if _recorder is None:
         return
     told = None
-    if _deaths is not None and (report.when == "call" or hasattr(report, "cell_record")):
+    measured = hasattr(report, "cell_record") or hasattr(report, "row_record")
+    if _deaths is not None and (report.when == "call" or measured):
         _deaths.measured()
     began = getattr(report, "start", 0.0) or None  # nobody knows it of what died
     worker = report.node.gateway.id if hasattr(report, "node") else ""
@@ -399,7 +410,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_runtest_logfinish(nodeid: str) -> None:
     """In a worker that is beyond use: the record is sent, now leave, so that a fresh process goes on."""
     if _measure is not None and (_measure.device_lost or _measure.left_changed):
-        _measure.leave()
+        os._exit(1)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -414,6 +425,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Write the report and let it decide the exit code."""
+    if RECORDER in session.config.stash:  # the report is written once, whatever comes now
+        ignore_signals()
     memory = session.config.stash[MEASURE].memory()
     if is_worker(session.config):
         session.config.workeroutput["memory"] = memory  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Where a cell is measured: in the process that runs the tests."""
 
 import contextlib
-import os
+import math
 import sys
 import threading
 import time
@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conformance.interruption import LAST_WORDS, DeviceLost, time_limit
+from conformance.interruption import LAST_WORDS, CellTimeout, DeviceLost, time_limit
 from conformance.plugin.afresh import observed_afresh
 from conformance.plugin.breadcrumbs import leave_breadcrumb
 from conformance.plugin.clock import Clock
@@ -88,7 +88,10 @@ class Measure:
         measured alone.
         """
         died = None if self._breadcrumb is None else first_death(cell.id, self._breadcrumb.parent)
-        first = self._here(cell) if died is None else _Seen(died.observation, Judgement(died.verdict, died.reason))
+        if died is not None:
+            first = _Seen(died.observation, Judgement(died.verdict, died.reason))
+        else:  # where there are no workers, this process goes on without its device
+            first = self._afresh(cell) if self.device_lost else self._here(cell)
         seen = self._settled(cell, first, died=died is not None)
         changed = (first.verdict, first.observation) if seen.verdict is not first.verdict else None
         observation, judgement = seen.observation, seen.judgement
@@ -127,7 +130,7 @@ class Measure:
         others: Sequence[Cell] = ()
         came_again = False
         if again.verdict is alone.verdict:
-            others, came_again = self._in_their_wake(cell, first.verdict)
+            others, came_again = self._in_their_wake(cell, first.verdict, alone.verdict)
             if not came_again and len(others) + 1 < self._count and not self.device_lost:
                 # Not all that was measured here could be repeated, such as rows: then what they left is here alone.
                 others, came_again = (), self._here(cell).verdict is first.verdict
@@ -137,15 +140,21 @@ class Measure:
             self.left_changed = True
         return replace(alone, judgement=judgement)
 
-    def _in_their_wake(self, cell: Cell, wanted: Verdict) -> tuple[Sequence[Cell], bool]:
-        """Cells that were measured here before, and whether in the wake of these the verdict comes again."""
+    def _in_their_wake(self, cell: Cell, wanted: Verdict, alone: Verdict) -> tuple[Sequence[Cell], bool]:
+        """Cells that were measured here before, and whether in the wake of these the verdict comes again.
+
+        None are named where it came to a third one, such as no answer in time: nobody knows then.
+        """
 
         def comes_again(others: Sequence[Cell]) -> bool:
             return self._afresh(cell, after=others).verdict is wanted
 
         others: Sequence[Cell] = recent(list(self._measured)[:-1], self._settings.cell_timeout)
-        if not others or not comes_again(others):
-            return others, False
+        if not others:
+            return (), False
+        verdict = self._afresh(cell, after=others).verdict
+        if verdict is not wanted:
+            return others if verdict is alone else (), False
         until = time.monotonic() + self._settings.cell_timeout
         return smallest_suffix(others, comes_again, lambda: time.monotonic() < until), True
 
@@ -154,20 +163,30 @@ class Measure:
 
         def run() -> Observation:
             began = time.monotonic()
-            with time_limit(self._settings.cell_timeout):
-                observation = self._on_bench(cell)
+            try:
+                with time_limit(self._settings.cell_timeout):
+                    observation = self._on_bench(cell)
+            except CellTimeout as error:  # before the bench could answer to it
+                observation = Observation(Ending.TIMEOUT, Failure(Phase.LOAD, "CellTimeout", str(error)))
             self._measured.append((cell, time.monotonic() - began))
             self._count += 1
             self.device_lost |= observation.ending is Ending.DEVICE_LOST
             return observation
 
-        with self._shared.beside(self._give_back):
+        with self._waiting(cell), self._shared.beside(self._give_back):
             return self._measure(cell, run)
+
+    @contextlib.contextmanager
+    def _waiting(self, cell: Cell) -> Iterator[None]:
+        """Nobody is late who waits for memory, for as long as that takes others."""
+        self._deadline = math.inf
+        self._leave_breadcrumb(cell, Phase.LOAD)
+        yield
 
     def _afresh(self, cell: Cell, after: Sequence[Cell] = ()) -> _Seen:
         """The cell in a fresh process, alone but for those that are measured there before it."""
-        with self._shared.beside(self._give_back):
-            seen = self._measure(cell, lambda: self._alone(cell, after))
+        with self._waiting(cell), self._shared.beside(self._give_back):
+            seen = self._measure(cell, lambda: self._alone(cell, after), again=True)
         failure = seen.observation.failure
         if seen.verdict is not Verdict.OUT_OF_MEMORY or failure is None:
             return seen
@@ -175,8 +194,8 @@ class Measure:
 
     def _to_itself(self, cell: Cell, *, on_host: bool, after: Sequence[Cell] = ()) -> _Seen:
         """The same with the memory to itself."""
-        with self._shared.alone(on_host=on_host, give_back=self._give_back):
-            return self._measure(cell, lambda: self._alone(cell, after))
+        with self._waiting(cell), self._shared.alone(on_host=on_host, give_back=self._give_back):
+            return self._measure(cell, lambda: self._alone(cell, after), again=True)
 
     def _give_back(self) -> None:
         """What this process keeps of the memory only to be faster."""
@@ -186,7 +205,7 @@ class Measure:
 
     def _origin(self, cell: Cell) -> Origin | None:
         try:
-            with self._shared.beside(self._give_back):
+            with self._waiting(cell), self._shared.beside(self._give_back):
                 self._deadline = time.time() + self._settings.cell_timeout
                 self._leave_breadcrumb(cell, Phase.LOAD)
                 with time_limit(self._settings.cell_timeout):
@@ -230,13 +249,16 @@ class Measure:
         record, self._record = self._record, None
         return None if record is None else record.model_dump_json()
 
-    def _measure(self, cell: Cell, run: Callable[[], Observation]) -> _Seen:
-        """What is to be said of the cell, which is run unless it cannot be."""
+    def _measure(self, cell: Cell, run: Callable[[], Observation], *, again: bool = False) -> _Seen:
+        """What is to be said of the cell, which is run unless it cannot be.
+
+        Whether there is memory for it is not asked `again`: this process holds some of it by then.
+        """
         settings = self._settings
         expectation = expect(cell, settings.stack, settings.rules)
         architecture = settings.architectures[cell.architecture]
         room = ""
-        if cell.architecture in settings.parameters and expectation.runs:
+        if cell.architecture in settings.parameters and expectation.runs and not again:
             room = memory.lacking(
                 settings.parameters[cell.architecture], cell.dtype, settings.stack, memory.free_bytes()
             )
@@ -316,11 +338,6 @@ class Measure:
             "fault": settings.fault,
             "seed": settings.seed,
         }
-
-    def leave(self) -> NoReturn:
-        """End this process, which is beyond use: what it has measured is sent."""
-        self._say_where({"left": True})
-        os._exit(1)
 
     @contextlib.contextmanager
     def row(self, key: str) -> Iterator[None]:

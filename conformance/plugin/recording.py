@@ -1,4 +1,4 @@
-"""The controller's side: records come in, one report goes out. Only this process writes files."""
+"""The controller's side: records come in, one report goes out, which no other process writes."""
 
 import contextlib
 import fcntl
@@ -78,6 +78,11 @@ class Recorder:
         return self._settings.report_dir / BREADCRUMBS / str(os.getpid())
 
     @property
+    def begun(self) -> bool:
+        """Whether the plan is known and the first line written."""
+        return self._run is not None
+
+    @property
     def known(self) -> frozenset[str]:
         """What need not be measured, since an earlier run has: cells by id, rows by key."""
         return frozenset() if self._earlier is None else self._earlier.names
@@ -135,6 +140,7 @@ class Recorder:
             checkpoints={name: printable(checkpoint, places) for name, checkpoint in settings.checkpoints.items()},
             seed=settings.seed,
             required=list(settings.required),
+            options=settings.decisive,
             k_max_single=oracle.SINGLE.k_max,
             k_mean_single=oracle.SINGLE.k_mean,
             planned=cells,

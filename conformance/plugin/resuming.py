@@ -53,7 +53,7 @@ class Earlier:
 
 def _differences(before: Run, now: Run) -> Iterator[str]:
     yield from _of_stacks(before.stack, now.stack)
-    for name in ("profile", "narrowed", "seed", "checkpoints", "required", "commit", "python"):
+    for name in ("profile", "narrowed", "seed", "checkpoints", "required", "options", "commit", "python"):
         was, is_now = getattr(before, name), getattr(now, name)
         if was != is_now:
             yield f"{name} was {_plain(was)}, is {_plain(is_now)}"
@@ -79,6 +79,8 @@ def _of_stacks(before: Stack, now: Stack) -> Iterator[str]:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, dict):
+        value = [f"{name} {of}" for name, of in value.items()]
     if isinstance(value, tuple | list):
         value = ", ".join(getattr(one, "name", str(one)) for one in value)
     return str(value) or "nothing"

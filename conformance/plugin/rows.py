@@ -12,7 +12,7 @@ from matrix.claims import CLAIMS
 from matrix.errors import harmless
 from matrix.rows import Family, RowOutcome
 from matrix.waiver import row_waiver_for
-from reports.document import Point, RowRecord, waived_by
+from reports.document import Point, Record, RowRecord, waived_by
 from reports.printable import printable, private_places
 
 FAMILY_OF_FILE = {
@@ -84,11 +84,11 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
     )
 
 
-def excuse(report: Any, row: RowRecord) -> None:
-    """Make pytest's report of a waived row an expected failure."""
-    if row.waived is not None:
+def excuse(report: Any, record: Record | RowRecord) -> None:
+    """Make pytest's report of what is waived an expected failure."""
+    if record.waived is not None:
         report.outcome = "skipped"
-        report.wasxfail = harmless(f"waived: {row.waived.reason} {row.waived.url}")
+        report.wasxfail = harmless(f"waived: {record.waived.reason} {record.waived.url}")
 
 
 def device_is_lost() -> bool:

@@ -1,5 +1,6 @@
 """The command line, validated before any model is loaded."""
 
+import hashlib
 import os
 import re
 from argparse import ArgumentTypeError
@@ -16,6 +17,7 @@ from matrix.cell import Cell, parse_cell
 from matrix.checkpoints import check_hub_model, folders_by_name, parse_checkpoints
 from matrix.errors import UsageError, enumerated, quoted
 from matrix.expectation import Rule, load_rules
+from matrix.files import read_file
 from matrix.guide import Guide, load_guide
 from matrix.installed import FIXTURE_CACHE, architectures_for
 from matrix.memory import parameters_of
@@ -175,6 +177,19 @@ class Settings:
             cells = make_plan(self.profile, self.architectures, narrow)
         return [cell for cell in cells if self.only is None or cell.id in self.only]
 
+    @cached_property
+    def decisive(self) -> dict[str, str]:
+        """What was asked for beside plan, seed and requirements that may change a verdict; files by their digest."""
+        asked = {
+            "--fault": self.fault or "",
+            "--cell-timeout": f"{self.cell_timeout:g}",
+            "--trust-remote-code": "on" if self.trust_remote_code else "",
+            "--expectations": _digest(self.expectation_path),
+            "--waivers": _digest(self.waiver_path),
+            "--architectures": _digest(self.architecture_folder),
+        }
+        return {option: value for option, value in asked.items() if value}
+
     @property
     def narrowed(self) -> str:
         """What narrowed the profile, or empty."""
@@ -234,7 +249,8 @@ def settings_from(
     # With the process, since two runs may begin in one second; jobs of an array may share a file system, not processes.
     part = f"-shard-{shard.number}-of-{shard.of}" if shard else ""
     usual = REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}{part}"
-    folder = report_dir or option.resume or option.report_dir or usual
+    resumed = (config.invocation_params.dir / option.resume).resolve() if option.resume else None  # of `latest`
+    folder = report_dir or resumed or option.report_dir or usual
     root = config.invocation_params.dir
     folder_of_architectures, cells = architectures_meant(root, option.architectures, option.cells)
     own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures)) if option.checkpoint else {}
@@ -277,13 +293,17 @@ def architectures_meant(root: Path, value: str | None, cells: str) -> tuple[Path
     return None, f"{cells} architecture={value}".strip()
 
 
+def _digest(path: Path | None) -> str:
+    if path is None:
+        return ""
+    files = sorted(path.rglob("*.toml")) if path.is_dir() else [path]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
 def _names_in(root: Path, value: str | None) -> frozenset[str] | None:
     if value is None:
         return None
-    try:
-        names = (root / value).read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--only {value}: cannot be read: {error}") from None
+    names = read_file(root / value).decode("utf-8", "replace").split()
     if not names:
         raise UsageError(f"--only {value}: names no cell and no row")
     return frozenset(names)

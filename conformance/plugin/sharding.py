@@ -1,5 +1,6 @@
 """Which of the collected tests this run is to do, and what the others are."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -42,8 +43,9 @@ def whole_plan(nodeids: Iterable[str], shard: Shard) -> Sharded:
 
 def leave_whole(folder: Path, worker: str, whole: Sharded) -> None:
     """Let the controller of a worker, which collects nothing itself, know the whole plan."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{worker}.plan").write_text(whole.model_dump_json(), encoding="utf-8")
+    with contextlib.suppress(OSError):  # on a full disk; only one worker need have told it
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{worker}.plan").write_text(whole.model_dump_json(), encoding="utf-8")
 
 
 def read_whole(folder: Path, worker: str) -> Sharded:

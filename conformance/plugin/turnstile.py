@@ -51,6 +51,7 @@ class Turnstile:
 
     def _files(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._open is None:
+            self._paths[0].parent.mkdir(parents=True, exist_ok=True)  # somebody may have taken it away
             gate, room = (path.open("ab") for path in self._paths)
             self._open = gate, room
         return self._open

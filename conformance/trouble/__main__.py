@@ -16,6 +16,7 @@ from matrix.command_line import run
 from matrix.errors import UsageError
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import detect_stack
+from reports.files import write_whole
 from reports.trouble import trouble_lines, trouble_markdown, wrong_in
 
 app = typer.Typer(help=__doc__, add_completion=False)
@@ -28,7 +29,7 @@ def main(
     ),
     trouble: Annotated[list[str] | None, typer.Option(help="only this kind; may be repeated")] = None,
     workers: Annotated[
-        list[int] | None, typer.Option(min=0, help="pytest's -n; may be repeated (default: 0, 1, 2)")
+        list[int] | None, typer.Option(min=0, help="pytest's -n; may be repeated (default: 1, 2)")
     ] = None,
     most: Annotated[int, typer.Option(min=2, help="cells at most")] = 360,
     cell_timeout: Annotated[float, typer.Option(min=0.1, help="seconds for a cell")] = 5.0,
@@ -46,9 +47,9 @@ def main(
         raise UsageError(f"{output.parent}: cannot be written to: {error.strerror}") from None
     with tempfile.TemporaryDirectory() as folder:
         at = Conditions((keep or Path(folder)).absolute(), fixture_cache.expanduser(), cell_timeout, grace, limit)
-        campaign = measure(stack, chosen_cells(stack, most), troubles, workers or (0, 1, 2), at)
-    output.write_text(campaign.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
-    output.with_suffix(".md").write_text(trouble_markdown(campaign), encoding="utf-8")
+        campaign = measure(stack, chosen_cells(stack, most), troubles, workers or (1, 2), at)
+    write_whole(output, campaign.model_dump_json(indent=1, exclude_defaults=True) + "\n")
+    write_whole(output.with_suffix(".md"), trouble_markdown(campaign))
     for line in trouble_lines(campaign):
         typer.echo(line)
     typer.echo(f"written to {output} and {output.with_suffix('.md')}")

@@ -103,7 +103,8 @@ def test_what_was_measured_before_an_interruption_is_kept_and_not_measured_again
     assert found.left == 1
     output = tmp_path / "power.json"
     output.write_text(found.model_dump_json())
-    assert power._interrupted(output, stack) == found.trials
-    assert power._interrupted(output, make_stack({"torch": "1.0"})) == []
+    assert power._interrupted(output, stack, "") == found.trials
+    assert power._interrupted(output, make_stack({"torch": "1.0"}), "") == []
+    assert power._interrupted(output, stack, "zoo") == []
     output.write_text(found.model_copy(update={"left": 0}).model_dump_json())
-    assert power._interrupted(output, stack) == []
+    assert power._interrupted(output, stack, "") == []

@@ -525,7 +525,7 @@ def _options(folder: Path) -> Parser:
                 raise UsageError("argparse says no") from None
             config: Any = SimpleNamespace(option=option, invocation_params=SimpleNamespace(dir=folder))
             settings = settings_from(config, STACKS[0])
-        must(settings.plan and len(set(settings.plan)) <= len(settings.plan), "nothing is planned")
+        must(settings.plan, "nothing is planned")
         must(settings.profile in profiles, "there is no such profile")
         must(0 < settings.cell_timeout < 1e9, "no time that a cell can have")
         must(0 <= settings.seed <= 2**32, "no seed")

@@ -13,7 +13,7 @@ import pytest
 from matrix.errors import UsageError
 from matrix.stack import Device, Gpu, Stack
 from reports.diff import compare
-from reports.document import Report, Run, make_report
+from reports.document import Report, Run, cut_off_after, make_report
 from reports.keep import keep, kept_name
 from reports.reading import read_report
 from reports.write import write_json
@@ -172,3 +172,12 @@ def test_every_published_report_is_one_that_was_kept(path: Path) -> None:
     assert text == json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False) + "\n"
     if (run.planned and not run.narrowed) or run.guide:
         assert path.name == f"{kept_name(run)}.json.gz"
+
+
+def test_a_run_that_was_cut_off_does_not_take_the_place_of_a_whole_one(run_folder: Path, tmp_path: Path) -> None:
+    report = read_report(run_folder / "matrix.json")
+    cut = report.model_copy(update={"problems": [cut_off_after(report.run, [], [], "SIGTERM")]})
+    write_json(cut, run_folder)
+    with pytest.raises(UsageError, match=r"the run was cut off: SIGTERM; .* to keep it as it is"):
+        keep(run_folder, tmp_path)
+    assert keep(run_folder, tmp_path / "part.json.gz").is_file()

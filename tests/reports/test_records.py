@@ -73,6 +73,7 @@ FULL_RUN = make_run(
     stack=cuda_stack({"flash-attn": "2.8.3"}, driver="580.95", cuda="cu130", compiler=False, cpu_flags=CPU_FLAGS),
     checkpoints={"llama": "/data/llama"},
     required=["cuda"],
+    options={"--fault": "scale_2_percent"},
     k_max_single=5.5,
     k_mean_single=3.5,
     seed=2,

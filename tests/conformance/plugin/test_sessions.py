@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from matrix.regressions import load_regressions
 from tests.sessions import ROOT, run_pytest
 
 CELLS = [
@@ -96,6 +97,30 @@ def test_a_crash_costs_one_cell(tmp_path: Path, workers: str) -> None:
     failure = session.record(CELLS[1]).observation.failure
     assert failure is not None
     assert failure.phase == "generate"
+
+
+def test_a_crash_that_is_waived_does_not_fail_the_run(tmp_path: Path) -> None:
+    waivers = tmp_path / "waivers.toml"
+    waivers.write_text(
+        '[[waiver]]\ncells = "architecture=opt"\nverdict = "crashed"\nreason = "known"\nurl = "https://example.org/1"\n'
+    )
+    session = run_pytest(tmp_path / "out", *CHOSEN, "-n", "1", f"--waivers={waivers}", sabotage={CELLS[3]: "crash"})
+    assert session.record(CELLS[3]).waived is not None
+    assert session.status == 0, session.output
+
+
+def test_any_number_of_rows_may_take_their_process_down(tmp_path: Path) -> None:
+    names = list(load_regressions())[:16]
+    session = run_pytest(
+        tmp_path / "out",
+        *("-n", "1", f"-k{' or '.join(f'regression[{name}]' for name in names)}"),
+        sabotage={f"regression:{name}": "crash" for name in names},
+        tests="conformance/test_regressions.py",
+    )
+    assert {row.key: row.reason for row in session.report.rows} == {
+        f"regression:{name}": "the process died" for name in names
+    }
+    assert session.status == 1
 
 
 def test_any_number_of_crashes_costs_as_many_cells(tmp_path: Path) -> None:

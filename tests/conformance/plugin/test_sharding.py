@@ -79,7 +79,7 @@ def test_only_what_a_file_names_runs(tmp_path: Path, workers: int) -> None:
     assert session.report.run.planned_rows == ["guide:G12-requires_bitsandbytes-either"]
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), (" \n", "names no cell and no row")])
+@pytest.mark.parametrize(("content", "said"), [(None, "No such file"), (" \n", "names no cell and no row")])
 def test_a_file_that_names_nothing_is_refused(tmp_path: Path, content: str | None, said: str) -> None:
     if content is not None:
         (tmp_path / "names").write_text(content)
