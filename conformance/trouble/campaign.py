@@ -169,7 +169,8 @@ def run_pytest(
         output.seek(0)
         said = output.read()
         folder.with_suffix(".txt").write_bytes(said)
-        return Ended(status, seconds, folder, said, processes)
+        struck = orders.struck.read_text(encoding="utf-8").split() if orders.struck.is_file() else []
+        return Ended(status, seconds, folder, frozenset(struck), said, processes)
 
 
 def _gone(mark: bytes) -> list[str]:

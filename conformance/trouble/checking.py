@@ -24,6 +24,7 @@ class Ended:
     status: int | None  # None if it had to be ended
     seconds: float
     folder: Path  # of its report
+    struck: frozenset[str]  # the cells in which what was planted has come about
     output: bytes = b""
     processes: list[str] = field(default_factory=list)  # that went on after it
 
@@ -56,14 +57,14 @@ def held_against(
         problems=[*problems, *_problems(report, ended)],
     )
     attributions = [
-        attributed(name, TROUBLES[trouble], moment, records[cell])
+        attributed(name, TROUBLES[trouble], moment, records[cell], struck=cell in ended.struck)
         for cell, (trouble, moment) in planted.items()
         if cell in records
     ]
     return run, attributions
 
 
-def attributed(run: str, trouble: Trouble, moment: Moment, record: Record) -> Attribution:
+def attributed(run: str, trouble: Trouble, moment: Moment, record: Record, *, struck: bool) -> Attribution:
     """Whether the record of a cell that met trouble says what it is to say."""
     failure = record.observation.failure
     phase = failure.phase.value if failure is not None and record.verdict is not Verdict.SUPPORTED else ""
@@ -75,7 +76,7 @@ def attributed(run: str, trouble: Trouble, moment: Moment, record: Record) -> At
         verdict=record.verdict,
         phase=phase,
         said=record.reason,
-        wrong=list(_wrong(trouble, moment, record, phase)),
+        wrong=list(_wrong(trouble, moment, record, phase)) if struck else ["it has never struck"],
     )
 
 

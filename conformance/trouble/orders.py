@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
@@ -31,6 +32,11 @@ class Orders:
     planted: Mapping[str, tuple[str, Moment]] = field(default_factory=dict)  # cell id -> name of the trouble, when
     report_dir: str = ""
     grace: float = 30.0  # seconds after a cell's time limit until its process ends
+
+    @property
+    def struck(self) -> Path:
+        """Where cells in which trouble has struck are named, a line each; beside the report, which may be deleted."""
+        return Path(self.report_dir).with_suffix(".struck")
 
     @staticmethod
     def here() -> Orders:

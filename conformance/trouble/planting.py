@@ -46,6 +46,8 @@ class Scene:
         if when is moment:
             from conformance.trouble.catalogue import TROUBLES
 
+            with self.orders.struck.open("a", encoding="utf-8") as file:
+                file.write(f"{self.cell}\n")
             TROUBLES[name].strike()
 
 

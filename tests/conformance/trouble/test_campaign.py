@@ -67,3 +67,12 @@ def test_it_strikes_in_its_phase_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(9):
             scene.called()
     assert struck == [Moment.LOAD, Moment.FORWARD, Moment.GENERATE]
+
+
+def test_that_it_struck_is_written_down_before_it_does(tmp_path: Path) -> None:
+    orders = Orders(planted={PREFILL: ("system_exit", Moment.LOAD)}, report_dir=str(tmp_path / "out"))
+    scene = Scene(orders)
+    scene.enters(parse_cell(PREFILL), Phase.LOAD)
+    with pytest.raises(SystemExit):
+        scene.loaded()
+    assert orders.struck.read_text() == f"{PREFILL}\n"

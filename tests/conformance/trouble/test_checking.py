@@ -53,7 +53,7 @@ def judged(
         write_json(report, folder)
         write_html(report, folder)
         write_summary(report, folder)
-    given: dict[str, Any] = {"status": 1, "seconds": 9.0, "folder": folder, **changes}
+    given: dict[str, Any] = {"status": 1, "seconds": 9.0, "folder": folder, "struck": frozenset(PLANTED), **changes}
     return held_against(dict.fromkeys(CELLS, Verdict.SUPPORTED), "-n 1", PLANTED, Ended(**given))
 
 
@@ -124,10 +124,15 @@ def test_what_is_wrong_with_a_run_as_a_whole_is_found(tmp_path: Path, changes: d
 def test_a_half_written_report_is_found(tmp_path: Path) -> None:
     judged(tmp_path, RIGHT)
     (tmp_path / "summary.md").unlink()
-    run, _ = held_against({}, "-n 1", {}, Ended(1, 1.0, tmp_path))
+    run, _ = held_against({}, "-n 1", {}, Ended(1, 1.0, tmp_path, frozenset()))
     assert run.problems == ["summary.md is not there"]
 
 
+def test_what_never_struck_is_never_right(tmp_path: Path) -> None:
+    _, found = judged(tmp_path, RIGHT, struck=frozenset())
+    assert [one.wrong for one in found] == [["it has never struck"]] * len(PLANTED)
+
+
 def test_where_nothing_failed_no_phase_is_named() -> None:
-    found = attributed("-n 1", TROUBLES["flood"], Moment.LOAD, record_of(PREFILL))
+    found = attributed("-n 1", TROUBLES["flood"], Moment.LOAD, record_of(PREFILL), struck=True)
     assert (found.phase, found.wrong) == ("", [])
