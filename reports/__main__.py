@@ -140,10 +140,10 @@ def costs(
 ) -> None:
     """Make the table by which a plan is divided into shards of equal cost."""
     reports = [read_report(report_file(source)) for source in sources]
+    refuse_cut_off(sources, reports)
     timeless = [str(source) for source, report in zip(sources, reports, strict=True) if not took_time(report)]
     if timeless:
         raise UsageError(f"{timeless[0]}: has no cell that took any time")
-    refuse_cut_off(sources, reports)
     found = costs_of(reports)
     try:
         write_whole(output, "\n".join(toml_lines(found)) + "\n")
@@ -236,7 +236,8 @@ def merge_shards(
     Whether cells fail is what the shards' own runs end with.
     """
     known = load_architectures(architectures)
-    report = merge([read_part(source) for source in sources], load_waivers(known, waivers), known)
+    parts = {source.resolve(): read_part(source) for source in sources}  # `latest` is one of its neighbours
+    report = merge(list(parts.values()), load_waivers(known, waivers), known)
     if output.resolve() in {place.resolve() for source in sources for place in (source, source.parent)}:
         raise UsageError(f"--output {output}: is the folder of one of the sources")
     try:

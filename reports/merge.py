@@ -80,7 +80,6 @@ def merge(
     Raises:
         UsageError: the same shard twice, shards of different runs, or two that disagree about a cell or row.
     """
-    parts = list({part.source.resolve(): part for part in parts}.values())  # `latest` is one of its neighbours
     _refuse_twice(parts)
     _refuse_strangers(parts)
     _refuse_conflicts(parts)

@@ -197,7 +197,7 @@ def test_the_report_of_a_folder_is_not_written_over(tmp_path: Path, call: Call) 
 
 
 def test_growth_wants_a_picture_and_runs_that_say_when_their_cells_ran(tmp_path: Path, call: Call) -> None:
-    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n", encoding="utf-8")
+    (tmp_path / "records.jsonl").write_text(f"{RUN}\n{RECORD}\n{END}\n", encoding="utf-8")
     for output, words in (("growth.png", "must end in .svg"), ("growth.svg", "does not say when its cells ran")):
         code, _, (line,) = call("reports", "growth", str(tmp_path / "records.jsonl"), "-o", str(tmp_path / output))
         assert (code, words in line, (tmp_path / output).exists()) == (2, True, False)

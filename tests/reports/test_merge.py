@@ -287,3 +287,18 @@ def test_shards_that_were_run_are_equal_to_the_run_that_nobody_divided(tmp_path:
     assert merged.counts == undivided.report.counts
     assert merged.run.stack.device is Device.CPU
     assert what(merged.records) == what(undivided.report.records)
+
+
+def test_a_link_to_one_of_them_is_no_other_shard(tmp_path: Path) -> None:
+    one, two, three = (written(tmp_path / str(number), shard(number)) for number in (1, 2, 3))
+    (tmp_path / "latest").symlink_to(three.name)
+    status, said = command(one, two, three, tmp_path / "latest", "-o", tmp_path / "out")
+    assert status == 0, said
+
+
+def test_a_run_that_was_cut_off_is_no_size_of_a_plan(tmp_path: Path) -> None:
+    cut = shard(1).report.model_copy(update={"problems": ["the run was cut off: SIGTERM"]})
+    write_json(cut, tmp_path)
+    for name in ("growth", "costs"):
+        answer = CliRunner().invoke(app, [name, str(tmp_path)])
+        assert "the run was cut off: SIGTERM" in str(answer.exception)
