@@ -19,6 +19,7 @@ from matrix.command_line import run, say
 from matrix.errors import UsageError
 from matrix.installed import FIXTURE_CACHE, architectures_for
 from matrix.plan import make_plan
+from reports.files import write_whole
 from reports.growth import growth_lines, growth_of, growth_svg
 from reports.reading import read_report
 
@@ -93,7 +94,7 @@ def main(
         measure(cells, profile, cache, output / str(size))
         say(f"{size:,} cells: {output / str(size)}")
     growth = growth_of(read_report(output / str(size) / "matrix.json") for size in subsets)
-    (output / "growth.svg").write_text(growth_svg(growth), encoding="utf-8")
+    write_whole(output / "growth.svg", growth_svg(growth))
     for line in (*growth_lines(growth), str(output / "growth.svg")):
         say(line)
 

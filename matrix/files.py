@@ -3,6 +3,7 @@
 import json
 import stat
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: it cannot be read, or is something else.
     """
-    try:
-        document = tomllib.loads(read_file(path).decode("utf-8"))
-        _check_moderate(document)
-    except UsageError:
-        raise
-    except RecursionError:
-        raise UsageError(f"{path}: not valid TOML: nested too deeply") from None
-    except ValueError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    document: dict[str, Any] = _parsed(path, "TOML", _moderate_toml)
     return document
 
 
@@ -62,14 +55,23 @@ def read_json(path: Path) -> Any:
     Raises:
         UsageError: it cannot be read, or is something else.
     """
+    return _parsed(path, "JSON", json.loads)
+
+
+def _parsed(path: Path, form: str, parse: Callable[[str], Any]) -> Any:
+    text = read_file(path)
     try:
-        return json.loads(read_file(path).decode("utf-8"))
-    except UsageError:
-        raise
+        return parse(text.decode("utf-8"))
     except RecursionError:
-        raise UsageError(f"{path}: not valid JSON: nested too deeply") from None
+        raise UsageError(f"{path}: not valid {form}: nested too deeply") from None
     except ValueError as error:
-        raise UsageError(f"{path}: not valid JSON: {error}") from None
+        raise UsageError(f"{path}: not valid {form}: {error}") from None
+
+
+def _moderate_toml(text: str) -> dict[str, Any]:
+    document = tomllib.loads(text)
+    _check_moderate(document)
+    return document
 
 
 def _check_moderate(document: dict[str, Any]) -> None:

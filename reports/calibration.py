@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 
 from matrix import oracle
@@ -18,6 +16,7 @@ from matrix.verdict import Verdict
 from reports.document import Record, Report
 from reports.part import Part
 from reports.power import Power
+from reports.templating import template_environment
 
 # Ratios of error to bound, in powers of ten; what lies outside is counted at the ends.
 LOWEST, HIGHEST, BINS_A_DECADE = -3, 5, 4
@@ -111,13 +110,7 @@ def histogram(ratios: Iterable[float]) -> list[int]:
 
 def calibration_svg(calibration: Calibration) -> str:
     """The plot: honest cells upwards, faults downwards, the bound between them."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = template_environment()
     return environment.get_template("calibration.svg.j2").render(
         honest=histogram(cell.ratio for cell in calibration.honest),
         faults=histogram(calibration.faults),

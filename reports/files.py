@@ -4,6 +4,18 @@ import errno
 import os
 from pathlib import Path
 
+AT_THE_END = ("matrix.json", "index.html", "summary.md")  # what is written once a run has ended
+
+
+def forget_report(folder: Path) -> None:
+    """Take away the report of an older run in that folder, or of this one from when it was cut off.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    for name in AT_THE_END:
+        (folder / name).unlink(missing_ok=True)
+
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write aside, then rename into place: whoever reads finds what was there before, or all of this.

@@ -3,16 +3,14 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import linear_regression
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from matrix.errors import UsageError
 from reports.benchmarks import Tick
 from reports.document import Report
 from reports.html import title_of
 from reports.spent import spent_by
+from reports.templating import template_environment
 
 _WIDTH, _HEIGHT = 300, 200  # of a panel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 34, 40
@@ -117,13 +115,7 @@ class _Panel:
 
 def growth_svg(growth: Growth) -> str:
     """The picture: seconds in all beside a straight line, seconds to the first cell, cells a second after it."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = template_environment()
     sizes = growth.sizes
     panels = (
         _panel("seconds in all", [(one.cells, one.wall) for one in sizes], growth),

@@ -9,11 +9,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from matrix.quantisers import QUANTISATIONS
@@ -32,6 +31,7 @@ from reports.sizes import sizes
 from reports.spent import MEANINGS as USES
 from reports.spent import bars, spent_by
 from reports.support import Series, State
+from reports.templating import TEMPLATES, template_environment
 from reports.text import FAMILY_NAMES, device_of, headline_parts, reproducing_command, row_command, row_headlines
 from reports.views import (
     MANY,
@@ -52,7 +52,6 @@ from reports.views import (
     worst_ratio,
 )
 
-TEMPLATES = Path(__file__).parent / "templates"
 # Longer lists need the script, or the file itself: a page should stay below a few megabytes.
 LISTED_WITHOUT_SCRIPT = 2000
 LISTED_OF_A_GROUP = 200
@@ -265,13 +264,7 @@ def _render(template: str, *, script: str = "", home: str = "", **given: Any) ->
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
+    environment = template_environment()
     environment.tests["web_address"] = is_web_address
     environment.filters["reference"] = reference
     environment.globals |= {

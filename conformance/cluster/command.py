@@ -24,6 +24,7 @@ from matrix.errors import UsageError
 from matrix.shard import divide
 from matrix.waiver import load_waivers
 from reports.document import Run, Sharded
+from reports.files import forget_report
 from reports.merge import Part, merge, read_part, refuse_difference
 from reports.records import write_lines
 from reports.text import summary_lines
@@ -135,8 +136,8 @@ def _one_report(ray: Any, wanted: Wanted, slots: Slots, folder: Path, say: Say) 
         raise UsageError(f"--blocks {blocks}: must be from 1 to {len(cells) + len(rows)}, the tests of the plan")
     say(f"{len(cells):,} cells and {len(rows):,} rows in {blocks} blocks, {slots.count} at once{_named(slots)}")
     folder.mkdir(parents=True, exist_ok=True)
-    for old in ("matrix.json", "index.html", "summary.md", "records.jsonl"):
-        (folder / old).unlink(missing_ok=True)
+    forget_report(folder)
+    (folder / "records.jsonl").unlink(missing_ok=True)
     shutil.rmtree(folder / "blocks", ignore_errors=True)
     link_latest(folder)
     tasks = _Tasks(ray, slots, arguments, folder, Sharded(number=1, of=blocks, planned=cells, planned_rows=rows), say)

@@ -173,19 +173,19 @@ class Measure:
             self.device_lost |= observation.ending is Ending.DEVICE_LOST
             return observation
 
-        with self._waiting(cell), self._shared.beside(self._give_back):
+        self._wait(cell)
+        with self._shared.beside(self._give_back):
             return self._measure(cell, run)
 
-    @contextlib.contextmanager
-    def _waiting(self, cell: Cell) -> Iterator[None]:
-        """Nobody is late who waits for memory, for as long as that takes others."""
+    def _wait(self, cell: Cell) -> None:
+        """Say that it waits for memory: nobody is late who does, for as long as that takes others."""
         self._deadline = math.inf
         self._leave_breadcrumb(cell, Phase.LOAD)
-        yield
 
     def _afresh(self, cell: Cell, after: Sequence[Cell] = ()) -> _Seen:
         """The cell in a fresh process, alone but for those that are measured there before it."""
-        with self._waiting(cell), self._shared.beside(self._give_back):
+        self._wait(cell)
+        with self._shared.beside(self._give_back):
             seen = self._measure(cell, lambda: self._alone(cell, after), again=True)
         failure = seen.observation.failure
         if seen.verdict is not Verdict.OUT_OF_MEMORY or failure is None:
@@ -194,7 +194,8 @@ class Measure:
 
     def _to_itself(self, cell: Cell, *, on_host: bool, after: Sequence[Cell] = ()) -> _Seen:
         """The same with the memory to itself."""
-        with self._waiting(cell), self._shared.alone(on_host=on_host, give_back=self._give_back):
+        self._wait(cell)
+        with self._shared.alone(on_host=on_host, give_back=self._give_back):
             return self._measure(cell, lambda: self._alone(cell, after), again=True)
 
     def _give_back(self) -> None:
@@ -205,7 +206,8 @@ class Measure:
 
     def _origin(self, cell: Cell) -> Origin | None:
         try:
-            with self._waiting(cell), self._shared.beside(self._give_back):
+            self._wait(cell)
+            with self._shared.beside(self._give_back):
                 self._deadline = time.time() + self._settings.cell_timeout
                 self._leave_breadcrumb(cell, Phase.LOAD)
                 with time_limit(self._settings.cell_timeout):

@@ -40,13 +40,13 @@ from reports.document import (
     cut_off_after,
     make_report,
 )
+from reports.files import forget_report
 from reports.power import published_power
 from reports.printable import printable, private_places
 from reports.problems import problems_of
 from reports.records import Line, RecordWriter
 
 BREADCRUMBS = ".breadcrumbs"
-_OF_ITS_END = ("matrix.json", "index.html", "summary.md")
 
 
 class Recorder:
@@ -153,8 +153,7 @@ class Recorder:
         if self._earlier is not None:
             self._earlier.check(run)
             run = self._earlier.run.model_copy(update={"resumed": [*self._earlier.run.resumed, run.started]})
-        for name in _OF_ITS_END:  # an older run's, or what there was when this one was cut off
-            (settings.report_dir / name).unlink(missing_ok=True)
+        forget_report(settings.report_dir)
         self._writer = RecordWriter(settings.report_dir / "records.jsonl", run, earlier)
         self._run = run
         self._progress = Progress(len(nodeids))
