@@ -59,6 +59,7 @@ def play(self: Any, cell: Cell) -> Observation:
         case "lose the device" | "lose the device once":
             return Observation(Ending.DEVICE_LOST, failure=Failure(Phase.FORWARD, "AcceleratorError", "CUDA error"))
         case ended if ended in signal.Signals.__members__:  # of the process that controls the session
+            _await_the_records_of_others(self._breadcrumb.parents[2] / "records.jsonl", cell)
             os.kill(int(self._breadcrumb.parent.name), signal.Signals[ended])
             os._exit(1)
         case "waver":
@@ -105,6 +106,13 @@ def play_alone(self: Any, cell: Cell, after: Sequence[Cell] = ()) -> Observation
             among = suffers.removeprefix("suffer from ") in [other.id for other in after]
             return _completed(cell, error=9.0 if among else 0.5)
     return play(self, cell)
+
+
+def _await_the_records_of_others(records: Path, cell: Cell) -> None:
+    """Until what this process measured before is written: which cells a signal costs does not depend on its moment."""
+    others = _seen.keys() - {cell.id}
+    while not all(f'"cell":"{other}"' in records.read_text(encoding="utf-8") for other in others):
+        time.sleep(0.01)
 
 
 def _want() -> Observation:
