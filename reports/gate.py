@@ -21,6 +21,7 @@ from reports.proposals import Proposal, proposals
 
 SCHEMA_VERSION = "1.0"
 _NAMED = 3  # of many doubts
+_LONGEST = 200  # characters of a value
 _USUAL = Policy()
 _TO_REPEAT = 20  # cells of a backend that seems to take more
 
@@ -297,7 +298,8 @@ def _incomparable(before: Run, after: Run, allowed: Sequence[Allowed]) -> Iterat
     for name, what, value_of in _SAME:
         old, new = value_of(before), value_of(after)
         if old != new and name not in allowed:
-            yield f"another {what}: {_shown(old)} before, {_shown(new)} after (--allow {name})"
+            said = " before, ".join(map(_shown, _differing(old, new)))
+            yield f"another {what}: {said} after (--allow {name})"
 
 
 _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
@@ -313,10 +315,17 @@ _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
 )
 
 
+def _differing(old: object, new: object) -> tuple[object, object]:
+    """Two values; of two tables what differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        return tuple([f"{name} {of.get(name, 'not given')}" for name in names] for of in (old, new))  # type: ignore[return-value]
+    return old, new
+
+
 def _shown(value: object) -> str:
-    if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return str(value)[:200] or "none"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text[:_LONGEST] or "none"
 
 
 def _cut_off(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def proposals(records: Sequence[Record], stack: Stack, raised: Sequence[str]) ->
 
 
 def _contradicted(record: Record, stack: Stack) -> tuple[Expectation, str, str, frozenset[str]] | None:
-    expectation = record.expectation
+    expectation = replace(record.expectation, phase=None)  # one rule speaks of several
     if record.verdict is Verdict.UNEXPECTED and standing_of(record, stack.device) is Standing.WORKS:
         return expectation, "", "", frozenset()
     failure = record.observation.failure

@@ -57,8 +57,9 @@ _OF_OUTCOME: Mapping[RowOutcome, Standing] = {
     RowOutcome.UNAVAILABLE: Standing.ABSENT,
     RowOutcome.MISSING: Standing.UNKNOWN,
 }
-# Beyond the order of the standings: an error that is raised is better than a wrong answer but worse than a right one
-# that something else gave; what fails in two ways that are equally bad is no worse in one of them.
+# Beyond the order of the standings. Who was told no and is silently given something else is as badly served as who
+# lived with that and is told no; and what fails in two ways that are equally bad is no worse in one of them.
+_WORSE_EITHER_WAY = {frozenset({Standing.FALLS_BACK, Standing.RAISES})}
 _NEITHER = {
     frozenset({Standing.WRONG, Standing.DIES}),
     frozenset({Standing.RAISES, Standing.ABSENT}),
@@ -81,6 +82,8 @@ def move(before: Standing, after: Standing) -> Move:
     """Whether a step is for the worse, among standings that are known."""
     if before is after or frozenset({before, after}) in _NEITHER:
         return Move.OTHER
+    if frozenset({before, after}) in _WORSE_EITHER_WAY:
+        return Move.WORSE
     return Move.WORSE if _ORDER.index(after) > _ORDER.index(before) else Move.BETTER
 
 

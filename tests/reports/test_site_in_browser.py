@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from reports.diff import Kind, compare, groups
+from reports.diff import compare
+from reports.differences import Kind, groups
 from reports.document import Report
 from reports.html import render_diff, render_index, render_stacks, render_support
 from reports.reading import read_report
@@ -44,8 +45,8 @@ def test_from_the_index_to_any_two_runs_compared_and_on_to_a_cell(opened: Open, 
     differing = page.locator(".differs").all_inner_texts()
     assert [line.split("\t") for line in differing] == [list(version) for version in found.versions]
     folded = page.locator("details.change")
-    assert folded.count() == len(groups(found))
-    changed = page.locator("section[aria-labelledby=changed] details").first
+    assert folded.count() == len(groups(found.differences))
+    changed = page.locator("section[aria-labelledby=change] details").first
     changed.locator("summary").click()
     link = changed.locator("a.cell").first
     cell = link.inner_text()
