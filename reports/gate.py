@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from matrix.errors import UsageError, quoted
+from matrix.rows import RowOutcome
+from matrix.verdict import Verdict
 from reports.causes import few
 from reports.diff import compare, is_beyond_noise, pace_lines
 from reports.differences import Aspect, Diff, Difference, Doubt, Group, Kind, groups
@@ -111,7 +113,8 @@ def judge(
     records = {record.cell: record for run in (*before, *after) for record in run.records}
     weighed = [_weighed(one, policy, records) for one in diff.differences]
     differences = [one for one in weighed if one is not None]
-    doubts = [doubt for doubt in diff.doubts if _matters(doubt.name, policy, records)]
+    told = _missing(after[0]) if after[0].cut_off else set()  # that it was cut off says as much
+    doubts = [one for one in diff.doubts if one.name not in told and _matters(one.name, policy, records)]
     found = groups(differences)
     incomparable = list(_incomparable(before[0].run, after[0].run, allowed))
     compared = _compared(before, after, policy, records)
@@ -285,9 +288,16 @@ def _matters(name: str, policy: Policy, records: Mapping[str, Record]) -> bool:
     return policy.matters.includes(record.axes["architecture"], record.axes["dtype"], backend_of(record))
 
 
+def _missing(run: Report) -> set[str]:
+    """What was planned and has no record."""
+    cells = {record.cell for record in run.records if record.verdict is Verdict.MISSING}
+    return cells | {row.key for row in run.rows if row.outcome is RowOutcome.MISSING}
+
+
 def _compared(before: Sequence[Report], after: Sequence[Report], policy: Policy, records: Mapping[str, Record]) -> int:
     old, new = (
         {name for run in side for name in (*(r.cell for r in run.records), *(r.key for r in run.rows))}
+        - _missing(side[0])
         for side in (before, after)
     )
     return sum(_matters(name, policy, records) for name in old & new)
