@@ -10,11 +10,3 @@ class How(StrEnum):
     UV = "uv"
     PIP = "pip"
     OVERLAY = "overlay"  # only what the pins change, in a folder that comes first on the path
-
-
-class Ground(StrEnum):
-    """What may differ from a stored report only where somebody allows it."""
-
-    HARDWARE = "hardware"
-    SEED = "seed"
-    PLAN = "plan"
