@@ -28,7 +28,6 @@ from reports.files import write_whole
 _PROBE = Path(__file__).with_name("probe.py")
 _WHOLE = "environment.json"  # written last: where it is, nothing lacks
 _OURS = "transformers-inference-conformance"  # comes by the checkout's path
-_NOT_COPIED = (_OURS, "pip")  # a new environment brings its pip
 # What would have an environment look into another one.
 _LEAKS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV")
 # What would have an installer write to another place, or refuse to.
@@ -64,16 +63,15 @@ class Environment:
         Raises:
             UsageError: its Python does not run.
         """
-        return {one["name"]: one["version"] for one in self.installed() if one["name"] != _OURS}
+        return {one["name"]: one["version"] for one in self.installed()}
 
     def installed(self) -> list[dict[str, Any]]:
-        """What it finds installed: name, version, what it needs, origin where that is no index, size in bytes.
+        """What it finds installed but for the suite: name, version, needs, origin where that is no index, bytes.
 
         Raises:
             UsageError: its Python does not run.
         """
-        found: list[dict[str, Any]] = self._asked()["installed"]
-        return found
+        return [one for one in self._asked()["installed"] if one["name"] != _OURS]
 
     def check(self, pins: Iterable[Pin]) -> None:
         """Say whether these are what an import would find.
@@ -208,7 +206,7 @@ class _Build:
     def _apart(self) -> None:
         """A copy of the base, in which the pins are installed then: what they do not ask for stays as it is."""
         own = {pin.name for pin in self.pins}
-        copied = [one for one in self.installed if one["name"] not in _NOT_COPIED and not _is_editable(one)]
+        copied = [one for one in self.installed if one["name"] != "pip" and not _is_editable(one)]
         uv = self.how is How.UV
         # Before anything large is copied.
         of_base = self._uv(self.base) if uv else self._pip(self.base)
