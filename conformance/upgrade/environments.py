@@ -315,7 +315,8 @@ def _requirement(one: Mapping[str, Any]) -> str:
 _OTHER_PYTHON = re.compile(r"([\w.!+]+) Requires-Python ([^;\n]+)")
 _KNOWN = re.compile(r"\(from versions: ([^)]*)\)")
 _CONFLICT = "The conflict is caused by:"
-_UV = "╰─▶"  # before what uv says of why
+_OF_UV = re.compile(r"No solution found.*?(Because .*?)(?: hint: |$)")
+_NO_PIP = "No module named pip"
 
 
 def told_by_installer(said: str, pins: Sequence[Pin]) -> str:
@@ -328,8 +329,10 @@ def told_by_installer(said: str, pins: Sequence[Pin]) -> str:
         causes = lines[lines.index(_CONFLICT) + 1 :]
         ends = [place for place, line in enumerate(causes) if line.startswith("To fix this")]
         return f"the conflict is caused by: {'; '.join(causes[: ends[0] if ends else None])}"
-    if any(_UV in line for line in lines):
-        return " ".join(lines).partition(_UV)[2].partition(" hint: ")[0].strip()
+    if because := _OF_UV.search(" ".join(lines)):
+        return because[1]
+    if _NO_PIP in said:
+        return "there is no pip in that environment; python -m ensurepip puts one there"
     errors = [line for line in lines if line.lower().startswith("error:")]
     return errors[-1].partition(" ")[2] if errors else _last_line(said)
 

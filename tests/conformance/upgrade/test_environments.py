@@ -231,6 +231,11 @@ ERROR: No matching distribution found for alpha==6.0
 """
 NO_ROOM = "Collecting alpha\nERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n"
 OF_UV = """\
+Using Python 3.11.7 environment at: here
+error: No solution found when resolving dependencies
+  cause: Because alpha==4.0 requires Python >=3.99 and you require alpha==4.0, we can conclude that it cannot be.
+"""
+OF_OLDER_UV = """\
   × No solution found when resolving dependencies:
   ╰─▶ Because there is no version of alpha==9.9 and you require
       alpha==9.9, we can conclude that your requirements are unsatisfiable.
@@ -244,9 +249,14 @@ OF_UV = """\
     [
         (OTHER_PYTHON, "alpha==6.0 needs another Python (>=3.100), this is "),
         (NO_ROOM, "Could not install packages due to an OSError: [Errno 28] No space left on device"),
-        (OF_UV, "Because there is no version of alpha==9.9 and you require alpha==9.9, we can conclude that"),
+        (
+            OF_UV,
+            "Because alpha==4.0 requires Python >=3.99 and you require alpha==4.0, we can conclude that it cannot be.",
+        ),
+        (OF_OLDER_UV, "Because there is no version of alpha==9.9 and you require alpha==9.9, we can conclude that"),
         ("error: Failed to fetch: timed out\n", "Failed to fetch: timed out"),
         ("Traceback:\n  ...\nValueError: odd\n", "ValueError: odd"),
+        ("/usr/bin/python: No module named pip\n", "there is no pip in that environment; python -m ensurepip"),
         ("", "it said nothing"),
     ],
 )
