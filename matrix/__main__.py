@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from conformance.upgrade.choices import Ground, How
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run, say
@@ -123,6 +124,37 @@ def cluster(
     wanted = command.Wanted(tuple(context.args), address, report_dir, blocks)
     if not command.run_on_cluster(wanted, say):
         raise typer.Exit(1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def upgrade(
+    context: typer.Context,
+    to: Annotated[list[str] | None, typer.Option("--to", help="name==version; may be repeated")] = None,
+    before: Annotated[str, typer.Option("--from", help="a stored report in place of the current side")] = "current",
+    how: Annotated[How, typer.Option(help="how to build the candidate; auto: uv where it is, else pip")] = How.AUTO,
+    find_links: Annotated[Path | None, typer.Option(help="a folder of wheels, in place of an index")] = None,
+    allow: Annotated[list[Ground] | None, typer.Option(help="what may differ from a stored report")] = None,
+    policy: Annotated[Path | None, typer.Option(help="a file with [tool.conformance.gate]")] = None,
+    report_dir: Annotated[Path | None, typer.Option(help="default: reports/out/upgrade-NAME-VERSION")] = None,
+    blocks: Annotated[int | None, typer.Option(min=1, help="in how many parts both sides are measured in turn")] = None,
+) -> None:
+    """Say whether an upgrade is safe: measure the candidate beside what is here, and exit with 0 if nothing regressed.
+
+    The candidate's environment is built in the report's folder, with the named releases and what they need. Exit code
+    1: regressions; 2: could not tell. What was ended goes on with the same command. Every other option is pytest's.
+    """
+    command = import_module("conformance.upgrade.command")  # which reads reports
+    wanted = command.Wanted(
+        pins=command.pins_of(to or ()),
+        arguments=tuple(context.args),
+        before=None if before == "current" else Path(before),
+        how=how,
+        find_links=find_links,
+        allowed=frozenset(allow or ()),
+        report_dir=report_dir,
+        blocks=blocks,
+    )
+    raise typer.Exit(command.gated(wanted, policy, say))
 
 
 def main() -> None:

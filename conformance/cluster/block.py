@@ -49,11 +49,11 @@ def measured(block: Block) -> Iterator[str]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_end_with_parent,
+                preexec_fn=end_with_parent,
             )
         try:
             came = False
-            for lines in _following(folder / "report" / "records.jsonl", process):
+            for lines in following(folder / "report" / "records.jsonl", process):
                 came = True
                 yield lines
         finally:
@@ -72,7 +72,7 @@ def environment_of(own: Mapping[str, str], cores: int) -> dict[str, str]:
     return kept | {"PYTHON_CPU_COUNT": str(cores)}
 
 
-def _following(path: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
+def following(path: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
     """Whole lines of a file that a process writes, until it has ended."""
     at, rest = 0, b""
     while True:
@@ -100,7 +100,7 @@ def _together(lines: list[str]) -> Iterator[str]:
         yield "\n".join(chunk)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """When the node's Ray goes, nobody is left who would end it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -160,14 +160,16 @@ def _named(slots: Slots) -> str:
     return f", each a {slots.model or 'GPU'} and {slots.cores} cores" if slots.gpus else ""
 
 
-def planned(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The cells and rows that pytest would run.
+def planned(
+    arguments: Sequence[str], python: str = sys.executable, environ: Mapping[str, str] | None = None
+) -> tuple[list[str], list[str]]:
+    """The cells and rows that pytest would run, of that Python and with these variables.
 
     Raises:
         UsageError: it would run none, or refuses; in its words.
     """
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [python, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
+    answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     lines = answer.stdout.splitlines()
     cells = [cell for line in lines if (cell := cell_id_of(line)) is not None]
     rows = [row for line in lines if (row := row_key(line)) is not None]

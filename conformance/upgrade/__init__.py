@@ -1,1 +1,1 @@
-"""Two stacks side by side: environments with other releases, what differs between them, and which change did it."""
+"""An upgrade, tried: the candidate's environment beside the current one, one plan in both, and the gate's verdict."""

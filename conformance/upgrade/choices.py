@@ -1,0 +1,20 @@
+"""What an upgrade is told by name on its command line."""
+
+from enum import StrEnum
+
+
+class How(StrEnum):
+    """How the candidate's environment is built."""
+
+    AUTO = "auto"  # uv where it is, else pip
+    UV = "uv"
+    PIP = "pip"
+    OVERLAY = "overlay"  # only what the pins change, in a folder that comes first on the path
+
+
+class Ground(StrEnum):
+    """What may differ from a stored report only where somebody allows it."""
+
+    HARDWARE = "hardware"
+    SEED = "seed"
+    PLAN = "plan"
