@@ -1,0 +1,171 @@
+"""Sets of releases, each tried on a few cells and rows, once: what blame and bisect ask."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from conformance.plugin.rows import FAMILY_OF_FILE
+from conformance.upgrade.environments import Environment
+from matrix.delta import Answer
+from matrix.errors import UsageError
+from matrix.releases import Pin
+from matrix.rows import Family, RowOutcome
+from matrix.verdict import Verdict
+from reports.diff import compare
+from reports.document import Record, Report, RowRecord
+from reports.files import write_whole
+
+# Where not even this is right nothing runs, and what becomes of other cells there says nothing of them.
+CONTROL = "llama-float32-eager-prefill"
+_CELLS = "conformance/test_cells.py"
+_SAYS_NOTHING = (Verdict.MISSING, Verdict.NOT_BUILT, Verdict.FLAKY, RowOutcome.MISSING)
+
+Build = Callable[[Sequence[Pin]], Environment]
+Measure = Callable[[Environment, Path, Sequence[str]], Report]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was found with a set of releases, or why nothing can be told of it."""
+
+    report: Report | None
+    why_not: str = ""
+
+    def found(self, name: str) -> Record | RowRecord | None:
+        """The record of a cell or row, if one says anything."""
+        if self.report is None:
+            return None
+        every: list[Record | RowRecord] = [*self.report.records, *self.report.rows]
+        found = next((one for one in every if name_of(one) == name), None)
+        says = found.verdict if isinstance(found, Record) else found.outcome if found else None
+        return None if says in _SAYS_NOTHING else found
+
+    def said(self, name: str) -> str:
+        """What was found of it, in a few words."""
+        found = self.found(name)
+        return found.word if found else self.why_not or "not measured"
+
+
+class Trials:
+    """Tries sets of releases on the same cells and rows. What was built and measured is kept in their folders."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        folder: Path,
+        build: Build,
+        measure: Measure,
+        arguments: Sequence[str] = (),
+        known: Mapping[frozenset[Pin], Environment] | None = None,
+    ) -> None:
+        """Of cells and rows by name.
+
+        Args:
+            names: ids of cells and keys of rows.
+            folder: for the runs; those of other names or arguments are left alone.
+            build: makes the environment of some pins, or raises UsageError.
+            measure: runs pytest there with these arguments, the report in that folder, or raises UsageError.
+            arguments: pytest's further ones.
+            known: environments that need not be built.
+
+        Raises:
+            UsageError: a name is that of a claim, which is measured alone on its device and never the same twice.
+        """
+        self.names = tuple(dict.fromkeys(names))
+        wanted = [*self.names, CONTROL, *arguments]
+        self._folder = folder / hashlib.sha256("\0".join(wanted).encode()).hexdigest()[:10]
+        self._arguments = (*arguments, *_arguments(self.names, self._folder / "names.txt"))
+        self._build, self._measure, self._environments = build, measure, dict(known or {})
+        self._tried: dict[frozenset[Pin], Trial] = {}
+
+    def environment(self, pins: Iterable[Pin]) -> Environment:
+        """The environment with these releases.
+
+        Raises:
+            UsageError: it cannot be built.
+        """
+        key = frozenset(pins)
+        if key not in self._environments:
+            self._environments[key] = self._build(sorted(key))
+        return self._environments[key]
+
+    def of(self, pins: Iterable[Pin]) -> Trial:
+        """What is found with these releases; measured when it is first asked."""
+        key = frozenset(pins)
+        if key not in self._tried:
+            self._tried[key] = self._try(key)
+        return self._tried[key]
+
+    def _try(self, pins: frozenset[Pin]) -> Trial:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self._folder / "names.txt", "\n".join([CONTROL, *self.names]) + "\n")
+            report = self._measure(self.environment(pins), self._folder / _folder_name(pins), self._arguments)
+        except OSError as error:
+            raise UsageError(f"{self._folder}: cannot be written to: {error.strerror}") from None
+        except UsageError as error:
+            return Trial(None, str(error))
+        trial = Trial(report)
+        control = trial.found(CONTROL)
+        if control is None:
+            return Trial(
+                None, f"{CONTROL}, which must be right where anything is, was not measured: leave out -k and -m"
+            )
+        if not isinstance(control, Record) or control.verdict is not Verdict.SUPPORTED:
+            return Trial(None, f"nothing runs there: {CONTROL} is {control.word}: {control.reason}")
+        return trial
+
+
+def answer_of(name: str, before: Trial, there: Trial, after: Trial) -> Answer:
+    """Whether what is found of a cell or row there is as it was after (it fails), as before (it passes), or neither."""
+    was, found, now = (trial.found(name) for trial in (before, there, after))
+    if was is None or found is None or now is None:
+        return Answer.UNKNOWN
+    if was.word != now.word:
+        return {was.word: Answer.PASSES, now.word: Answer.FAILS}.get(found.word, Answer.UNKNOWN)
+    moved, moves_yet = _differ(name, before, there), _differ(name, there, after)
+    if moved == moves_yet:
+        return Answer.UNKNOWN
+    return Answer.FAILS if moved else Answer.PASSES
+
+
+def answer_of_all(names: Iterable[str], before: Trial, there: Trial, after: Trial) -> Answer:
+    """The answer that all of them give; where they do not give one, nothing can be told."""
+    answers = {answer_of(name, before, there, after) for name in names}
+    return answers.pop() if len(answers) == 1 else Answer.UNKNOWN
+
+
+def name_of(one: Record | RowRecord) -> str:
+    """The id of a cell, the key of a row."""
+    return one.cell if isinstance(one, Record) else one.key
+
+
+def _differ(name: str, one: Trial, other: Trial) -> bool:
+    assert one.report is not None
+    assert other.report is not None
+    return any(difference.name == name for difference in compare(one.report, other.report).differences)
+
+
+def _arguments(names: Sequence[str], listed: Path) -> list[str]:
+    """What has pytest measure these, wherever they are planned."""
+    files = {family: file for file, family in FAMILY_OF_FILE.items()}
+    cells = [name for name in names if ":" not in name]
+    families = dict.fromkeys(name.partition(":")[0] for name in names if ":" in name)
+    for family in families:
+        if family == Family.CLAIM or family not in files:
+            raise UsageError(
+                f"{family}: rows of this family are not measured again; name cells, or rows of {_FAMILIES}"
+            )
+    named = [f"--cell={cell}" for cell in dict.fromkeys((CONTROL, *cells))]
+    return [_CELLS, *(files[Family(family)] for family in families), *named, f"--only={listed.absolute()}"]
+
+
+_FAMILIES = ", ".join(family for family in FAMILY_OF_FILE.values() if family is not Family.CLAIM)
+
+
+def _folder_name(pins: frozenset[Pin]) -> str:
+    named = "-".join(f"{pin.name}-{pin.version}" for pin in sorted(pins)) or "as-here"
+    if len(named) <= 100:
+        return named
+    return f"{named[:80]}-{hashlib.sha256(named.encode()).hexdigest()[:10]}"
