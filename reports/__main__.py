@@ -21,11 +21,16 @@ from reports.diff import compare, markdown_lines, text_lines
 from reports.document import Report
 from reports.files import write_whole
 from reports.flaky import flaky_cells, flaky_lines
+from reports.gate import Format as GateFormat
+from reports.gate import gate_lines, judge, parse_allowed
+from reports.gate import headline as gate_headline
+from reports.gate import json_schema as gate_schema
 from reports.growth import growth_lines, growth_of, growth_svg
-from reports.html import render_diff, render_stacks
+from reports.html import render_diff, render_gate, render_stacks
 from reports.keep import keep
 from reports.merge import merge, read_part
 from reports.packed import plain_name, report_file
+from reports.policy import read_policy
 from reports.power import read_power
 from reports.reading import read_report
 from reports.runs import collect
@@ -170,6 +175,13 @@ def stacks(
     say(str(output))
 
 
+class Document(StrEnum):
+    """What has a JSON Schema."""
+
+    REPORT = "report"
+    GATE = "gate"
+
+
 class Format(StrEnum):
     """How a comparison is told."""
 
@@ -186,7 +198,7 @@ def diff(
     form: Annotated[Format, typer.Option("--format", help="how it is told")] = Format.TEXT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a file to write to instead")] = None,
 ) -> None:
-    """What an upgrade changed: versions, then cells and rows that are worse, changed, drifted, added or deleted."""
+    """What an upgrade changed: versions, then what got worse, other, better, came and went, cause by cause."""
     before, after = report_file(before), report_file(after)
     if output is not None and output.resolve() in (before.resolve(), after.resolve()):
         raise UsageError(f"--output {output}: is one of the sources")
@@ -210,6 +222,44 @@ def diff(
     except OSError as error:
         raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
     say(str(output))
+
+
+@app.command()
+def gate(
+    before: Annotated[Path, typer.Argument(help="the report of the old stack")],
+    after: Annotated[Path, typer.Argument(help="that of the new one")],
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="what counts: a TOML file; default: [tool.conformance.gate] of pyproject.toml here"),
+    ] = None,
+    allow: Annotated[str, typer.Option(help="what may differ: device, plan, seed, separated by commas")] = "",
+    before_again: Annotated[list[Path] | None, typer.Option(help="a further run of the old stack; repeatable")] = None,
+    after_again: Annotated[list[Path] | None, typer.Option(help="a further run of the new one; repeatable")] = None,
+    form: Annotated[GateFormat, typer.Option("--format", help="how it is told")] = GateFormat.TEXT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a file to write to instead")] = None,
+) -> None:
+    """Is an upgrade safe? Exit with 0 if it is, 1 if something got worse, 2 if it could not be told."""
+    sides = [
+        [report_file(source) for source in side]
+        for side in ([before, *(before_again or ())], [after, *(after_again or ())])
+    ]
+    if output is not None and output.resolve() in {source.resolve() for side in sides for source in side}:
+        raise UsageError(f"--output {output}: is one of the sources")
+    asked = read_policy(policy)
+    old, new = ([read_report(source) for source in side] for side in sides)
+    found = judge(old, new, asked, parse_allowed(allow))
+    told = [render_gate(found)] if form is GateFormat.HTML else list(gate_lines(found, form))
+    if output is None:
+        as_it_is = form in (GateFormat.JSON, GateFormat.HTML)
+        (typer.echo if as_it_is else say)("\n".join(told))
+    else:
+        try:
+            write_whole(output, "\n".join(told) + "\n")
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be written to: {error.strerror}") from None
+        say(gate_headline(found))
+        say(str(output))
+    raise typer.Exit(found.exit_status)
 
 
 @app.command("keep")
@@ -287,9 +337,11 @@ def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a re
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON Schema of matrix.json."""
-    typer.echo(json.dumps(json_schema(), indent=1))
+def schema(
+    of: Annotated[Document, typer.Option(help="which document")] = Document.REPORT,
+) -> None:
+    """Print the JSON Schema of matrix.json, or of what python -m reports gate writes."""
+    typer.echo(json.dumps({Document.REPORT: json_schema, Document.GATE: gate_schema}[of](), indent=1))
 
 
 def main() -> None:

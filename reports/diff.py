@@ -1,113 +1,46 @@
-"""Two runs held against each other: what came, what went, what has another verdict, and what drifted within one."""
+"""Two sides held against each other: what got worse, what changed, what got better, what came and went, and why.
 
-import math
-import re
+A side is a report, or several of which the first is the whole and the others measured some of its cells again: what
+those differ by is noise. What fails in the same way in both sides is no difference.
+"""
+
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from statistics import median
+from collections.abc import Iterator, Mapping, Sequence
 
-from matrix.observation import Ending, Phase
-from matrix.rows import RowOutcome
+from matrix.expectation import Outcome
+from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import cause_of
-from reports.document import Point, Record, Report, RowRecord, backend_of
+from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Group, Kind, groups
+from reports.document import Record, Report, RowRecord, Waived, backend_of
+from reports.drift import drifts, reworded, what_is_said
 from reports.markdown import literal
-from reports.views import worst_ratio
+from reports.noise import Measure, Pace, paces
+from reports.side import Side, said_by, word_of
+from reports.standing import Move, Standing, move
+from reports.words import kind_of_module, of_any_model
 
-# What differs by less is noise. Three runs of the pairwise plan on one H100 with one stack had the same verdicts,
-# ratios, kernels and messages; a cell took up to 30 s or 33 times longer (what is loaded and compiled first depends on
-# how cells meet workers) and up to 123 MiB more (workspaces of cuBLAS). The median over the cells of a backend was
-# within 1.25, that of flex_attention, which compiles, within 1.6.
-_RATIO_FACTOR, _RATIO_STEP = 1.25, 0.1
-_TIME_FACTOR, _TIME_STEP = 3.0, 30.0  # seconds, of a cell that shares its machine with others
-_MEMORY_FACTOR, _MEMORY_STEP = 1.25, 128.0  # MiB
-_PACE_FACTOR, _PACE_OF_FEWEST = 1.75, 20  # cells
-_POINT_FACTOR = 1.25  # of a time that was measured alone on its device
-_POINT_STEP = 16.0  # MiB
-_FIGURE_FACTOR, _FIGURE_STEP = 1.25, 0.01
-_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+__all__ = ["Aspect", "Bands", "Diff", "Difference", "Doubt", "Group", "Kind", "compare", "groups"]
+
+_USUAL = Bands()
+_ASPECT_OF_MEASURE: Mapping[Measure, Aspect] = {Measure.TIME: Aspect.TIME, Measure.MEMORY: Aspect.MEMORY}
 
 
-class Kind(StrEnum):
-    """How a cell or row differs."""
-
-    WORSE = "worse"  # it fails a run now, and did not
-    CHANGED = "changed"  # another verdict
-    DRIFTED = "drifted"  # the same verdict by other numbers, kernels or words
-    ADDED = "added"
-    DELETED = "deleted"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One cell or row that is not what it was."""
-
-    kind: Kind
-    name: str
-    found: tuple[str, ...]  # what differs, in words with both values
-    cause: str = ""  # of what is wrong now, where it fails
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long the same cells of one backend took: the median of after over before, without loading."""
-
-    backend: str
-    cells: int
-    ratio: float
-    beyond_noise: bool
-
-
-@dataclass(frozen=True)
-class Diff:
-    """All that differs between two runs."""
-
-    versions: tuple[tuple[str, str, str], ...]  # library or device, before, after
-    differences: tuple[Difference, ...]  # the worst kind first
-    paces: tuple[Pace, ...] = ()  # of the backends with enough cells that ran in both
-
-    @property
-    def counts(self) -> Counter[Kind]:
-        """How many cells and rows differ in which way."""
-        return Counter(one.kind for one in self.differences)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Differences of one cause, or that are told in the same words but for their numbers."""
-
-    kind: Kind
-    differences: tuple[Difference, ...]
-
-    @property
-    def first(self) -> Difference:
-        """The one that speaks for all."""
-        return self.differences[0]
-
-
-def compare(before: Report, after: Report) -> Diff:
-    """What became of every cell and row of two runs."""
-    found = [
-        *_differences({r.cell: r for r in before.records}, {r.cell: r for r in after.records}),
-        *_differences({r.key: r for r in before.rows}, {r.key: r for r in after.rows}),
-    ]
+def compare(before: Report | Sequence[Report], after: Report | Sequence[Report], bands: Bands = _USUAL) -> Diff:
+    """What became of every cell and row."""
+    old, new = (Side([side] if isinstance(side, Report) else side) for side in (before, after))
+    names = dict.fromkeys([*old.measured, *new.measured])
+    found = [one for name in names for one in _became(old, new, name, bands)]
+    measured = tuple(paces(old.runs, new.runs))
+    differences = [one for one in found if isinstance(one, Difference)]
+    differences += _of_paces(measured, new, bands)
     order = list(Kind)
-    differences = tuple(sorted(found, key=lambda one: order.index(one.kind)))
-    return Diff(_versions(before, after), differences, tuple(_paces(before, after)))
-
-
-def groups(diff: Diff) -> list[Group]:
-    """The differences by kind, and among each kind the most frequent first."""
-    found: dict[tuple[Kind, tuple[str, ...]], list[Difference]] = {}
-    for one in diff.differences:
-        # Of a cell that fails what it was before, and why it fails now.
-        told = (one.found[0], one.cause) if one.cause else tuple(map(_without_numbers, one.found))
-        found.setdefault((one.kind, told), []).append(one)
-    order = list(Kind)
-    gathered = [Group(kind, tuple(same)) for (kind, _), same in found.items()]
-    return sorted(gathered, key=lambda group: (order.index(group.kind), -len(group.differences)))
+    return Diff(
+        _versions(old.whole, new.whole),
+        tuple(sorted(differences, key=lambda one: order.index(one.kind))),
+        measured,
+        tuple(one for one in found if isinstance(one, Doubt)),
+    )
 
 
 def transitions(before: Report, after: Report) -> Counter[tuple[str, str]]:
@@ -122,56 +55,73 @@ def text_lines(diff: Diff) -> Iterator[str]:
     yield from (f"{name}: {old} -> {new}" for name, old, new in diff.versions)
     counts = diff.counts
     yield ", ".join(f"{counts[kind]:,} {kind}" for kind in Kind)
-    if diff.paces:
-        yield f"time of the same cells, after / before: {', '.join(map(pace_words, diff.paces))}"
-    for group in groups(diff):
-        first, others = group.first, [one.name for one in group.differences[1:]]
-        yield f"{group.kind.upper()} {first.name}{f' and {len(others)} more' if others else ''}"
-        yield from (f"    {line}" for line in first.found)
+    yield from pace_lines(diff.paces)
+    for group in groups(diff.differences):
+        example = group.example
+        others = [one.name for one in group.differences if one is not example]
+        yield f"{group.kind.upper()} {example.name}{f' and {len(others)} more' if others else ''}"
+        yield f"    {group.cause}"
+        yield from (f"    {line}" for found in example.found for line in found.splitlines())
         if others:
             yield f"    the same: {', '.join(others)}"
+        if example.command:
+            yield f"    {example.command}"
+    for doubt in diff.doubts:
+        yield f"COULD NOT TELL {doubt.name}"
+        yield f"    {doubt.why}"
 
 
 def markdown_lines(diff: Diff) -> Iterator[str]:
     """For a pull request."""
     yield from ("## What changed", "")
     yield from (f"- {literal(f'{name}: {old} -> {new}')}" for name, old, new in diff.versions)
-    if diff.paces:
-        yield f"- time of the same cells, after / before: {literal(', '.join(map(pace_words, diff.paces)))}"
-    if not diff.differences:
+    yield from (f"- {literal(line)}" for line in pace_lines(diff.paces))
+    if not (diff.differences or diff.doubts):
         yield from ("", "No cell and no row differs.")
         return
-    yield from ("", "| | cell or row | what differs |", "|---|---|---|")
-    for group in groups(diff):
-        first, more = group.first, len(group.differences) - 1
-        named = f"{first.name} and {more} more" if more else first.name
-        yield f"| {group.kind} | {literal(named)} | {'<br>'.join(map(literal, first.found))} |"
+    yield from ("", "| | cell or row | cause | what differs |", "|---|---|---|---|")
+    for group in groups(diff.differences):
+        example, more = group.example, len(group.differences) - 1
+        named = f"{example.name} and {more} more" if more else example.name
+        found = "<br>".join(map(literal, example.found))
+        yield f"| {group.kind} | {literal(named)} | {literal(group.cause)} | {found} |"
+    for doubt in diff.doubts:
+        yield f"| could not tell | {literal(doubt.name)} | | {literal(doubt.why)} |"
 
 
-def pace_words(pace: Pace) -> str:
+def pace_lines(measured: Sequence[Pace]) -> Iterator[str]:
+    """What the same cells take, backend by backend."""
+    for measure in Measure:
+        if told := [pace_words(pace) for pace in measured if pace.measure is measure]:
+            yield f"{measure} of the same cells, after / before: {', '.join(told)}"
+
+
+def pace_words(pace: Pace, bands: Bands = _USUAL) -> str:
     """A pace in a few words."""
-    return f"{pace.backend} {pace.ratio:.2f}{' (beyond noise)' if pace.beyond_noise else ''}"
+    noise = "" if pace.noise is None else f" (runs of one side: {pace.noise:.2f})"
+    return f"{pace.backend} {pace.ratio:.2f}{noise}{' (beyond noise)' if is_beyond_noise(pace, bands) else ''}"
 
 
-def _paces(before: Report, after: Report) -> Iterator[Pace]:
-    ran = {record.cell: _ran(record) for record in before.records}
-    ratios: dict[str, list[float]] = {}
-    for record in after.records:
-        was, now = ran.get(record.cell, 0.0), _ran(record)
-        if was > 0 and now > 0:
-            ratios.setdefault(backend_of(record), []).append(now / was)
-    for backend, found in ratios.items():
-        if len(found) >= _PACE_OF_FEWEST:
-            ratio = median(found)
-            yield Pace(backend, len(found), ratio, not 1 / _PACE_FACTOR <= ratio <= _PACE_FACTOR)
+def is_beyond_noise(pace: Pace, bands: Bands = _USUAL) -> bool:
+    """Whether the same cells take more or less than noise explains."""
+    return pace.beyond(bands.time_factor if pace.measure is Measure.TIME else bands.memory_factor)
 
 
-def _ran(record: Record) -> float:
-    """Seconds of the forward pass or generation of a cell that came to its end; else 0."""
-    if record.observation.ending is not Ending.COMPLETED:
-        return 0.0
-    seconds = record.observation.seconds
-    return sum(seconds.get(phase, 0.0) for phase in (Phase.FORWARD, Phase.GENERATE))
+def _of_paces(measured: Sequence[Pace], after: Side, bands: Bands) -> Iterator[Difference]:
+    """Backends that take more or less than before, where repeated runs tell what is noise."""
+    for pace in measured:
+        if pace.noise is None or not is_beyond_noise(pace, bands):
+            continue
+        kind = Kind.REGRESSION if pace.ratio > 1 else Kind.IMPROVEMENT
+        words = (
+            f"{pace.measure} of the same {pace.cells} cells: {pace.ratio:.2f} times what it was; runs of one side "
+            f"differ by {pace.noise:.2f} times at most"
+        )
+        (record, *_) = after.records(pace.example)
+        cause = f"{pace.backend}: {pace.measure}"
+        yield Difference(
+            kind, _ASPECT_OF_MEASURE[pace.measure], pace.example, (words,), (cause,), after.command(record)
+        )
 
 
 def _versions(before: Report, after: Report) -> tuple[tuple[str, str, str], ...]:
@@ -189,112 +139,119 @@ def _named(report: Report) -> dict[str, str]:
     return {name: version for name, version in found.items() if version}
 
 
-def _differences(
-    before: Mapping[str, Record | RowRecord], after: Mapping[str, Record | RowRecord]
-) -> Iterator[Difference]:
-    for name in dict.fromkeys([*before, *after]):
-        old, new = before.get(name), after.get(name)
-        if old is None and new is not None:
-            yield Difference(Kind.ADDED, name, (word_of(new),))
-        elif new is None and old is not None:
-            yield Difference(Kind.DELETED, name, (word_of(old),))
-        elif old is not None and new is not None:
-            if word_of(old) != word_of(new) or old.fails is not new.fails:
-                kind = Kind.WORSE if new.fails and not old.fails else Kind.CHANGED
-                cause = cause_of(new) if isinstance(new, Record) and not _is_right(new) else ""
-                yield Difference(kind, name, (f"{word_of(old)} -> {word_of(new)}", *_why(old, new)), cause)
-            elif drifts := tuple(_drifts(old, new)):
-                yield Difference(Kind.DRIFTED, name, drifts)
+def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Difference | Doubt]:
+    if name not in before.measured or name not in after.measured:
+        side, kind = (after, Kind.ADDED) if name in after.measured else (before, Kind.DELETED)
+        one = side.measured[name][0]
+        what = f"rows of the family {one.family}" if isinstance(one, RowRecord) else "cells"
+        cause = f"{what} that only one side plans: {word_of(one)}"
+        yield Difference(kind, Aspect.PLAN, name, (word_of(one),), (cause,), side.command(one))
+        return
+    stood, stands = before.standings(name), after.standings(name)
+    was, now = stood[0], stands[0]
+    if len({*stood}) > 1 or len({*stands}) > 1:
+        yield from _wavers(name, stood, stands)
+    elif Standing.UNKNOWN in (was, now) or (was is Standing.ABSENT and now is not Standing.ABSENT):
+        yield from _not_measured(before, after, name)
+    elif was is not now:
+        yield _moved(before, after, name)
+    else:
+        yield from drifts(before, after, name, bands)
+
+
+def _wavers(name: str, stood: Sequence[Standing], stands: Sequence[Standing]) -> Iterator[Doubt]:
+    """What a side does not agree on itself is noise, unless the second side does what the first never did."""
+    worse = [now for now in stands if now not in stood and any(move(was, now) is Move.WORSE for was in stood)]
+    if worse:
+        yield Doubt(name, f"wavers when it is measured again: {', '.join(stood)} before, {', '.join(stands)} after")
+
+
+def _not_measured(before: Side, after: Side, name: str) -> Iterator[Difference | Doubt]:
+    """What one side did not measure, or could not for want of what is not there."""
+    old, new = before.measured[name][0], after.measured[name][0]
+    was, now = before.standings(name)[0], after.standings(name)[0]
+    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
+    if now is Standing.UNKNOWN:
+        if was is not Standing.UNKNOWN:
+            yield Doubt(name, f"{word_of(new)} after: {new.reason}")
+    elif new.fails:
+        yield Doubt(name, f"{word_of(new)} after, {word_of(old)} before: {old.reason or 'nothing was measured'}")
+    elif now is Standing.RAISES and said_by(old) and isinstance(new, Record):
+        yield reworded(before, after, old, new)
+    elif now is Standing.WORKS and was is Standing.ABSENT and isinstance(new, Record):
+        cause = f"it is here now; {old.reason}"
+        yield Difference(Kind.IMPROVEMENT, Aspect.UNAVAILABLE, name, found, (cause,), after.command(new))
+    elif now is not Standing.ABSENT:
+        cause = f"measured for the first time: {word_of(new)}"
+        yield Difference(Kind.ADDED, Aspect.PLAN, name, found, (cause,), after.command(new))
+
+
+def _moved(before: Side, after: Side, name: str) -> Difference:
+    """A step from one standing to another."""
+    old, new = before.measured[name][0], after.measured[name][0]
+    was, now = before.standings(name)[0], after.standings(name)[0]
+    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
+    if isinstance(new, RowRecord) and now is Standing.ABSENT and new.family is not Family.GUIDE:
+        # It says itself that it is about other releases.
+        return Difference(Kind.DELETED, Aspect.PLAN, name, found, (f"not reachable any more: {new.reason}",), "")
+    step, command = move(was, now), after.command(new)
+    if isinstance(new, RowRecord) and (was, now) == (Standing.WRONG, Standing.RAISES):
+        step = Move.OTHER  # of a row that was violated nobody knows whether it raised something, too
+    if step is Move.BETTER:
+        out_of_date = isinstance(new, Record) and new.verdict is Verdict.UNEXPECTED
+        aspect = Aspect.EXPECTATION if out_of_date else Aspect.VERDICT
+        return Difference(Kind.IMPROVEMENT, aspect, name, found, _what_was_wrong(old, was), command)
+    if step is Move.OTHER:
+        aspect = Aspect.MESSAGE if {was, now} == {Standing.RAISES, Standing.ABSENT} else Aspect.VERDICT
+        return Difference(Kind.CHANGE, aspect, name, found, what_is_said(before, after, old, new), command)
+    aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
+    aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)
+    return Difference(Kind.REGRESSION, aspect, name, found, _what_is_wrong(new, now), command)
+
+
+def _what_was_wrong(old: Record | RowRecord, was: Standing) -> tuple[str, ...]:
+    if old.waived is None and isinstance(old, Record) and old.expectation.outcome is Outcome.REFUSED:
+        return (f"no longer refused: {old.expectation.source}",)
+    return tuple(f"no longer: {cause}" for cause in _what_is_wrong(old, was))
+
+
+def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ...]:
+    """What those of one cause have in common, the likeliest first."""
+    if one.waived is not None:
+        return (_fault(one.waived),)
+    if isinstance(one, RowRecord):
+        return (
+            (f"{one.about}: {one.reason}" if one.about else one.reason,)
+            if one.outcome is RowOutcome.VIOLATED
+            else (of_any_model(one.reason),)
+        )
+    where = f"{backend_of(one)}, {one.axes['workload']}"
+    origin = one.observation.origin
+    if standing is Standing.WRONG and origin is not None and not one.observation.evidence.missing_parameters:
+        what = "gradients" if origin.backwards else "numbers"
+        return (f"wrong {what} begin in {kind_of_module(origin.kind)}, {origin.pattern}",)
+    if one.verdict is Verdict.REFUSED:
+        return f"refused now: {one.expectation.source}", of_any_model(said_by(one))
+    if standing is Standing.RAISES:
+        return of_any_model(said_by(one)), cause_of(one)
+    if standing is Standing.WRONG:
+        return (f"wrong numbers: {where}",)
+    return cause_of(one), f"{one.verdict}: {where}"
+
+
+def _fault(waived: Waived) -> str:
+    return f"{waived.reason} ({waived.url})"
 
 
 def _why(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
-    # What is right now needs no reason; what was wrong with it is what changed.
+    # What is right needs no reason.
     if new.reason and not _is_right(new):
         yield new.reason
-    elif old.reason and not _is_right(old):
+    if old.reason and not _is_right(old):
         yield f"was: {old.reason}"
 
 
 def _is_right(one: Record | RowRecord) -> bool:
-    return one.verdict is Verdict.SUPPORTED if isinstance(one, Record) else one.outcome is RowOutcome.HOLDS
-
-
-def word_of(one: Record | RowRecord) -> str:
-    """The verdict of a cell or the outcome of a row, and whether it is a known fault."""
-    return f"{one.word}, known" if one.waived is not None else one.word
-
-
-def _drifts(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
-    if isinstance(old, Record) and isinstance(new, Record):
-        yield from _drifts_of_cell(old, new)
-    elif isinstance(old, RowRecord) and isinstance(new, RowRecord):
-        yield from _drifts_of_row(old, new)
-
-
-def _drifts_of_cell(old: Record, new: Record) -> Iterator[str]:
-    worst, now_worst = worst_ratio(old), worst_ratio(new)
-    if worst is not None and now_worst is not None and _beyond(worst, now_worst, _RATIO_FACTOR, _RATIO_STEP):
-        yield f"worst ratio of error to bound: {worst:.2f} -> {now_worst:.2f}"
-    if old.kernels != new.kernels:
-        yield f"kernels: {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
-    failures = [one.observation.failure for one in (old, new)]
-    said = [f"{failure.type}: {failure.message}" if failure else "" for failure in failures]
-    if _without_numbers(said[0]) != _without_numbers(said[1]):
-        yield f"error: {said[0] or 'none'} -> {said[1] or 'none'}"
-    was, now = (sum(one.observation.seconds.values()) for one in (old, new))
-    if _beyond(was, now, _TIME_FACTOR, _TIME_STEP):
-        yield f"time: {was:.2f} -> {now:.2f} s"
-    yield from (
-        f"memory: {change}"
-        for change in _memory(old.observation.peak_memory_mib, new.observation.peak_memory_mib, _MEMORY_STEP)
-    )
-
-
-def _drifts_of_row(old: RowRecord, new: RowRecord) -> Iterator[str]:
-    # The reason of a claim is its figures in words.
-    if not (old.figures or new.figures) and _without_numbers(old.reason) != _without_numbers(new.reason):
-        yield f"found: {old.reason or 'nothing'} -> {new.reason or 'nothing'}"
-    for name in old.figures.keys() & new.figures.keys():
-        was, now = old.figures[name], new.figures[name]
-        if _beyond(abs(was), abs(now), _FIGURE_FACTOR, _FIGURE_STEP) or was * now < 0:
-            yield f"{name}: {was:.4g} -> {now:.4g}"
-    points = {_measured(point): point for point in new.points}
-    for point in old.points:
-        if other := points.get(_measured(point)):
-            what = f"{point.subject}, {point.backend}, {point.workload} of {point.batch} x {point.sequence} tokens"
-            yield from (f"{what}: {line}" for line in _drifts_of_point(point, other))
-
-
-def _drifts_of_point(old: Point, new: Point) -> Iterator[str]:
-    if old.failure != new.failure:
-        yield f"{old.failure or 'ran'} -> {new.failure or 'ran'}"
-        return
-    if old.kernels != new.kernels:
-        yield f"kernels {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
-    if old.seconds and new.seconds:
-        was, now = median(old.seconds), median(new.seconds)
-        if _beyond(was, now, _POINT_FACTOR, 0.0):
-            yield f"{was:.4g} -> {now:.4g} s"
-    yield from _memory(old.peak_mib, new.peak_mib, _POINT_STEP)
-
-
-def _memory(old: float | None, new: float | None, step: float) -> Iterator[str]:
-    # A CPU has no counter of it.
-    if old is not None and new is not None and _beyond(old, new, _MEMORY_FACTOR, step):
-        yield f"{old:,.0f} -> {new:,.0f} MiB"
-
-
-def _measured(point: Point) -> tuple[object, ...]:
-    return point.subject, point.backend, point.workload, point.batch, point.sequence, point.padding
-
-
-def _without_numbers(text: str) -> str:
-    return _NUMBER.sub("#", text)
-
-
-def _beyond(old: float, new: float, factor: float, step: float) -> bool:
-    """Whether two values differ by more than noise: by a factor, and by so much that the factor means something."""
-    if math.isnan(old) or math.isnan(new):
-        return math.isnan(old) is not math.isnan(new)
-    low, high = min(old, new), max(old, new)
-    return high > factor * low and high - low > step
+    if isinstance(one, RowRecord):
+        return one.outcome is RowOutcome.HOLDS
+    return one.verdict in (Verdict.SUPPORTED, Verdict.UNEXPECTED)

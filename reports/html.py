@@ -22,9 +22,11 @@ from reports import benchmarks, charts, power
 from reports.causes import failure_groups, row_groups
 from reports.cell_data import cells_json, details_json, scripts_json
 from reports.declared import by_architecture, claims_of, disagreements
-from reports.diff import Diff, Group, Kind, groups, transitions
+from reports.diff import is_beyond_noise, transitions
+from reports.differences import Diff, Group, Kind, groups
 from reports.document import Report
 from reports.flaky import flaky_cells
+from reports.gate import Gate, headline
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
@@ -61,11 +63,11 @@ CAUSES_SHOWN = 30
 _SCRIPTS = ("dom.js", "cells.js", "pivot.js", "heat.js", "detail.js", "report.js")
 _PIVOTS = {"rows": "rows", "rows2": "and", "columns": "columns", "columns2": "and"}
 _KINDS = {
-    Kind.WORSE: "It fails a run now, and did not.",
-    Kind.CHANGED: "Another verdict.",
-    Kind.DRIFTED: "The same verdict with other errors, kernels, words, times or memory than noise explains.",
-    Kind.ADDED: "Not in the first run.",
-    Kind.DELETED: "Not in the second run.",
+    Kind.REGRESSION: "It got worse: wrong, refused, something else than was asked for, less exact, slower, larger.",
+    Kind.CHANGE: "Neither worse nor better: other kernels, other words of an error, other figures.",
+    Kind.IMPROVEMENT: "It got better: what was wrong or refused is right now.",
+    Kind.ADDED: "Not measured in the first run.",
+    Kind.DELETED: "Not measured in the second run.",
 }
 _LOOKS = {State.SUPPORTED: Verdict.SUPPORTED, State.REFUSED: Verdict.REFUSED, State.WRONG: Verdict.ERROR}
 _LIBRARIES = ("transformers", "torch", "flash-attn", "bitsandbytes", "accelerate", "peft", "optimum")
@@ -176,7 +178,7 @@ def render_diff(diff: Diff, before: Report, after: Report, *, pages: tuple[str, 
     """The page of what changed between two runs; `pages` names their pages where it is part of a site."""
     moved = transitions(before, after)
     by_kind: dict[Kind, list[Group]] = {}
-    for group in groups(diff):
+    for group in groups(diff.differences):
         by_kind.setdefault(group.kind, []).append(group)
     return _render(
         "diff.html.j2",
@@ -191,7 +193,21 @@ def render_diff(diff: Diff, before: Report, after: Report, *, pages: tuple[str, 
         kinds=_KINDS,
         listed=LISTED_OF_A_GROUP,
         moved=moved,
+        beyond=[pace for pace in diff.paces if is_beyond_noise(pace)],
         words=list(_words({word for pair in moved for word in pair})),
+    )
+
+
+def render_gate(gate: Gate) -> str:
+    """The page of a gate, one self-contained file without a script."""
+    by_kind = {kind: [one for one in gate.groups if one.kind is kind] for kind in Kind}
+    return _render(
+        "gate.html.j2",
+        gate=gate,
+        headline=headline(gate),
+        by_kind={kind: causes for kind, causes in by_kind.items() if causes},
+        kinds=_KINDS,
+        listed=LISTED_OF_A_GROUP,
     )
 
 

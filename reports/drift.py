@@ -1,0 +1,181 @@
+"""What differs in cells and rows that stand where they stood: kernels, accuracy, messages, figures."""
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from matrix.axes import Attention, SdpaKernel
+from matrix.cell import SILENT
+from matrix.oracle import nan_last
+from matrix.rows import RowOutcome
+from reports.differences import Aspect, Bands, Difference, Kind
+from reports.document import Point, Record, RowRecord, Run, backend_of
+from reports.side import Side, name_of, said_by, word_of
+from reports.standing import Standing, standing_of
+from reports.views import worst_ratio
+from reports.words import of_any_model, words_of
+
+# Of a measurement that had its device to itself, between runs.
+_POINT_FACTOR, _POINT_STEP = 1.25, 16.0  # MiB
+_FIGURE_FACTOR, _FIGURE_STEP = 1.25, 0.01
+
+
+def drifts(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Difference]:
+    """All of it that is beyond noise."""
+    old, new = before.measured[name][0], after.measured[name][0]
+    standing = standing_of(new, after.device)
+    if standing in (Standing.RAISES, Standing.ABSENT) and _is_reworded(old, new):
+        yield reworded(before, after, old, new)
+    if isinstance(old, Record) and isinstance(new, Record):
+        if standing is Standing.WORKS:
+            yield from _of_kernels(after, old, new)
+            yield from _of_accuracy(before, after, new, bands)
+    elif isinstance(old, RowRecord) and isinstance(new, RowRecord):
+        yield from _of_figures(after, old, new)
+        yield from _of_points(before, after, old, new, bands)
+
+
+def reworded(before: Side, after: Side, old: Record | RowRecord, new: Record | RowRecord) -> Difference:
+    """An error that says something else now: somebody's `except` may not know it any more."""
+    words = [f"{said_by(old) or 'nothing'} -> {said_by(new) or 'nothing'}"]
+    if word_of(old) != word_of(new):
+        words.insert(0, f"{word_of(old)} -> {word_of(new)}")
+    causes = what_is_said(before, after, old, new)
+    return Difference(Kind.CHANGE, Aspect.MESSAGE, name_of(new), tuple(words), causes, after.command(new))
+
+
+def what_is_said(before: Side, after: Side, old: Record | RowRecord, new: Record | RowRecord) -> tuple[str, ...]:
+    """What is said now and nobody said before, or what nobody says any more: whichever explains more cells.
+
+    An error that stood behind another one all the time explains nothing.
+    """
+    was, now = (of_any_model(said_by(one) or one.reason) for one in (old, new))
+    causes = []
+    if words_of(now) not in before.sayings:
+        causes.append(f"now {now}")
+    if words_of(was) not in after.sayings:
+        causes.append(f"no longer {was}")
+    return tuple(causes) or (f"no longer {was}, but {now}",)
+
+
+def _is_reworded(old: Record | RowRecord, new: Record | RowRecord) -> bool:
+    if isinstance(old, RowRecord) or isinstance(new, RowRecord):
+        # Why a row cannot be reached is what it says of itself, and no library's words.
+        refused = isinstance(new, RowRecord) and new.outcome is RowOutcome.REFUSED
+        return refused and words_of(old.reason) != words_of(new.reason)
+    phases = {one.observation.failure.phase for one in (old, new) if one.observation.failure is not None}
+    documented_no_more = new.fails and not old.fails
+    return documented_no_more or len(phases) > 1 or words_of(said_by(old)) != words_of(said_by(new))
+
+
+def _of_kernels(after: Side, old: Record, new: Record) -> Iterator[Difference]:
+    if set(old.kernels) == set(new.kernels):
+        return
+    words = f"kernels: {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
+    # Whoever names no kernel leaves the choice to torch; who names one, or a package, does not.
+    torch_chooses = new.axes["sdpa_kernel"] == SdpaKernel.UNPINNED and (
+        new.axes["attention"] == Attention.SDPA or new.axes["transformation"] != SILENT["transformation"]
+    )
+    kind, aspect = (Kind.CHANGE, Aspect.KERNELS) if torch_chooses else (Kind.REGRESSION, Aspect.FALLBACK)
+    yield Difference(kind, aspect, new.cell, (words,), (f"{backend_of(new)}, {words}",), after.command(new))
+
+
+def _of_accuracy(before: Side, after: Side, new: Record, bands: Bands) -> Iterator[Difference]:
+    if bounds_of(before.whole.run) != bounds_of(after.whole.run):
+        return  # a ratio to the bounds of another suite is another number
+    was, now = (
+        sorted(nan_last(ratio) for one in side.records(new.cell) if (ratio := worst_ratio(one)) is not None)
+        for side in (before, after)
+    )
+    if not was or not now:
+        return
+    # What is nearest to each other of what the runs of both sides say.
+    pair = (was[-1], now[0]) if now[0] > was[-1] else (was[0], now[-1])
+    worse = pair[1] > pair[0]
+    overlap = not worse and pair[1] >= pair[0]
+    if overlap or not beyond(*pair, bands.accuracy_factor, bands.accuracy_step):
+        return
+    kind, where = (Kind.REGRESSION, "nearer to") if worse else (Kind.IMPROVEMENT, "farther from")
+    words = f"worst ratio of error to bound: {pair[0]:.2f} -> {pair[1]:.2f}"
+    causes = (
+        f"{new.axes['architecture']} {where} its bounds",
+        f"{backend_of(new)} in {new.axes['dtype']} {where} its bounds",
+    )
+    yield Difference(kind, Aspect.ACCURACY, new.cell, (words,), causes, after.command(new))
+
+
+def bounds_of(run: Run) -> dict[str, object]:
+    """The factors by which a run judged errors."""
+    return {name: value for name, value in run if name.startswith("k_m")}
+
+
+def _of_figures(after: Side, old: RowRecord, new: RowRecord) -> Iterator[Difference]:
+    for name in sorted(old.figures.keys() & new.figures.keys()):
+        was, now = old.figures[name], new.figures[name]
+        if beyond(abs(was), abs(now), _FIGURE_FACTOR, _FIGURE_STEP) or was * now < 0:
+            words, cause = f"{name}: {was:.4g} -> {now:.4g}", f"{new.name}: {name}"
+            yield Difference(Kind.CHANGE, Aspect.FIGURES, new.key, (words,), (cause,), after.command(new))
+
+
+def _of_points(before: Side, after: Side, old: RowRecord, new: RowRecord, bands: Bands) -> Iterator[Difference]:
+    points = {_measured(point): point for point in new.points}
+    for point in old.points:
+        other = points.get(_measured(point))
+        if other is None:
+            continue
+        what = f"{point.subject}, {point.backend}, {point.workload} of {point.batch} x {point.sequence} tokens"
+        for kind, aspect, words in _of_point(point, other, _spread_of_time((before, after), new.key, point), bands):
+            cause = f"{point.subject}, {point.backend}: {aspect}"
+            yield Difference(kind, aspect, new.key, (f"{what}: {words}",), (cause,), after.command(new))
+
+
+def _of_point(old: Point, new: Point, noise: float | None, bands: Bands) -> Iterator[tuple[Kind, Aspect, str]]:
+    if bool(old.failure) is not bool(new.failure) or words_of(old.failure) != words_of(new.failure):
+        kinds = {True: Kind.CHANGE, False: Kind.REGRESSION if new.failure else Kind.IMPROVEMENT}
+        kind = kinds[bool(old.failure) and bool(new.failure)]
+        yield kind, Aspect.VERDICT, f"{old.failure or 'ran'} -> {new.failure or 'ran'}"
+        return
+    if set(old.kernels) != set(new.kernels):
+        words = f"kernels {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
+        yield Kind.CHANGE, Aspect.KERNELS, words
+    if old.seconds and new.seconds:
+        was, now = median(old.seconds), median(new.seconds)
+        factor = _POINT_FACTOR if noise is None else noise * bands.time_factor
+        if beyond(was, now, factor, 0.0):
+            yield _kind_of_more(was, now), Aspect.TIME, f"{was:.4g} -> {now:.4g} s"
+    # A CPU has no counter of it.
+    held, holds = old.peak_mib, new.peak_mib
+    if held is not None and holds is not None and beyond(held, holds, _POINT_FACTOR, _POINT_STEP):
+        yield _kind_of_more(held, holds), Aspect.MEMORY, f"{held:,.0f} -> {holds:,.0f} MiB"
+
+
+def _kind_of_more(was: float, now: float) -> Kind:
+    return Kind.REGRESSION if now > was else Kind.IMPROVEMENT
+
+
+def _spread_of_time(sides: Sequence[Side], row: str, point: Point) -> float | None:
+    """By how much the runs of a side differ in one measurement; None where no side measured it twice."""
+    spreads = []
+    for side in sides:
+        times = [
+            median(other.seconds)
+            for one in side.measured[row]
+            if isinstance(one, RowRecord)
+            for other in one.points
+            if _measured(other) == _measured(point) and other.seconds
+        ]
+        if len(times) > 1 and min(times) > 0:
+            spreads.append(max(times) / min(times))
+    return max(spreads, default=None)
+
+
+def _measured(point: Point) -> tuple[object, ...]:
+    return point.subject, point.backend, point.workload, point.batch, point.sequence, point.padding
+
+
+def beyond(old: float, new: float, factor: float, step: float) -> bool:
+    """Whether two values differ by a factor, and by so much that the factor means something."""
+    if math.isnan(old) or math.isnan(new):
+        return math.isnan(old) is not math.isnan(new)
+    low, high = min(old, new), max(old, new)
+    return high > factor * low and high - low > step

@@ -1,0 +1,36 @@
+"""What a library says, without what differs from run to run: paths, addresses, ids, hashes, numbers, order."""
+
+import re
+from functools import lru_cache
+
+# In this order: what stands first may hold what comes after.
+_PASSING = (
+    (re.compile(r"\S*[/\\]\S*"), "/"),  # a path or a web address, with what is written onto it
+    (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "#"),
+    (re.compile(r"\btmp\w{8}\b"), "#"),
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "#"),
+    (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{7,}\b", re.IGNORECASE), "#"),
+    (re.compile(r"\d+(?:\.\d+)*(?:e[+-]?\d+)?"), "#"),
+)
+_WORD = re.compile(r"[^\s\[\](){}<>,;:'\"`=|]+")
+_MODEL = re.compile(r"\b[A-Z]\w*(?:For[A-Z]\w*|Model)\b")
+_LAST_HUMP = re.compile(r"[A-Z][a-z0-9]*$")
+
+
+@lru_cache(maxsize=100_000)
+def words_of(text: str) -> frozenset[str]:
+    """The words of a text, whatever their order: two texts with the same words say the same."""
+    for passing, instead in _PASSING:
+        text = passing.sub(instead, text)
+    return frozenset(word for found in _WORD.findall(text) if (word := found.strip(".")))
+
+
+def of_any_model(text: str) -> str:
+    """The text with classes of models made one: what a library says of each of them is one thing."""
+    return _MODEL.sub("<model>", text)
+
+
+def kind_of_module(name: str) -> str:
+    """What modules of that class are in any model: `LlamaAttention` and `GPTNeoXAttention` are `Attention`."""
+    found = _LAST_HUMP.search(name)
+    return found[0] if found else name
