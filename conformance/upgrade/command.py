@@ -157,7 +157,8 @@ def _prepared(
     versions = _versions(installed)
     before = versions if stored is None else dict(stored.run.stack.versions)
     _refuse_nothing(wanted, before)
-    workplace.claim(_facts(wanted, arguments, versions))
+    measured = any((workplace.folder / side / "blocks").exists() for side in (CURRENT, CANDIDATE))
+    workplace.claim(_facts(wanted, arguments, versions), measured=measured)
     if stored is not None and all(fulfils(versions.get(pin.name), pin) for pin in wanted.pins):
         candidate: Environment = current
         say("candidate: the environment that is here")

@@ -37,18 +37,18 @@ class Workplace:
         except OSError as error:
             raise UsageError(f"--report-dir {folder}: cannot be written to: {error.strerror}") from None
 
-    def claim(self, facts: Mapping[str, str]) -> None:
+    def claim(self, facts: Mapping[str, str], *, measured: bool) -> None:
         """Begin there, or go on with what was begun.
 
         Args:
-            facts: what must be the same for what is there to count.
+            facts: what must be the same for what was measured there to count.
+            measured: whether anything was.
 
         Raises:
             UsageError: something else was begun there.
         """
-        path = self.folder / _FILE
-        if not path.is_file():
-            self.keep(facts)
+        if not measured:
+            self.write(_FILE, json.dumps(facts, indent=1) + "\n")
             return
         before = self.known()
         for name, is_now in facts.items():
