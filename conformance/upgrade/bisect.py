@@ -2,16 +2,17 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conformance.upgrade.environments import Environment
-from conformance.upgrade.trials import Trials, answer_of_all
+from conformance.upgrade.trials import Trial, Trials, answer_of_all
 from matrix.delta import Answer, Found, first_that_fails
 from matrix.errors import UsageError
-from matrix.releases import Companions, Pin, companions_of
+from matrix.releases import Pin
 
+WithOthers = Callable[[Pin], Iterable[Pin]]
 _OF_STATUS = {0: Answer.PASSES, 1: Answer.FAILS}
 _LONGEST = 160  # characters of what a probe says last
 
@@ -33,7 +34,7 @@ class Began:
         return self.found.passes is not None and self.found.fails is not None
 
 
-def of_names(names: Sequence[str], releases: Sequence[Pin], trials: Trials, companions: Sequence[Companions]) -> Began:
+def of_names(names: Sequence[str], releases: Sequence[Pin], trials: Trials, with_others: WithOthers) -> Began:
     """The first release in which these cells and rows are as in the newest, and no more as in the oldest.
 
     Oldest and newest are the outermost releases of which anything can be told.
@@ -41,25 +42,25 @@ def of_names(names: Sequence[str], releases: Sequence[Pin], trials: Trials, comp
     Args:
         names: those that speak for one symptom; where they do not say the same of a release nothing can be told of it.
         releases: of one package, oldest first.
-        trials: what is found with a release, and with what goes with it.
-        companions: the latter.
+        trials: what is found with a set of releases.
+        with_others: the set in which a release is tried.
     """
 
-    def tried(pin: Pin) -> frozenset[Pin]:
-        return frozenset({pin, *companions_of(pin, companions)})
+    def tried(pin: Pin) -> Trial:
+        return trials.of(with_others(pin))
 
     def told(pin: Pin) -> bool:
-        return trials.of(tried(pin)).report is not None
+        return tried(pin).report is not None
 
     said: dict[Pin, str] = {}
     oldest, newest = next(filter(told, releases), None), next(filter(told, reversed(releases)), None)
 
     def asked(pin: Pin) -> Answer:
-        there = trials.of(tried(pin))
+        there = tried(pin)
         said[pin] = "; ".join(dict.fromkeys(map(there.said, names)))
         if oldest is None or newest is None:
             return Answer.UNKNOWN
-        return answer_of_all(names, trials.of(tried(oldest)), there, trials.of(tried(newest)))
+        return answer_of_all(names, tried(oldest), there, tried(newest))
 
     what = f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}"
     if oldest is not None and newest is not None and asked(newest) is not Answer.FAILS:
@@ -71,8 +72,8 @@ def of_names(names: Sequence[str], releases: Sequence[Pin], trials: Trials, comp
 def of_probe(
     probe: Path,
     releases: Sequence[Pin],
-    environment: Callable[[Sequence[Pin]], Environment],
-    companions: Sequence[Companions],
+    environment: Callable[[Iterable[Pin]], Environment],
+    with_others: WithOthers,
 ) -> Began:
     """The first release in which a script ends with 1, and no more with 0; of any other status nothing can be told.
 
@@ -85,7 +86,7 @@ def of_probe(
 
     def asked(pin: Pin) -> Answer:
         try:
-            there = environment((pin, *companions_of(pin, companions)))
+            there = environment(with_others(pin))
         except UsageError as error:
             said[pin] = str(error)
             return Answer.UNKNOWN

@@ -10,16 +10,19 @@ from conformance.upgrade.environments import Environment
 from matrix.delta import Answer
 from matrix.errors import UsageError
 from matrix.releases import Pin
-from matrix.rows import Family, RowOutcome
+from matrix.rows import Family
 from matrix.verdict import Verdict
 from reports.diff import compare
+from reports.differences import Aspect
 from reports.document import Record, Report, RowRecord
 from reports.files import write_whole
+from reports.standing import Standing, standing_of
 
 # Where not even this is right nothing runs, and what becomes of other cells there says nothing of them.
 CONTROL = "llama-float32-eager-prefill"
 _CELLS = "conformance/test_cells.py"
-_SAYS_NOTHING = (Verdict.MISSING, Verdict.NOT_BUILT, Verdict.FLAKY, RowOutcome.MISSING)
+# What one run says nothing of: machines are never so still.
+_NOISE = (Aspect.TIME, Aspect.MEMORY, Aspect.FIGURES)
 
 Build = Callable[[Sequence[Pin]], Environment]
 Measure = Callable[[Environment, Path, Sequence[str]], Report]
@@ -33,13 +36,18 @@ class Trial:
     why_not: str = ""
 
     def found(self, name: str) -> Record | RowRecord | None:
-        """The record of a cell or row, if one says anything."""
+        """The record of a cell or row."""
         if self.report is None:
             return None
         every: list[Record | RowRecord] = [*self.report.records, *self.report.rows]
-        found = next((one for one in every if name_of(one) == name), None)
-        says = found.verdict if isinstance(found, Record) else found.outcome if found else None
-        return None if says in _SAYS_NOTHING else found
+        return next((one for one in every if (one.cell if isinstance(one, Record) else one.key) == name), None)
+
+    def standing(self, name: str) -> Standing:
+        """Where it stands."""
+        found = self.found(name)
+        if found is None or self.report is None:
+            return Standing.UNKNOWN
+        return standing_of(found, self.report.run.stack.device)
 
     def said(self, name: str) -> str:
         """What was found of it, in a few words."""
@@ -119,13 +127,13 @@ class Trials:
 
 def answer_of(name: str, before: Trial, there: Trial, after: Trial) -> Answer:
     """Whether what is found of a cell or row there is as it was after (it fails), as before (it passes), or neither."""
-    was, found, now = (trial.found(name) for trial in (before, there, after))
-    if was is None or found is None or now is None:
+    was, stands, now = (trial.standing(name) for trial in (before, there, after))
+    if Standing.UNKNOWN in (was, stands, now):
         return Answer.UNKNOWN
-    if was.word != now.word:
-        return {was.word: Answer.PASSES, now.word: Answer.FAILS}.get(found.word, Answer.UNKNOWN)
+    if was is not now:
+        return {was: Answer.PASSES, now: Answer.FAILS}.get(stands, Answer.UNKNOWN)
     moved, moves_yet = _differ(name, before, there), _differ(name, there, after)
-    if moved == moves_yet:
+    if moved is moves_yet:
         return Answer.UNKNOWN
     return Answer.FAILS if moved else Answer.PASSES
 
@@ -136,15 +144,11 @@ def answer_of_all(names: Iterable[str], before: Trial, there: Trial, after: Tria
     return answers.pop() if len(answers) == 1 else Answer.UNKNOWN
 
 
-def name_of(one: Record | RowRecord) -> str:
-    """The id of a cell, the key of a row."""
-    return one.cell if isinstance(one, Record) else one.key
-
-
 def _differ(name: str, one: Trial, other: Trial) -> bool:
     assert one.report is not None
     assert other.report is not None
-    return any(difference.name == name for difference in compare(one.report, other.report).differences)
+    differences = compare(one.report, other.report).differences
+    return any(difference.name == name and difference.aspect not in _NOISE for difference in differences)
 
 
 def _arguments(names: Sequence[str], listed: Path) -> list[str]:

@@ -1,7 +1,7 @@
 """In which release something began: of cells, of rows, of a probe; and what cannot be told is said to be."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,16 @@ from conformance.upgrade.bisect import began_lines, of_names, of_probe
 from conformance.upgrade.environments import Environment
 from matrix.delta import Answer
 from matrix.errors import UsageError
-from matrix.releases import Pin, parse_companions
+from matrix.releases import Pin, companions_of, parse_companions
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
 from tests.conformance.upgrade.world import CELL, OTHER, ROW, World, nothing_runs, right_but
 
 RELEASES = [Pin("transformers", f"5.{minor}.0") for minor in range(10)]
+
+
+def alone(pin: Pin) -> tuple[Pin, ...]:
+    return (pin,)
 
 
 def since(minor: int) -> World:
@@ -29,7 +33,7 @@ def minor_of(versions: object) -> int:
 
 def test_the_first_release_is_found_and_what_was_tried_is_told(tmp_path: Path) -> None:
     world = since(7)
-    began = of_names([CELL], RELEASES, world.trials(tmp_path, CELL), ())
+    began = of_names([CELL], RELEASES, world.trials(tmp_path, CELL), alone)
     assert (began.found.passes, began.found.fails) == (RELEASES[6], RELEASES[7])
     assert began.is_told
     told = list(began_lines(began))
@@ -41,7 +45,7 @@ def test_the_first_release_is_found_and_what_was_tried_is_told(tmp_path: Path) -
 def test_releases_that_cannot_be_installed_are_between_those_that_can(tmp_path: Path) -> None:
     world = since(5)
     world.broken = (RELEASES[4], RELEASES[5], RELEASES[0])
-    began = of_names([CELL], RELEASES, world.trials(tmp_path, CELL), ())
+    began = of_names([CELL], RELEASES, world.trials(tmp_path, CELL), alone)
     assert (began.found.passes, began.found.fails, began.found.unknown) == (
         RELEASES[3],
         RELEASES[6],
@@ -54,14 +58,14 @@ def test_releases_that_cannot_be_installed_are_between_those_that_can(tmp_path: 
 
 def test_what_is_the_same_at_both_ends_began_nowhere(tmp_path: Path) -> None:
     world = since(20)
-    began = of_names([CELL], RELEASES, world.trials(tmp_path, CELL), ())
+    began = of_names([CELL], RELEASES, world.trials(tmp_path, CELL), alone)
     assert not began.is_told
     assert next(began_lines(began)) == f"{CELL}: the same in the oldest and the newest transformers: supported"
     assert len(world.built) == 2
 
 
 def test_where_nothing_runs_nothing_can_be_told(tmp_path: Path) -> None:
-    began = of_names([CELL], RELEASES, World(nothing_runs).trials(tmp_path, CELL), ())
+    began = of_names([CELL], RELEASES, World(nothing_runs).trials(tmp_path, CELL), alone)
     assert not began.is_told
     assert next(began_lines(began)) == f"{CELL}: nothing can be told of any release of transformers"
     assert len(began.found.tried) == len(RELEASES)
@@ -69,7 +73,8 @@ def test_where_nothing_runs_nothing_can_be_told(tmp_path: Path) -> None:
 
 def test_what_goes_with_a_part_of_the_range_is_installed_with_it(tmp_path: Path) -> None:
     world = since(3)
-    of_names([CELL], RELEASES, world.trials(tmp_path, CELL), [parse_companions("transformers<5.2: peft==0.15")])
+    said = [parse_companions("transformers<5.2: peft==0.15")]
+    of_names([CELL], RELEASES, world.trials(tmp_path, CELL), lambda pin: (pin, *companions_of(pin, said)))
     for pins in world.built:
         (release,) = (pin for pin in pins if pin.name == "transformers")
         assert (Pin("peft", "0.15") in pins) == (minor_of({"transformers": release.version}) < 2)
@@ -77,12 +82,12 @@ def test_what_goes_with_a_part_of_the_range_is_installed_with_it(tmp_path: Path)
 
 def test_rows_are_found_as_cells_are_and_several_speak_for_one_symptom(tmp_path: Path) -> None:
     refused = right_but(ROW, lambda versions: RowOutcome.REFUSED if minor_of(versions) >= 2 else None)
-    began = of_names([ROW], RELEASES, World(refused).trials(tmp_path, ROW), ())
+    began = of_names([ROW], RELEASES, World(refused).trials(tmp_path, ROW), alone)
     assert began.found.fails == RELEASES[2]
     world = World(
         lambda versions, name: Verdict.ERROR if name in (CELL, OTHER) and minor_of(versions) > 3 else Verdict.SUPPORTED
     )
-    began = of_names([CELL, OTHER], RELEASES, world.trials(tmp_path / "both", CELL, OTHER), ())
+    began = of_names([CELL, OTHER], RELEASES, world.trials(tmp_path / "both", CELL, OTHER), alone)
     assert began.found.fails == RELEASES[4]
     assert next(began_lines(began)).startswith(f"{CELL} and 1 more: since transformers 5.4.0")
 
@@ -93,7 +98,7 @@ def test_rows_are_found_as_cells_are_and_several_speak_for_one_symptom(tmp_path:
 def test_a_probe_answers_by_how_it_ends(tmp_path: Path, status: int, answer: Answer) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text(f"import sys\nprint('first')\nprint('it is so')\nsys.exit({status})\n", encoding="utf-8")
-    began = of_probe(probe, RELEASES[:1], lambda pins: Environment(Path(sys.executable)), ())
+    began = of_probe(probe, RELEASES[:1], lambda pins: Environment(Path(sys.executable)), alone)
     assert began.found.tried == ((RELEASES[0], answer),)
     assert list(began_lines(began))[1] == f"    5.0.0: {answer}: ends with {status}: it is so"
 
@@ -102,22 +107,23 @@ def test_a_probe_runs_in_the_environment_of_each_release(tmp_path: Path) -> None
     probe = tmp_path / "probe.py"
     probe.write_text("import sys, thing\nsys.exit(thing.MINOR >= 6)\n", encoding="utf-8")
 
-    def environment(pins: Sequence[Pin]) -> Environment:
-        if RELEASES[4] in pins:
+    def environment(pins: Iterable[Pin]) -> Environment:
+        (pin,) = pins
+        if pin == RELEASES[4]:
             raise UsageError("no such wheel")
-        overlay = tmp_path / pins[0].version
+        overlay = tmp_path / pin.version
         overlay.mkdir(exist_ok=True)
-        (overlay / "thing.py").write_text(f"MINOR = {minor_of({'transformers': pins[0].version})}\n", encoding="utf-8")
+        (overlay / "thing.py").write_text(f"MINOR = {minor_of({'transformers': pin.version})}\n", encoding="utf-8")
         return Environment(Path(sys.executable), overlay)
 
-    began = of_probe(probe, RELEASES, environment, ())
+    began = of_probe(probe, RELEASES, environment, alone)
     assert (began.found.passes, began.found.fails) == (RELEASES[5], RELEASES[6])
     assert next(began_lines(began)) == "probe.py: since transformers 5.6.0 (5.5.0 was as before)"
 
 
 def test_a_probe_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--probe .*nothing.py: no such file"):
-        of_probe(tmp_path / "nothing.py", RELEASES, lambda pins: Environment(Path(sys.executable)), ())
+        of_probe(tmp_path / "nothing.py", RELEASES, lambda pins: Environment(Path(sys.executable)), alone)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +133,6 @@ def test_a_probe_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_probe_that_says_the_same_of_both_ends_tells_no_release(tmp_path: Path, status: int, said: str) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text(f"raise SystemExit({status})\n", encoding="utf-8")
-    began = of_probe(probe, RELEASES, lambda pins: Environment(Path(sys.executable)), ())
+    began = of_probe(probe, RELEASES, lambda pins: Environment(Path(sys.executable)), alone)
     assert not began.is_told
     assert next(began_lines(began)).startswith(said)
