@@ -1,10 +1,10 @@
-"""Which change did it: the smallest set of changes that fails, and the first of many releases that does.
+"""Which change did it: the smallest set of changes that fails, and the releases since which something else is seen.
 
 Both ask as little as they can, since every answer is an environment that is built and a run in it, and both bear that
 nothing can be told of a set or a release: it cannot be installed, or nothing runs there.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 
 class Answer(StrEnum):
-    """What was seen with a set of changes, or in a release."""
+    """What was seen with a set of changes."""
 
     FAILS = "fails"
     PASSES = "passes"
@@ -20,17 +20,42 @@ class Answer(StrEnum):
 
 
 T = TypeVar("T")
+S = TypeVar("S")
 H = TypeVar("H", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Found(Generic[T]):
-    """Where among releases, oldest first, it begins to fail, as far as can be told."""
+class Step(Generic[T, S]):
+    """Two releases in which something else is seen, and nothing that can be told between them."""
 
-    passes: T | None  # the newest that does, before any that fails; None where none does
-    fails: T | None  # the oldest after that, as far as was asked; None where none does
-    unknown: tuple[T, ...]  # those between the two: nothing could be told of any, so that each may be the first
-    tried: tuple[tuple[T, Answer], ...]  # in the order in which they were asked
+    last: T
+    was: S
+    first: T
+    now: S
+    unknown: tuple[T, ...]  # those between: each of them, or `first`, may be where it began
+
+
+@dataclass(frozen=True)
+class Course(Generic[T, S]):
+    """What was seen in some of many releases."""
+
+    seen: tuple[tuple[T, S | None], ...]  # oldest first; None where nothing can be told
+    asked: tuple[T, ...]  # the same, in the order in which they were asked
+
+    @property
+    def steps(self) -> tuple[Step[T, S], ...]:
+        """Where what is seen becomes something else."""
+        found: list[Step[T, S]] = []
+        last: tuple[T, S] | None = None
+        unknown: list[T] = []
+        for release, seen in self.seen:
+            if seen is None:
+                unknown.append(release)
+                continue
+            if last is not None and last[1] != seen:
+                found.append(Step(*last, release, seen, tuple(unknown)))
+            last, unknown = (release, seen), []
+        return tuple(found)
 
 
 def smallest(changes: Sequence[H], asked: Callable[[Sequence[H]], Answer]) -> tuple[H, ...]:
@@ -66,42 +91,40 @@ def smallest(changes: Sequence[H], asked: Callable[[Sequence[H]], Answer]) -> tu
     return left
 
 
-def first_that_fails(releases: Sequence[T], asked: Callable[[T], Answer]) -> Found[T]:
-    """The first of the releases, oldest first, that fails, if what fails once fails from then on.
+def course_of(releases: Sequence[T], asked: Callable[[T], S | None]) -> Course[T, S]:
+    """What is seen along releases, by bisection: what is seen in two of them is taken to be seen between.
 
-    The oldest and the newest are asked first; of those between, always the one farthest from all of which something is
-    known: the middle, and where nothing can be told of that the quarters, so that a run of releases that cannot be
-    installed is soon left behind.
+    The outermost of which anything can be told are asked first. Of those between two in which something else is seen,
+    always the one farthest from all that were asked: the middle, and where nothing can be told of that the quarters, so
+    that a run of releases that cannot be installed is soon left behind.
 
     Args:
-        releases: each once.
-        asked: what is seen in one; never asked twice of the same.
+        releases: each once, oldest first.
+        asked: what is seen in one, or None; never asked twice of the same.
     """
-    tried: list[tuple[T, Answer]] = []
-    low, high = -1, len(releases)  # all up to the one pass, all from the other fail
-    unknown: set[int] = set()
-    while left := [place for place in range(low + 1, high) if place not in unknown]:
-        if not tried:
-            place = 0
-        elif len(tried) == 1:
-            place = left[-1]
-        else:
-            known = (low, high, *unknown)
-            place = max(left, key=lambda one: min(abs(one - other) for other in known))
-        answer = asked(releases[place])
-        tried.append((releases[place], answer))
-        if answer is Answer.FAILS:
-            high = place
-        elif answer is Answer.PASSES:
-            low = place
-        else:
-            unknown.add(place)
-    return Found(
-        passes=releases[low] if low >= 0 else None,
-        fails=releases[high] if high < len(releases) else None,
-        unknown=tuple(releases[low + 1 : high]),
-        tried=tuple(tried),
+    seen: dict[int, S | None] = {}
+    places = range(len(releases))
+    for outermost in (places, reversed(places)):
+        for place in outermost:
+            if place not in seen:
+                seen[place] = asked(releases[place])
+            if seen[place] is not None:
+                break
+    while (following := _next(seen)) is not None:
+        seen[following] = asked(releases[following])
+    return Course(
+        tuple((releases[place], seen[place]) for place in sorted(seen)), tuple(releases[place] for place in seen)
     )
+
+
+def _next(seen: Mapping[int, object]) -> int | None:
+    """The place to be asked next; None where all is known that can be."""
+    told = sorted(place for place, said in seen.items() if said is not None)
+    for low, high in pairwise(told):
+        left = [place for place in range(low + 1, high) if place not in seen]
+        if left and seen[low] != seen[high]:
+            return max(left, key=lambda one: min(abs(one - other) for other in seen))
+    return None
 
 
 def _divided(changes: Sequence[H], pieces: int) -> list[tuple[H, ...]]:

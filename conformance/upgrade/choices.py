@@ -18,3 +18,10 @@ class Ground(StrEnum):
     HARDWARE = "hardware"
     SEED = "seed"
     PLAN = "plan"
+
+
+class Question(StrEnum):
+    """What is asked of regressions."""
+
+    BLAME = "blame"  # which package change brings them
+    BISECT = "bisect"  # since which of its releases

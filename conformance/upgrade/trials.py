@@ -7,6 +7,7 @@ from pathlib import Path
 
 from conformance.plugin.rows import FAMILY_OF_FILE
 from conformance.upgrade.environments import Environment
+from conformance.upgrade.sides import Say
 from matrix.delta import Answer
 from matrix.errors import UsageError
 from matrix.releases import Pin
@@ -66,6 +67,7 @@ class Trials:
         measure: Measure,
         arguments: Sequence[str] = (),
         known: Mapping[frozenset[Pin], Environment] | None = None,
+        say: Say = lambda line: None,
     ) -> None:
         """Of cells and rows by name.
 
@@ -76,6 +78,7 @@ class Trials:
             measure: runs pytest there with these arguments, the report in that folder, or raises UsageError.
             arguments: pytest's further ones.
             known: environments that need not be built.
+            say: hears what is tried.
 
         Raises:
             UsageError: a name is that of a claim, which is measured alone on its device and never the same twice.
@@ -84,7 +87,8 @@ class Trials:
         wanted = [*self.names, CONTROL, *arguments]
         self._folder = folder / hashlib.sha256("\0".join(wanted).encode()).hexdigest()[:10]
         self._arguments = (*arguments, *_arguments(self.names, self._folder / "names.txt"))
-        self._build, self._measure, self._environments = build, measure, dict(known or {})
+        self._build, self._measure, self._say = build, measure, say
+        self._environments = dict(known or {})
         self._tried: dict[frozenset[Pin], Trial] = {}
 
     def environment(self, pins: Iterable[Pin]) -> Environment:
@@ -106,6 +110,7 @@ class Trials:
         return self._tried[key]
 
     def _try(self, pins: frozenset[Pin]) -> Trial:
+        self._say(f"trying {', '.join(map(str, sorted(pins))) or 'what is here'}")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(self._folder / "names.txt", "\n".join([CONTROL, *self.names]) + "\n")

@@ -1,12 +1,12 @@
 """Sets of changes and rows of releases of which something fails: what is found is held against trying everything."""
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matrix.delta import Answer, first_that_fails, smallest
+from matrix.delta import Answer, course_of, smallest
 from tests.builders import PROPERTY
 
 FAILS, PASSES, UNKNOWN = Answer
@@ -15,11 +15,11 @@ FAILS, PASSES, UNKNOWN = Answer
 class Asked:
     """Counts what is asked, and refuses to be asked twice."""
 
-    def __init__(self, answer: Callable[[object], Answer]) -> None:
+    def __init__(self, answer: Callable[[object], object]) -> None:
         self._answer = answer
         self.of: list[object] = []
 
-    def __call__(self, one: object) -> Answer:
+    def __call__(self, one: object) -> object:
         key = frozenset(one) if isinstance(one, Sequence) else one
         assert key not in self.of, f"{one} was asked twice"
         self.of.append(key)
@@ -80,42 +80,49 @@ def test_a_single_change_is_guilty_without_a_question() -> None:
 
 
 @PROPERTY
-@given(st.lists(st.sampled_from(Answer), max_size=12))
-def test_a_release_that_passes_is_before_one_that_fails_whatever_else_is_seen(seen: list[Answer]) -> None:
-    found = first_that_fails(range(len(seen)), Asked(lambda place: seen[place]))
-    low = -1 if found.passes is None else found.passes
-    high = len(seen) if found.fails is None else found.fails
-    assert low < high
-    assert low == -1 or seen[low] is PASSES
-    assert high == len(seen) or seen[high] is FAILS
-    assert found.unknown == tuple(range(low + 1, high))
-    assert all(seen[place] is UNKNOWN for place in found.unknown)
-    assert [answer for _, answer in found.tried] == [seen[place] for place, _ in found.tried]
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=12))
+def test_whatever_is_seen_a_step_is_between_two_that_differ_and_nothing_else_is_told(seen: list[str | None]) -> None:
+    course = course_of(range(len(seen)), Asked(lambda place: seen[place]))
+    assert [said for _, said in course.seen] == [seen[place] for place, _ in course.seen]
+    assert sorted(course.asked) == [place for place, _ in course.seen]
+    for step in course.steps:
+        assert (seen[step.last], seen[step.first]) == (step.was, step.now)
+        assert step.was != step.now
+        assert step.unknown == tuple(range(step.last + 1, step.first))
+        assert all(seen[place] is None for place in step.unknown)
+    told = [place for place, said in enumerate(seen) if said is not None]
+    if told:  # the outermost are among those that were asked
+        assert {told[0], told[-1]} <= set(course.asked)
+    else:
+        assert (len(course.asked), course.steps) == (len(seen), ())
 
 
 @PROPERTY
-@given(
-    passing=st.lists(st.sampled_from([PASSES, UNKNOWN]), max_size=12),
-    failing=st.lists(st.sampled_from([FAILS, UNKNOWN]), max_size=12),
-)
-def test_what_fails_from_a_release_on_is_found_as_by_trying_each(passing: list[Answer], failing: list[Answer]) -> None:
-    seen = [*passing, *failing]
-    found = first_that_fails(range(len(seen)), Asked(lambda place: seen[place]))
-    assert found.passes == max((place for place, answer in enumerate(seen) if answer is PASSES), default=None)
-    assert found.fails == min((place for place, answer in enumerate(seen) if answer is FAILS), default=None)
+@given(st.lists(st.tuples(st.integers(1, 5), st.sets(st.integers(0, 4))), max_size=4))
+def test_what_stays_until_it_changes_is_found_as_by_trying_each(eras: list[tuple[int, set[int]]]) -> None:
+    seen = [None if place in unknown else era for era, (length, unknown) in enumerate(eras) for place in range(length)]
+    told = [(place, era) for place, era in enumerate(seen) if era is not None]
+    steps = [(last, first) for (last, was), (first, now) in pairwise(told) if was != now]
+    course = course_of(range(len(seen)), Asked(lambda place: seen[place]))
+    assert [(step.last, step.first) for step in course.steps] == steps
 
 
 def test_the_oldest_and_the_newest_are_asked_first_then_halves() -> None:
-    found = first_that_fails(range(100), lambda release: FAILS if release >= 37 else PASSES)
-    assert (found.passes, found.fails, found.unknown) == (36, 37, ())
-    assert [release for release, _ in found.tried][:4] == [0, 99, 49, 24]
-    assert len(found.tried) <= 9
+    course = course_of(range(100), lambda release: release >= 37)
+    ((step),) = course.steps
+    assert (step.last, step.first, step.unknown) == (36, 37, ())
+    assert course.asked[:4] == (0, 99, 49, 24)
+    assert len(course.asked) <= 9
+
+
+def test_two_steps_cost_twice_as_much_and_no_more() -> None:
+    course = course_of(range(1000), lambda release: (release >= 300) + (release >= 301))
+    assert [(step.last, step.first) for step in course.steps] == [(299, 300), (300, 301)]
+    assert len(course.asked) <= 22
 
 
 def test_a_run_of_releases_that_do_not_install_is_left_behind() -> None:
-    def seen(release: int) -> Answer:
-        return UNKNOWN if 40 <= release < 60 else FAILS if release >= 80 else PASSES
-
-    found = first_that_fails(range(100), seen)
-    assert (found.passes, found.fails) == (79, 80)
-    assert sum(answer is UNKNOWN for _, answer in found.tried) <= 2
+    course = course_of(range(100), lambda release: None if 40 <= release < 60 else release >= 80)
+    ((step),) = course.steps
+    assert (step.last, step.first) == (79, 80)
+    assert sum(said is None for _, said in course.seen) <= 2
