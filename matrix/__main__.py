@@ -1,12 +1,13 @@
 """Looking at cells: `python -m matrix list`, `explain` and `reproduce`. Never imports torch."""
 
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from conformance.upgrade.choices import Ground, How
+from conformance.upgrade.choices import How
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run, say
@@ -133,8 +134,9 @@ def upgrade(
     before: Annotated[str, typer.Option("--from", help="a stored report in place of the current side")] = "current",
     how: Annotated[How, typer.Option(help="how to build the candidate; auto: uv where it is, else pip")] = How.AUTO,
     find_links: Annotated[Path | None, typer.Option(help="a folder of wheels, in place of an index")] = None,
-    allow: Annotated[list[Ground] | None, typer.Option(help="what may differ from a stored report")] = None,
-    policy: Annotated[Path | None, typer.Option(help="a file with [tool.conformance.gate]")] = None,
+    allow: Annotated[str, typer.Option(help="what may differ: device, plan, seed, separated by commas")] = "",
+    policy: Annotated[Path | None, typer.Option(help="what counts; default: pyproject.toml here")] = None,
+    form: Annotated[str, typer.Option("--format", help="of the verdict: text, markdown, json, github")] = "text",
     report_dir: Annotated[Path | None, typer.Option(help="default: reports/out/upgrade-NAME-VERSION")] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="in how many parts both sides are measured in turn")] = None,
 ) -> None:
@@ -143,18 +145,18 @@ def upgrade(
     The candidate's environment is built in the report's folder, with the named releases and what they need. Exit code
     1: regressions; 2: could not tell. What was ended goes on with the same command. Every other option is pytest's.
     """
-    command = import_module("conformance.upgrade.command")  # which reads reports
+    command = import_module("conformance.upgrade.command")  # reads reports, which takes time
     wanted = command.Wanted(
         pins=command.pins_of(to or ()),
         arguments=tuple(context.args),
         before=None if before == "current" else Path(before),
         how=how,
         find_links=find_links,
-        allowed=frozenset(allow or ()),
+        allowed=import_module("reports.gate").parse_allowed(allow),
         report_dir=report_dir,
         blocks=blocks,
     )
-    raise typer.Exit(command.gated(wanted, policy, say))
+    raise typer.Exit(command.gated(wanted, policy, form, say, partial(say, err=True)))
 
 
 def main() -> None:

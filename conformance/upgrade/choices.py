@@ -12,14 +12,6 @@ class How(StrEnum):
     OVERLAY = "overlay"  # only what the pins change, in a folder that comes first on the path
 
 
-class Ground(StrEnum):
-    """What may differ from a stored report only where somebody allows it."""
-
-    HARDWARE = "hardware"
-    SEED = "seed"
-    PLAN = "plan"
-
-
 class Question(StrEnum):
     """What is asked of regressions."""
 

@@ -1,45 +1,46 @@
 """`python -m matrix upgrade`: a candidate beside the current environment, one plan in both, and what the gate says."""
 
 import argparse
+import contextlib
+import os
 import platform
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from conformance.cluster.command import planned
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
-from conformance.upgrade.choices import Ground, How
+from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build, fulfils, unmet
-from conformance.upgrade.ground import Standing, hardware_of, refuse_other_ground, standing_of
+from conformance.upgrade.ground import Standing, device_of, refuse_other_ground, standing_of
 from conformance.upgrade.sides import GO_ON, Say, check_versions, measure
 from conformance.upgrade.state import Workplace
 from matrix.architectures import load_architectures
-from matrix.errors import UsageError, enumerated
+from matrix.errors import UsageError, enumerated, quoted
 from matrix.releases import Pin, parse_pin
 from matrix.shard import Shard
 from matrix.stack import DISTRIBUTIONS, Device, detect_stack
 from matrix.waiver import load_waivers
 from reports.document import Report
 from reports.files import write_whole
+from reports.gate import Allowed, Format, Gate, gate_lines, judge
+from reports.html import render_gate
 from reports.markdown import summary_markdown
 from reports.merge import merge, read_part
 from reports.packed import report_file
+from reports.policy import read_policy
 from reports.reading import read_report
 from reports.records import write_lines
 from reports.text import headline
 from reports.write import write_html, write_json
 
-if TYPE_CHECKING:
-    from reports.gate import Gate
-
-Judge = Callable[[Sequence[Report], Sequence[Report]], "Gate"]  # of the reports of either side, the whole one first
+Judge = Callable[[Sequence[Report], Sequence[Report]], Gate]  # of the reports of either side, the whole one first
 _Reports = dict[str, list[Report]]  # by side: the whole, then what was measured again
 CURRENT, CANDIDATE = "current", "candidate"
 _REPORTS = Path("reports/out")
@@ -48,6 +49,7 @@ _OWN = ("--shard", "--resume", "--only", "-x", "--exitfirst", "--maxfail", "--lf
 _TESTS_PER_BLOCK = 150  # a block costs a start, on either side
 _MOST_BLOCKS = 8
 _FEW = 20  # tests that are not divided
+_TOLD = (Format.TEXT, Format.MARKDOWN, Format.JSON, Format.GITHUB)
 ROUNDS = 3  # of measuring again what looks worse
 
 
@@ -60,7 +62,7 @@ class Wanted:
     before: Path | None = None  # a report that stands in for the current side
     how: How = How.AUTO
     find_links: Path | None = None
-    allowed: frozenset[Ground] = field(default_factory=frozenset)
+    allowed: tuple[Allowed, ...] = ()
     report_dir: Path | None = None
     blocks: int | None = None
 
@@ -88,7 +90,7 @@ def pins_of(texts: Sequence[str]) -> tuple[Pin, ...]:
     return pins
 
 
-def upgrade(wanted: Wanted, judge: Judge, say: Say) -> "Gate":
+def upgrade(wanted: Wanted, judged: Judge, say: Say) -> Gate:
     """Build the candidate, measure both sides block by block, and judge; what looks worse is measured again in both.
 
     All is kept in the folder of the upgrade, where the same command goes on wherever it was ended.
@@ -104,7 +106,9 @@ def upgrade(wanted: Wanted, judge: Judge, say: Say) -> "Gate":
     workplace = Workplace(wanted.folder)
     try:
         prepared = _prepared(wanted, arguments, stored, workplace, say)
-        return _judged(prepared, _measured(prepared), judge)
+        gate = _judged(prepared, _measured(prepared), judged)
+        _keep(gate, workplace)
+        return gate
     except KeyboardInterrupt:
         raise UsageError(f"interrupted; {GO_ON} with what is in {wanted.folder}") from None
     finally:
@@ -172,7 +176,7 @@ def _prepared(
     environments = {CANDIDATE: candidate} if stored is not None else {CURRENT: current, CANDIDATE: candidate}
     plans = {name: _plan_of(one, arguments) for name, one in environments.items()}
     if stored is not None:
-        here = Standing(hardware_of(detect_stack()), _options(arguments).seed, plans[CANDIDATE])
+        here = Standing(device_of(detect_stack()), _options(arguments).seed, plans[CANDIDATE])
         refuse_other_ground(standing_of(stored.run), here, wanted.allowed, wanted.before)
     for line in _of_one_plan(plans):
         say(line)
@@ -264,9 +268,9 @@ def _measured(upgrade: _Upgrade) -> _Reports:
             if stored is not None:
                 refuse_other_ground(stored, now, upgrade.wanted.allowed, upgrade.wanted.before)
             standing = standing or now
-            if standing.hardware != now.hardware and Ground.HARDWARE not in upgrade.wanted.allowed:
-                both = f"one side was measured on {standing.hardware}, the {name} on {now.hardware}"
-                raise UsageError(f"{both}; --allow {Ground.HARDWARE} compares them all the same")
+            if standing.device != now.device and Allowed.DEVICE not in upgrade.wanted.allowed:
+                both = f"one side was measured on {standing.device}, the {name} on {now.device}"
+                raise UsageError(f"{both}; --allow {Allowed.DEVICE} compares them all the same")
     reports = {name: [_merged(upgrade, name)] for name in upgrade.environments}
     if upgrade.stored is not None:
         reports[CURRENT] = [upgrade.stored]
@@ -314,9 +318,9 @@ def _write(report: Report, folder: Path) -> None:
         raise UsageError(f"{folder}: cannot be written to: {error.strerror}; {GO_ON}") from None
 
 
-def _judged(upgrade: _Upgrade, reports: _Reports, judge: Judge) -> "Gate":
+def _judged(upgrade: _Upgrade, reports: _Reports, judged: Judge) -> Gate:
     """The verdict, once what looks worse was measured again on both sides."""
-    gate = judge(reports[CURRENT], reports[CANDIDATE])
+    gate = judged(reports[CURRENT], reports[CANDIDATE])
     for number in range(1, ROUNDS + 1):
         if not gate.doubtful:
             break
@@ -326,18 +330,34 @@ def _judged(upgrade: _Upgrade, reports: _Reports, judge: Judge) -> "Gate":
         upgrade.say(f"what looks worse is measured again, time {number}: {len(gate.doubtful):,} of it")
         for name in _in_turn(upgrade.environments, number + 1):
             reports[name].append(upgrade.run(name, f"again-{number}", f"again {number}", None, f"--only={names}"))
-        gate = judge(reports[CURRENT], reports[CANDIDATE])
+        gate = judged(reports[CURRENT], reports[CANDIDATE])
     return gate
 
 
-def gated(wanted: Wanted, policy: Path | None, say: Say) -> int:
-    """Try an upgrade, tell and keep what the gate says of it, and give back its exit status.
+def _keep(gate: Gate, workplace: Workplace) -> None:
+    markdown = "\n".join(gate_lines(gate, Format.MARKDOWN)) + "\n"
+    workplace.write("gate.json", "\n".join(gate_lines(gate, Format.JSON)) + "\n")
+    workplace.write("gate.md", markdown)
+    workplace.write("index.html", render_gate(gate))
+    if of_job := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with contextlib.suppress(OSError), Path(of_job).open("a", encoding="utf-8") as summary:
+            summary.write(markdown)
+
+
+def gated(wanted: Wanted, policy: Path | None, form: str, say: Say, progress: Say) -> int:
+    """Try an upgrade, keep what the gate says of it and tell it in that form, and give back its exit status.
+
+    `gate.json`, `gate.md` and `index.html` stand beside the folders of both sides.
 
     Raises:
-        UsageError: as `upgrade`; or the policy cannot be read.
+        UsageError: as `upgrade`; or the policy cannot be read, or there is no such form.
     """
-    gates = import_module("reports.gate")
-    judge = partial(gates.judge, policy=import_module("reports.policy").read_policy(policy))
+    if form not in _TOLD:
+        raise UsageError(f"--format {quoted(form)}: may be {enumerated(_TOLD)}")
+    policed = partial(judge, policy=read_policy(policy), allowed=wanted.allowed)
     heed_signals(lambda name: None)
-    gate = upgrade(wanted, judge, say)
+    gate = upgrade(wanted, policed, progress)
+    for line in gate_lines(gate, Format(form)):
+        say(line)
+    progress(f"report: {wanted.folder / 'index.html'}")
     return gate.exit_status

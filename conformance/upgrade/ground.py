@@ -1,13 +1,13 @@
-"""What both sides of a comparison must stand on alike: the hardware, the seed and the plan."""
+"""What both sides of a comparison must stand on alike: the device, the seed and the plan."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from conformance.upgrade.choices import Ground
 from matrix.errors import UsageError
 from matrix.stack import Stack
 from reports.document import Run
+from reports.gate import Allowed
 
 _NAMED = 3
 
@@ -16,13 +16,13 @@ _NAMED = 3
 class Standing:
     """What a side stands on."""
 
-    hardware: str
+    device: str
     seed: int
     tests: tuple[str, ...]  # cells by id, then rows by key
     options: Mapping[str, str] | None = None  # that may change a verdict; None where nobody knows them yet
 
 
-def hardware_of(stack: Stack) -> str:
+def device_of(stack: Stack) -> str:
     """The device, and what of it decides which kernels run."""
     gpus = Counter(gpu.name for gpu in stack.gpus)
     named = [f"{count} × {name}" for name, count in gpus.items()] or list(stack.cpu_flags)
@@ -33,34 +33,34 @@ def standing_of(run: Run) -> Standing:
     """That of a run, or of the whole of which it is a part."""
     tests = [*run.shard.planned, *run.shard.planned_rows] if run.shard else [*run.planned, *run.planned_rows]
     options = {"checkpoint": ", ".join(sorted(run.checkpoints)), **run.options}
-    return Standing(hardware_of(run.stack), run.seed, tuple(tests), {name: of for name, of in options.items() if of})
+    return Standing(device_of(run.stack), run.seed, tuple(tests), {name: of for name, of in options.items() if of})
 
 
-def refuse_other_ground(before: Standing, after: Standing, allowed: Collection[Ground], source: object) -> None:
+def refuse_other_ground(before: Standing, after: Standing, allowed: Collection[Allowed], source: object) -> None:
     """Hold the candidate's side against a report that stands in for the current one.
 
     Raises:
         UsageError: what differs and is not allowed.
     """
-    for ground, difference in differences(before, after):
-        if ground not in allowed:
-            raise UsageError(f"--from {source}: {difference}; --allow {ground} compares them all the same")
+    for what, difference in differences(before, after):
+        if what not in allowed:
+            raise UsageError(f"--from {source}: {difference}; --allow {what} compares them all the same")
 
 
-def differences(before: Standing, after: Standing) -> Iterator[tuple[Ground, str]]:
+def differences(before: Standing, after: Standing) -> Iterator[tuple[Allowed, str]]:
     """What is not the same on both sides, in words."""
-    if before.hardware != after.hardware:
-        yield Ground.HARDWARE, f"it was measured on {before.hardware}, and here is {after.hardware}"
+    if before.device != after.device:
+        yield Allowed.DEVICE, f"it was measured on {before.device}, and here is {after.device}"
     if before.seed != after.seed:
-        yield Ground.SEED, f"it was measured with --seed {before.seed}, this with {after.seed}"
+        yield Allowed.SEED, f"it was measured with --seed {before.seed}, this with {after.seed}"
     gone = [test for test in before.tests if test not in set(after.tests)]
     added = [test for test in after.tests if test not in set(before.tests)]
     if gone or added:
         told = [f"holds {_some(gone)} that this one lacks"] if gone else []
         told += [f"lacks {_some(added)} that this one holds"] if added else []
-        yield Ground.PLAN, f"its plan {' and '.join(told)}"
+        yield Allowed.PLAN, f"its plan {' and '.join(told)}"
     if before.options is not None and after.options is not None and before.options != after.options:
-        yield Ground.PLAN, f"it was asked for {_listed(before.options)}, this for {_listed(after.options)}"
+        yield Allowed.PLAN, f"it was asked for {_listed(before.options)}, this for {_listed(after.options)}"
 
 
 def _some(tests: Sequence[str]) -> str:
