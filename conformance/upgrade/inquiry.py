@@ -78,9 +78,7 @@ def _names_of(cause: Cause) -> tuple[str, ...]:
 
 
 def _trials(inquiry: Inquiry, symptoms: Sequence[Sequence[str]], changes: Sequence[Change], say: Say) -> Trials:
-    # An environment of its own for each set of releases would copy all of the stack each time.
-    how = How.OVERLAY if inquiry.how is How.AUTO else inquiry.how
-    place = inquiry.folder / "environments"
+    how, place = inquiry.how.for_many, inquiry.folder / "environments"
     every = frozenset(change.pin for change in changes)
     return Trials(
         [name for names in symptoms for name in names],

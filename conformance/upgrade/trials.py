@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.cluster.command import planned
 from conformance.plugin.rows import FAMILY_OF_FILE
 from conformance.upgrade.environments import Environment
 from conformance.upgrade.sides import Say
 from matrix.delta import Answer
-from matrix.errors import UsageError
+from matrix.errors import UsageError, quoted
 from matrix.releases import Pin
 from matrix.rows import Family
 from matrix.verdict import Verdict
@@ -91,6 +92,14 @@ class Trials:
         self._environments = dict(known or {})
         self._tried: dict[frozenset[Pin], Trial] = {}
 
+    def refuse_unknown(self, environment: Environment) -> None:
+        """Raise UsageError for a name that is no cell and no row there, or in pytest's words if it refuses."""
+        self._write_names()
+        cells, rows = planned(self._arguments, str(environment.python), environment.environ())
+        for name in self.names:
+            if name not in (*cells, *rows):
+                raise UsageError(f"{quoted(name)} is no cell and no row that is planned here")
+
     def environment(self, pins: Iterable[Pin]) -> Environment:
         """The environment with these releases.
 
@@ -112,11 +121,8 @@ class Trials:
     def _try(self, pins: frozenset[Pin]) -> Trial:
         self._say(f"trying {', '.join(map(str, sorted(pins))) or 'what is here'}")
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self._folder / "names.txt", "\n".join([CONTROL, *self.names]) + "\n")
+            self._write_names()
             report = self._measure(self.environment(pins), self._folder / _folder_name(pins), self._arguments)
-        except OSError as error:
-            raise UsageError(f"{self._folder}: cannot be written to: {error.strerror}") from None
         except UsageError as error:
             return Trial(None, str(error))
         trial = Trial(report)
@@ -128,6 +134,13 @@ class Trials:
         if not isinstance(control, Record) or control.verdict is not Verdict.SUPPORTED:
             return Trial(None, f"nothing runs there: {CONTROL} is {control.word}: {control.reason}")
         return trial
+
+    def _write_names(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_whole(self._folder / "names.txt", "\n".join([CONTROL, *self.names]) + "\n")
+        except OSError as error:
+            raise UsageError(f"{self._folder}: cannot be written to: {error.strerror}") from None
 
 
 def answer_of(name: str, before: Trial, there: Trial, after: Trial) -> Answer:
