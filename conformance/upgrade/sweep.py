@@ -58,7 +58,7 @@ def sweep(wanted: Range, say: Say) -> bool:
         raise UsageError(f"--sweep {wanted.of}: none of the {len(available)} releases, {known}, is in that range")
     workplace = Workplace(wanted.folder)
     try:
-        workplace.claim(_facts(wanted), measured=any(finished(workplace.folder / str(pin)) for pin in releases))
+        workplace.claim(_facts(wanted), measured=any(finished(workplace.folder / _named(pin)) for pin in releases))
         failed = {pin: why for pin in releases if (why := _swept(pin, wanted, current, workplace.folder, say))}
     except KeyboardInterrupt:
         raise UsageError(f"interrupted; {GO_ON} with what is in {wanted.folder}") from None
@@ -79,9 +79,13 @@ def _facts(wanted: Range) -> dict[str, str]:
     }
 
 
+def _named(pin: Pin) -> str:
+    return f"{pin.name}-{pin.version}"
+
+
 def _swept(pin: Pin, wanted: Range, current: Environment, folder: Path, say: Say) -> str:
     """Measure one release; why that could not be, or empty."""
-    place, run = folder / "environments" / str(pin), folder / str(pin)
+    place, run = folder / "environments" / _named(pin), folder / _named(pin)
     pins = (pin, *companions_of(pin, wanted.companions))
     try:
         report = finished(run) or _measured(pins, wanted, current, place, run, say)

@@ -10,7 +10,7 @@ from conformance.plugin.rows import FAMILY_OF_FILE
 from conformance.upgrade.environments import Environment
 from conformance.upgrade.sides import Say
 from matrix.delta import Answer
-from matrix.errors import UsageError, quoted
+from matrix.errors import UsageError, enumerated, quoted
 from matrix.releases import Pin
 from matrix.rows import Family
 from matrix.verdict import Verdict
@@ -108,6 +108,7 @@ class Trials:
         """
         key = frozenset(pins)
         if key not in self._environments:
+            self._say(f"building {enumerated(map(str, sorted(key)))}")
             self._environments[key] = self._build(sorted(key))
         return self._environments[key]
 
@@ -119,7 +120,7 @@ class Trials:
         return self._tried[key]
 
     def _try(self, pins: frozenset[Pin]) -> Trial:
-        self._say(f"trying {', '.join(map(str, sorted(pins))) or 'what is here'}")
+        self._say(f"trying {enumerated(map(str, sorted(pins))) or 'what is here'}")
         try:
             self._write_names()
             report = self._measure(self.environment(pins), self._folder / _folder_name(pins), self._arguments)

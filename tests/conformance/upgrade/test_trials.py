@@ -126,3 +126,13 @@ def test_several_speak_with_one_voice_or_tell_nothing() -> None:
     assert answer_of_all(both, before, split, after) is Answer.UNKNOWN
     row = [Trial(report_of({ROW: said})) for said in (RowOutcome.HOLDS, RowOutcome.REFUSED)]
     assert answer_of(ROW, row[0], row[1], row[1]) is Answer.FAILS
+
+
+def test_a_name_that_is_not_planned_is_refused_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("conformance.upgrade.trials.planned", lambda *given: ([CONTROL, CELL], [ROW]))
+    world = World(HONEST)
+    world.trials(tmp_path, CELL, ROW).refuse_unknown(world.place())
+    with pytest.raises(UsageError, match="'guide:G1-b-guide' is no cell and no row that is planned here"):
+        world.trials(tmp_path, CELL, "guide:G1-b-guide").refuse_unknown(world.place())
