@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from conformance.upgrade.choices import How
+from conformance.upgrade.choices import How, Question
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run, say
@@ -16,6 +16,7 @@ from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
 from matrix.installed import FIXTURE_CACHE, PROFILE, architectures_for
 from matrix.plan import load_profiles, make_plan, named_cell
+from matrix.releases import parse_companions, parse_range
 from matrix.reproduce import reproducing_script
 from matrix.selection import parse_selection
 from matrix.shard import Shard, divide, parse_shard
@@ -24,6 +25,7 @@ from matrix.waiver import load_waivers
 
 app = typer.Typer(help="The cells of the support matrix.", no_args_is_help=True, add_completion=False)
 
+_WITH = 'what goes with a part of the range: "transformers<4.50: peft==0.15.2 accelerate==1.4.0"; may be repeated'
 CellId = Annotated[str, typer.Argument(help="the id of a cell, as in reports and in `list`")]
 ArchitectureFolder = Annotated[Path | None, typer.Option("--architectures", help="a folder of further architectures")]
 
@@ -137,15 +139,35 @@ def upgrade(
     allow: Annotated[str, typer.Option(help="what may differ: device, plan, seed, separated by commas")] = "",
     policy: Annotated[Path | None, typer.Option(help="what counts; default: pyproject.toml here")] = None,
     form: Annotated[str, typer.Option("--format", help="of the verdict: text, markdown, json, github")] = "text",
-    report_dir: Annotated[Path | None, typer.Option(help="default: reports/out/upgrade-NAME-VERSION")] = None,
+    report_dir: Annotated[
+        Path | None, typer.Option("--report-dir", "-o", help="default: reports/out/upgrade-NAME-VERSION")
+    ] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="in how many parts both sides are measured in turn")] = None,
+    blame: Annotated[bool, typer.Option("--blame", help="which package change brings each regression")] = False,
+    bisect: Annotated[bool, typer.Option("--bisect", help="since which release each regression shows")] = False,
+    sweep: Annotated[str, typer.Option(help="the last patch of every minor in a range: transformers>=4.48,<5")] = "",
+    beside: Annotated[list[str] | None, typer.Option("--with", help="of --sweep: " + _WITH)] = None,
 ) -> None:
     """Say whether an upgrade is safe: measure the candidate beside what is here, and exit with 0 if nothing regressed.
 
     The candidate's environment is built in the report's folder, with the named releases and what they need. Exit code
     1: regressions; 2: could not tell. What was ended goes on with the same command. Every other option is pytest's.
     """
+    if sweep:
+        if to or before != "current" or blame or bisect:
+            raise UsageError("--sweep: measures releases one by one; leave out --to, --from, --blame and --bisect")
+        sweeping = import_module("conformance.upgrade.sweep")
+        over = sweeping.Range(
+            of=parse_range(sweep),
+            companions=tuple(map(parse_companions, beside or ())),
+            arguments=tuple(context.args),
+            how=how,
+            find_links=find_links,
+            report_dir=report_dir,
+        )
+        raise typer.Exit(0 if sweeping.sweep(over, say) else 1)
     command = import_module("conformance.upgrade.command")  # reads reports, which takes time
+    questions = {Question.BLAME: blame, Question.BISECT: bisect}
     wanted = command.Wanted(
         pins=command.pins_of(to or ()),
         arguments=tuple(context.args),
@@ -155,8 +177,42 @@ def upgrade(
         allowed=import_module("reports.gate").parse_allowed(allow),
         report_dir=report_dir,
         blocks=blocks,
+        questions=frozenset(question for question, asked in questions.items() if asked),
     )
     raise typer.Exit(command.gated(wanted, policy, form, say, partial(say, err=True)))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bisect(
+    context: typer.Context,
+    releases: Annotated[str, typer.Argument(help='a package and a range: "transformers>=4.48,<5.25"')],
+    cell: Annotated[list[str] | None, typer.Option(help="the id of a cell; may be repeated")] = None,
+    row: Annotated[list[str] | None, typer.Option(help="family:name of a row; may be repeated")] = None,
+    probe: Annotated[Path | None, typer.Option(help="a script that ends with 0 or 1, else nothing can be told")] = None,
+    beside: Annotated[list[str] | None, typer.Option("--with", help=_WITH)] = None,
+    how: Annotated[How, typer.Option(help="how to build environments; auto: overlay")] = How.AUTO,
+    find_links: Annotated[Path | None, typer.Option(help="a folder of wheels, in place of an index")] = None,
+    report_dir: Annotated[
+        Path | None, typer.Option("--report-dir", "-o", help="default: reports/out/bisect-NAME")
+    ] = None,
+) -> None:
+    """Say since which release of a package a cell, a row or a probe is what it is; exit with 1 if it never changed.
+
+    Each release is tried in an environment that shadows the current one. Every other option is pytest's.
+    """
+    since = import_module("conformance.upgrade.since")
+    sought = since.Sought(
+        of=parse_range(releases, "bisect"),
+        names=since.names_of(cell or (), row or ()),
+        probe=probe,
+        companions=tuple(map(parse_companions, beside or ())),
+        arguments=tuple(context.args),
+        how=how,
+        find_links=find_links,
+        report_dir=report_dir,
+    )
+    if not since.bisected(sought, say):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ from conformance.cluster.command import planned
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
-from conformance.upgrade.choices import How
+from conformance.upgrade.choices import How, Question
 from conformance.upgrade.environments import Current, Environment, build, fulfils, unmet
 from conformance.upgrade.ground import Standing, device_of, refuse_other_ground, standing_of
+from conformance.upgrade.inquiry import Inquiry, inquire
 from conformance.upgrade.sides import GO_ON, Say, check_versions, measure
 from conformance.upgrade.state import Workplace
 from matrix.architectures import load_architectures
@@ -65,6 +66,7 @@ class Wanted:
     allowed: tuple[Allowed, ...] = ()
     report_dir: Path | None = None
     blocks: int | None = None
+    questions: frozenset[Question] = frozenset()
 
     @property
     def folder(self) -> Path:
@@ -356,8 +358,27 @@ def gated(wanted: Wanted, policy: Path | None, form: str, say: Say, progress: Sa
         raise UsageError(f"--format {quoted(form)}: may be {enumerated(_TOLD)}")
     policed = partial(judge, policy=read_policy(policy), allowed=wanted.allowed)
     heed_signals(lambda name: None)
+    if wanted.questions and wanted.before is not None:
+        raise UsageError(f"--{min(wanted.questions)}: needs the current side's environment; leave out --from")
     gate = upgrade(wanted, policed, progress)
     for line in gate_lines(gate, Format(form)):
         say(line)
     progress(f"report: {wanted.folder / 'index.html'}")
+    if wanted.questions:
+        _inquire(wanted, gate, say if form == Format.TEXT else progress)
     return gate.exit_status
+
+
+def _inquire(wanted: Wanted, gate: Gate, say: Say) -> None:
+    workplace = Workplace(wanted.folder)
+    try:
+        current, place = Current(), workplace.folder / "environments"
+        candidate = build(wanted.pins, place, wanted.how, wanted.find_links, current)  # that was measured
+        inquiry = Inquiry(
+            current, candidate, wanted.pins, wanted.arguments, workplace.folder, wanted.how, wanted.find_links
+        )
+        inquire(inquiry, gate, wanted.questions, say)
+    except KeyboardInterrupt:
+        raise UsageError(f"interrupted; {GO_ON} with what is in {wanted.folder}") from None
+    finally:
+        workplace.close()

@@ -20,6 +20,8 @@ from unittest.mock import patch
 
 import pytest
 import typer
+from packaging.requirements import Requirement
+from packaging.version import Version
 from typer.testing import CliRunner
 
 from conformance.plugin.forkserver import question_of
@@ -38,6 +40,7 @@ from matrix.observation import Failure, Phase
 from matrix.plan import load_profiles, named_cell
 from matrix.regressions import FILE as REGRESSIONS
 from matrix.regressions import load_regressions
+from matrix.releases import Pin, companions_of, last_of_each_minor, parse_companions, parse_pin, parse_range
 from matrix.reproduce import script_pieces
 from matrix.selection import means_installed, parse_selection
 from matrix.verdict import Judgement, Verdict
@@ -99,6 +102,9 @@ def every_parser(folder: Path) -> list[Parser]:
         _power(folder / "power"),
         Parser("fork server", 20, _question, _ask),
         _options(folder / "options"),
+        Parser("pin", 12, _names_of_releases("transformers==5.24.0", "Flash_Attn==2.8.3.post1+cu12"), _parse_pin),
+        Parser("range of releases", 12, _names_of_releases(*_RANGES), _parse_range),
+        Parser("companions", 12, _names_of_releases(*(f"{one}: a==1.2 b==3" for one in _RANGES)), _parse_companions),
         _command_line("matrix", 8, folder / "matrix", matrix_app, _MATRIX),
         _command_line("reports", 6, folder / "reports", reports_app, _REPORTS),
     ]
@@ -500,6 +506,38 @@ def _ask(content: bytes) -> None:
             raise UsageError("no question") from None
     must(all(isinstance(text, str) for text in told["arguments"]), "arguments that are none")
     must("-c" in told["arguments"][:-1], "nothing to run")
+
+
+# Releases.
+
+_RANGES = ("transformers>=4.48,<5.25", "peft~=0.15", "torch!=2.1.*,>2")
+
+
+def _names_of_releases(*seeds: str) -> Callable[[random.Random], str]:
+    return lambda draw: draw.choice(seeds) if draw.random() < 0.1 else broken_text(draw, seeds)
+
+
+def _parse_pin(text: str) -> None:
+    pin = parse_pin(text)
+    must(parse_pin(str(pin)) == pin, f"it is another pin than {pin}")
+    must("==" in text and Requirement(text).specifier.contains(pin.version), f"it does not mean {pin.version}")
+
+
+def _parse_range(text: str) -> None:
+    wanted = parse_range(text)
+    must(parse_range(str(wanted)).specifier == wanted.specifier, "spelled out it means something else")
+    chosen = last_of_each_minor(map(Version, ("1.0", "4.48.1", "4.48.2", "4.49.0rc1", "5.0")), wanted.specifier)
+    must(chosen == sorted(chosen) and all(wanted.specifier.contains(one) for one in chosen), f"it means {chosen}")
+
+
+def _parse_companions(text: str) -> None:
+    companions = parse_companions(text)
+    must(companions.pins, "nothing goes with it")
+    for pin in companions.pins:
+        must(parse_pin(str(pin)) == pin, f"{pin} is no pin")
+    inside = Pin(companions.of.name, "4.48.0")
+    said = companions_of(inside, [companions])
+    must(said == (companions.pins if companions.of.specifier.contains("4.48.0") else ()), f"{said} goes with {inside}")
 
 
 # Command lines.

@@ -1,0 +1,114 @@
+"""`python -m matrix upgrade --sweep`: one plan over the last patch of every minor release of a package."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from conformance.plugin.recording import commit_of_suite
+from conformance.upgrade.choices import How
+from conformance.upgrade.environments import Current, Environment, build
+from conformance.upgrade.index import releases_of
+from conformance.upgrade.sides import GO_ON, Say, check_versions, finished, measure
+from conformance.upgrade.state import Workplace
+from matrix.errors import UsageError
+from matrix.releases import Companions, Pin, companions_of, last_of_each_minor
+from matrix.rows import RowOutcome
+from matrix.verdict import Verdict
+from reports.document import Report
+from reports.files import forget_report
+from reports.text import headline
+
+_REPORTS = Path("reports/out")
+
+
+@dataclass(frozen=True)
+class Range:
+    """What was asked for."""
+
+    of: Requirement
+    companions: tuple[Companions, ...] = ()
+    arguments: tuple[str, ...] = ()  # of pytest
+    how: How = How.AUTO
+    find_links: Path | None = None
+    report_dir: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where a report of each release goes."""
+        return self.report_dir or _REPORTS / f"sweep-{self.of.name}"
+
+
+def sweep(wanted: Range, say: Say) -> bool:
+    """Measure every minor release, each in a folder of its own, and say whether all of them ran.
+
+    What is measured is kept and not measured again; a release that does not install or in which nothing runs is said to
+    be, has no report, and is tried again by the same command.
+
+    Raises:
+        UsageError: there is no release in the range, or it was interrupted.
+    """
+    current = Current()
+    available = releases_of(wanted.of.name, current.python, wanted.find_links)
+    releases = [Pin(wanted.of.name, str(one)) for one in last_of_each_minor(available, wanted.of.specifier)]
+    if not releases:
+        known = f"{available[0]} to {available[-1]}"
+        raise UsageError(f"--sweep {wanted.of}: none of the {len(available)} releases, {known}, is in that range")
+    workplace = Workplace(wanted.folder)
+    try:
+        workplace.claim(_facts(wanted), measured=any(finished(workplace.folder / _named(pin)) for pin in releases))
+        failed = {pin: why for pin in releases if (why := _swept(pin, wanted, current, workplace.folder, say))}
+    except KeyboardInterrupt:
+        raise UsageError(f"interrupted; {GO_ON} with what is in {wanted.folder}") from None
+    finally:
+        workplace.close()
+    say(f"{len(releases) - len(failed)} of {len(releases)} releases of {wanted.of.name} measured")
+    for pin, why in failed.items():
+        say(f"not measured: {pin}: {why}")
+    say(f"python -m reports publish {wanted.folder} -o site   makes the site of them")
+    return not failed
+
+
+def _facts(wanted: Range) -> dict[str, str]:
+    return {
+        "--sweep of": wanted.of.name,
+        "what pytest was asked for": " ".join(wanted.arguments),
+        "the commit of the suite": commit_of_suite(),
+    }
+
+
+def _named(pin: Pin) -> str:
+    return f"{pin.name}-{pin.version}"
+
+
+def _swept(pin: Pin, wanted: Range, current: Environment, folder: Path, say: Say) -> str:
+    """Measure one release; why that could not be, or empty."""
+    place, run = folder / "environments" / _named(pin), folder / _named(pin)
+    pins = (pin, *companions_of(pin, wanted.companions))
+    try:
+        report = finished(run) or _measured(pins, wanted, current, place, run, say)
+    except UsageError as error:
+        say(f"{pin}: {error}")
+        return str(error)
+    if not any(_is_right(report)):
+        forget_report(run)  # it would be published as if each of its cells were wrong there
+        say(f"{pin}: nothing runs there")
+        return "nothing runs there"
+    shutil.rmtree(place, ignore_errors=True)  # the environments of many releases fill a disk
+    say(f"{', '.join(map(str, pins))}: {headline(report)}")
+    return ""
+
+
+def _measured(pins: Sequence[Pin], wanted: Range, current: Environment, place: Path, run: Path, say: Say) -> Report:
+    environment = build(pins, place, wanted.how.for_many, wanted.find_links, current)
+    report = measure(environment, run, wanted.arguments, say=lambda line: say(f"{pins[0]}: {line}"))
+    check_versions(report, environment.versions(), str(pins[0]))
+    return report
+
+
+def _is_right(report: Report) -> Iterator[bool]:
+    """Of each cell and row whether something ran and was right."""
+    yield from (record.verdict is Verdict.SUPPORTED for record in report.records)
+    yield from (row.outcome is RowOutcome.HOLDS for row in report.rows)

@@ -1,0 +1,110 @@
+"""Every minor release is measured once; what cannot be is said, and tried again by the same command."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.version import Version
+
+from conformance.upgrade import sweep as sweeping
+from conformance.upgrade.environments import Environment
+from conformance.upgrade.sweep import Range, sweep
+from matrix.errors import UsageError
+from matrix.releases import Pin, parse_companions, parse_range
+from matrix.verdict import Verdict
+from reports.document import Report
+from reports.runs import collect
+from reports.write import write_json
+from tests.conformance.upgrade.world import CELL, World, report_of, right_but
+
+AVAILABLE = [Version(text) for text in ("4.48.2", "4.48.3", "4.49.0", "5.0.0", "5.0.1", "5.1.0")]
+LAST = ["4.48.3", "4.49.0", "5.0.1"]
+
+
+class Sweeping:
+    """A world in which a sweep goes on."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.world, self.folder, self.said, self.measured = world, folder, list[str](), list[str]()
+        monkeypatch.setattr(sweeping, "releases_of", lambda *given: AVAILABLE)
+        monkeypatch.setattr(sweeping, "build", self._build)
+        monkeypatch.setattr(sweeping, "measure", self._measure)
+        monkeypatch.setattr(sweeping, "check_versions", lambda *given: None)
+
+    def _build(self, pins: Sequence[Pin], folder: Path, *given: Any) -> Environment:
+        folder.mkdir(parents=True, exist_ok=True)
+        return self.world.build(pins)
+
+    def _measure(self, environment: Environment, folder: Path, arguments: Sequence[str], **more: Any) -> Report:
+        versions = environment.versions()
+        self.measured.append(versions["transformers"])
+        report = report_of({CELL: self.world.seen(versions, CELL)}, versions)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(report, folder)
+        return report
+
+    def of(self, **more: Any) -> bool:
+        wanted = Range(parse_range("transformers>=4.48,<5.1"), report_dir=self.folder, **more)
+        return sweep(wanted, self.said.append)
+
+
+def test_the_last_patch_of_every_minor_is_measured_in_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = Sweeping(World(right_but(CELL, lambda versions: None)), monkeypatch, tmp_path)
+    assert sweep.of(arguments=("--profile=guide",))
+    assert sweep.measured == LAST
+    found = collect(tmp_path, tmp_path / "site")
+    assert [run.report.run.stack.versions["transformers"] for run in found.runs] == LAST
+    assert "3 of 3 releases of transformers measured" in sweep.said
+    assert not any((tmp_path / "environments").iterdir())
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = Sweeping(World(right_but(CELL, lambda versions: None)), monkeypatch, tmp_path)
+    sweep.world.broken = (Pin("transformers", "4.49.0"),)
+    assert not sweep.of()
+    assert (
+        "not measured: transformers==4.49.0: transformers==4.49.0 cannot be installed: no matching distribution"
+        in sweep.said
+    )
+    sweep.world.broken = ()
+    assert sweep.of()
+    assert sweep.measured == ["4.48.3", "5.0.1", "4.49.0"]
+
+
+def test_other_arguments_are_refused_where_something_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = Sweeping(World(right_but(CELL, lambda versions: None)), monkeypatch, tmp_path)
+    sweep.of(arguments=("--profile=guide",))
+    with pytest.raises(UsageError, match="what pytest was asked for was --profile=guide, is --profile=smoke"):
+        sweep.of(arguments=("--profile=smoke",))
+
+
+def test_a_release_in_which_nothing_runs_has_no_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(versions: Any) -> Verdict | None:
+        return Verdict.ERROR if versions["transformers"] == "4.49.0" else None
+
+    sweep = Sweeping(World(right_but(CELL, wrong)), monkeypatch, tmp_path)
+    assert not sweep.of()
+    assert "not measured: transformers==4.49.0: nothing runs there" in sweep.said
+    assert len(collect(tmp_path, tmp_path / "site").runs) == 2
+
+
+def test_what_goes_with_a_part_of_the_range_is_installed_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = Sweeping(World(right_but(CELL, lambda versions: None)), monkeypatch, tmp_path)
+    sweep.of(companions=(parse_companions("transformers<4.49: peft==0.15.2"),))
+    peft = Pin("peft", "0.15.2")
+    assert [peft in pins for pins in sweep.world.built] == [True, False, False]
+
+
+def test_a_range_without_a_release_is_refused_with_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "releases_of", lambda *given: AVAILABLE)
+    with pytest.raises(UsageError, match=r"--sweep transformers>=9: none of the 6 releases, 4.48.2 to 5.1.0, is in"):
+        sweep(Range(parse_range("transformers>=9"), report_dir=tmp_path), lambda line: None)
