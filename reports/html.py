@@ -75,7 +75,7 @@ _GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)/(?:issues|pull|disc
 
 def render_html(report: Report, *, document: str = "matrix.json", home: str = "") -> str:
     """The page of one run. `document` is its data beside it, `home` leads to the site that it is part of, if any."""
-    reported, properties, recipes, _ = (gravest_first(report.rows, family) for family in Family)
+    reported, properties, recipes, *_ = (gravest_first(report.rows, family) for family in Family)
     guide_claims = [row for row in report.rows if row.family is Family.CLAIM]  # as the guide numbers them
     points = benchmarks.all_points(guide_claims)
     axes = report_axes(report)
