@@ -23,6 +23,8 @@ def test_eager(name: str, request: pytest.FixtureRequest) -> None:
     architecture, fixture = settings.architectures[name], settings.fixtures.get(name)
     if name in settings.checkpoints:
         pytest.skip("a checkpoint of the user's: its cells say what it computes")
+    if settings.fixtures and fixture is None:
+        pytest.skip("the run of --fixtures-of computed nothing of it")
     if architecture.unbuilt and fixture is None:
         pytest.skip(architecture.unbuilt)
     from conformance.eager import NotHere, watch  # torch comes in here
