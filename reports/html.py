@@ -127,6 +127,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         failing_rows=failing_rows,
         failing_groups=row_groups(failing_rows),
         guide_claims=guide_claims,
+        eager_rows=[row for row in report.rows if row.family is Family.EAGER],
         benchmark_plots=benchmarks.plots(points),
         benchmark_rates=benchmarks.rates(points),
         geometry=benchmarks,
