@@ -1,4 +1,4 @@
-"""What is known of releases in which eager attention came to compute something else: whether one repaired or broke it."""
+"""What is known of releases in which eager attention came to compute something else: was it repaired, or broken?"""
 
 import re
 from dataclasses import dataclass
