@@ -81,7 +81,7 @@ def watch(architecture: Architecture, cache: Path, seed: int = 0, name: str | No
                     _generate(model, given, trace)
             with _failing(trace, _SAVE):
                 _save(model, folder, trace)
-    return trace
+    return EagerTrace.model_validate(trace.model_dump())
 
 
 @contextlib.contextmanager
@@ -179,7 +179,8 @@ def _generate(model: Any, given: Given, trace: EagerTrace) -> None:
     if model.config.is_encoder_decoder and getattr(model.generation_config, "decoder_start_token_id", None) is None:
         known["decoder_start_token_id"] = 0
     found = model.generate(**batch, max_new_tokens=NEW_TOKENS, do_sample=False, **known)
-    trace.tokens = found[:, -NEW_TOKENS:].tolist()
+    tokens = getattr(found, "sequences", found).flatten(1)  # of several streams of sound one after the other
+    trace.tokens = tokens[:, -NEW_TOKENS:].tolist()
 
 
 def _save(model: Any, folder: Path, trace: EagerTrace) -> None:
