@@ -38,7 +38,7 @@ _LOAD, _FORWARD, _GENERATE, _SAVE = "load", "forward", "generate", "save"
 
 
 class NotHere(Exception):
-    """The bytes that another run has loaded are not in the cache."""
+    """There are no bytes to load: another run's are not in the cache, or this release cannot make its own."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ def watch(architecture: Architecture, cache: Path, seed: int = 0, name: str | No
     """What the architecture computes of its fixture, or of the fixture of that name, which another release made.
 
     Raises:
-        NotHere: there is none of that name.
+        NotHere: there is none of that name, or it cannot be made.
     """
-    folder = fixture(architecture, cache, seed) if name is None else cache / name
+    folder = _made(architecture, cache, seed) if name is None else cache / name
     if not (folder / DIGESTS).is_file():
         raise NotHere(f"{folder.name} is not in --fixture-cache: the other run had another one")
     given = _given(folder, architecture, seed)
@@ -82,6 +82,13 @@ def watch(architecture: Architecture, cache: Path, seed: int = 0, name: str | No
             with _failing(trace, _SAVE):
                 _save(model, folder, trace)
     return EagerTrace.model_validate(trace.model_dump())
+
+
+def _made(architecture: Architecture, cache: Path, seed: int) -> Path:
+    try:
+        return fixture(architecture, cache, seed)
+    except Exception as error:  # a type that this release does not know, for one
+        raise NotHere(f"no fixture of it can be made: {type(error).__name__}: {error}"[:_LONGEST]) from None
 
 
 @contextlib.contextmanager

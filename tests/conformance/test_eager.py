@@ -163,6 +163,12 @@ def test_bytes_that_are_not_here_are_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_type_that_this_release_does_not_know_is_not_here(tmp_path: Path) -> None:
+    unknown: Architecture = LLAMA.__class__(**{**vars(LLAMA), "model_type": "nobody"})
+    with pytest.raises(NotHere, match=r"no fixture of it can be made: ValueError: .*nobody"):
+        watch(unknown, tmp_path)
+
+
 def test_memory_is_counted_from_where_it_is_asked() -> None:
     if not usage.start_peak_anew():
         pytest.skip("this system does not let a process count anew")
