@@ -10,6 +10,7 @@ class Family(StrEnum):
     PROPERTY = "property"  # does a kernel do what it must for every call that it accepts?
     GUIDE = "guide"  # does a recipe of the guide do what it says, or is it refused as documented?
     CLAIM = "claim"  # is what the guide says of speed, memory and quality so?
+    EAGER = "eager"  # what does eager attention, the yardstick of all cells, itself compute?
 
 
 class RowOutcome(StrEnum):
@@ -34,4 +35,6 @@ _WORDS = {
     (Family.GUIDE, RowOutcome.VIOLATED): "not as documented",
     (Family.CLAIM, RowOutcome.VIOLATED): "does not hold",
     (Family.CLAIM, RowOutcome.UNAVAILABLE): "not measured",
+    (Family.EAGER, RowOutcome.HOLDS): "computed",
+    (Family.EAGER, RowOutcome.VIOLATED): "not computed",
 }

@@ -19,6 +19,7 @@ from reports.costs import costs_of, toml_lines, took_time
 from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.document import Report
+from reports.eager import compare_eager, eager_lines
 from reports.files import write_whole
 from reports.flaky import flaky_cells, flaky_lines
 from reports.gate import Format as GateFormat
@@ -260,6 +261,25 @@ def gate(
         say(gate_headline(found))
         say(str(output))
     raise typer.Exit(found.exit_status)
+
+
+@app.command()
+def eager(
+    before: Annotated[Path, typer.Argument(help="the report of the old release")],
+    after: Annotated[Path, typer.Argument(help="that of the new one, on the same bytes")],
+) -> None:
+    """What eager attention itself computes, release against release: equal, moved, weights lost, does not run any more.
+
+    A move that is known is explained, and called a repair or a regression.
+    """
+    old, new = (read_report(report_file(source)) for source in (before, after))
+    found = compare_eager(old, new)
+    if not found:
+        raise UsageError(f"{before}: has no row of eager attention: reports before schema 2.2 have none")
+    was, now = (report.run.stack.versions.get("transformers", "none") for report in (old, new))
+    say(f"transformers: {was} -> {now}")
+    for line in eager_lines(found):
+        say(line)
 
 
 @app.command("keep")

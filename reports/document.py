@@ -26,11 +26,16 @@ from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones. Since 2.0 a matrix.json says
 # once what many records say (reports/compact.py).
-SCHEMA_VERSION = "2.1"
+SCHEMA_VERSION = "2.2"
 READ_VERSIONS = ("1", "2")
 
 # How the first problem begins of a run that ended before its plan did.
 CUT_OFF = "the run was cut off"
+
+# An architecture, and a digest of what its fixture was made with.
+FIXTURE_NAME = r"^[a-z][a-z0-9_]{0,99}-[0-9a-f]{12}$"
+Word = Annotated[str, Field(max_length=300)]
+Names = Annotated[list[Word], Field(max_length=40)]
 
 
 class Run(Part):
@@ -178,8 +183,38 @@ class Point(Part):
     failure: str = Field(default="", description="out of memory, or what was raised")
 
 
+class EagerTrace(Part):
+    """What eager attention makes of the fixture's bytes in float32 on a CPU: what another release is held against."""
+
+    fixture: Annotated[str, Field(pattern=FIXTURE_NAME)] = Field(description="the folder of the bytes")
+    files: Word = Field(description="digest of its weights and configs")
+    inputs: Word = Field(default="", description="digest of what went in")
+    padding: Word = ""
+    shape: Annotated[list[int], Field(max_length=8)] = Field(default_factory=list, description="of the logits")
+    spread: float | None = Field(default=None, description="standard deviation of the logits at attended positions")
+    numbers: Annotated[list[float], FailFast(), Field(max_length=512)] = Field(
+        default_factory=list, description="logits: the same places among the attended ones in every release"
+    )
+    missing: Names = Field(default_factory=list, description="parameters that the files lack: they are drawn anew")
+    mismatched: Names = Field(default_factory=list, description="parameters that have another shape there: drawn anew")
+    unexpected: Names = Field(default_factory=list, description="what the files hold and the model has no place for")
+    generation: Annotated[dict[Word, Word], Field(max_length=100)] = Field(
+        default_factory=dict, description="the defaults that generate would take, as JSON"
+    )
+    tokens: Annotated[list[Annotated[list[int], Field(max_length=64)]], Field(max_length=64)] = Field(
+        default_factory=list, description="what greedy decoding added to each row"
+    )
+    unsaved: Names = Field(default_factory=list, description="tensors of the files that saving writes no more")
+    renamed: Names = Field(default_factory=list, description="tensors that saving writes and the files lack")
+    failures: Annotated[dict[Word, str], Field(max_length=8)] = Field(
+        default_factory=dict, description="what was raised, by load, forward, generate, save"
+    )
+    seconds: float = Field(default=0.0, description="of from_pretrained")
+    peak_mib: float | None = Field(default=None, description="host memory that from_pretrained took at most")
+
+
 class RowRecord(Part):
-    """One row of one run: a reported failure, a property of a kernel, a recipe or a claim of the guide."""
+    """One row of one run: a reported failure, a property, a recipe or claim of the guide, what eager computes."""
 
     kind: Literal["row"] = "row"
     family: Family
@@ -195,6 +230,7 @@ class RowRecord(Part):
     worker: str = ""
     figures: dict[str, float] = Field(default_factory=dict, description="what a claim is judged by, by name")
     points: list[Point] = Field(default_factory=list, description="the measurements behind a claim")
+    eager: EagerTrace | None = Field(default=None, description="of that family; before 2.2 nobody looked")
 
     @property
     def key(self) -> str:
@@ -208,8 +244,11 @@ class RowRecord(Part):
 
     @property
     def fails(self) -> bool:
-        """Whether this row alone makes the run fail. A claim that does not hold is an answer, no failure."""
-        if self.family is Family.CLAIM and self.outcome is RowOutcome.VIOLATED:
+        """Whether this row alone makes the run fail.
+
+        A claim that does not hold is an answer, and what eager attention cannot compute its cells judge.
+        """
+        if self.family in (Family.CLAIM, Family.EAGER) and self.outcome is RowOutcome.VIOLATED:
             return False
         return self.outcome in (RowOutcome.VIOLATED, RowOutcome.MISSING) and self.waived is None
 

@@ -77,7 +77,7 @@ _GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)/(?:issues|pull|disc
 
 def render_html(report: Report, *, document: str = "matrix.json", home: str = "") -> str:
     """The page of one run. `document` is its data beside it, `home` leads to the site that it is part of, if any."""
-    reported, properties, recipes, _ = (gravest_first(report.rows, family) for family in Family)
+    reported, properties, recipes, *_ = (gravest_first(report.rows, family) for family in Family)
     guide_claims = [row for row in report.rows if row.family is Family.CLAIM]  # as the guide numbers them
     points = benchmarks.all_points(guide_claims)
     axes = report_axes(report)
@@ -129,6 +129,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         failing_rows=failing_rows,
         failing_groups=row_groups(failing_rows),
         guide_claims=guide_claims,
+        eager_rows=[row for row in report.rows if row.family is Family.EAGER],
         benchmark_plots=benchmarks.plots(points),
         benchmark_rates=benchmarks.rates(points),
         geometry=benchmarks,

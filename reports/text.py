@@ -19,6 +19,7 @@ FAMILY_NAMES = {
     Family.PROPERTY: ("kernel property", "kernel properties"),
     Family.GUIDE: ("recipe of the guide", "recipes of the guide"),
     Family.CLAIM: ("claim of the guide", "claims of the guide"),
+    Family.EAGER: ("architecture under eager attention", "architectures under eager attention"),
 }
 _FAILURES_SHOWN = 50
 _OTHERS_SHOWN = 6
@@ -27,6 +28,7 @@ _TESTS = {
     Family.PROPERTY: "conformance/test_sdpa_kernels.py::test_{}",
     Family.GUIDE: "conformance/test_guide.py::test_guide[{}]",
     Family.CLAIM: "conformance/test_claims.py::test_claim[{}]",
+    Family.EAGER: "conformance/test_eager.py::test_eager[{}]",
 }
 
 

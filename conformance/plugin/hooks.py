@@ -376,7 +376,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_runtest_call(item: pytest.Item) -> Any:
     """Say which row this process measures. A reported failure may be a hang; properties and claims take their time."""
     row = row_key(item.nodeid)
-    limited = family_of(item.nodeid) in (Family.REGRESSION, Family.GUIDE)
+    limited = family_of(item.nodeid) in (Family.REGRESSION, Family.GUIDE, Family.EAGER)
     with (
         contextlib.nullcontext() if row is None else item.config.stash[MEASURE].row(row),
         time_limit(item.config.stash[SETTINGS].cell_timeout) if limited else contextlib.nullcontext(),

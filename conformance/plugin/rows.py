@@ -12,7 +12,7 @@ from matrix.claims import CLAIMS
 from matrix.errors import harmless
 from matrix.rows import Family, RowOutcome
 from matrix.waiver import row_waiver_for
-from reports.document import Point, Record, RowRecord, waived_by
+from reports.document import EagerTrace, Point, Record, RowRecord, waived_by
 from reports.printable import printable, private_places
 
 FAMILY_OF_FILE = {
@@ -20,8 +20,9 @@ FAMILY_OF_FILE = {
     "conformance/test_sdpa_kernels.py": Family.PROPERTY,
     "conformance/test_guide.py": Family.GUIDE,
     "conformance/test_claims.py": Family.CLAIM,
+    "conformance/test_eager.py": Family.EAGER,
 }
-_TEST = re.compile(r"test_(?:regression|guide|claim)\[(?P<given>.+)\]|test_(?P<test>.+)")
+_TEST = re.compile(r"test_(?:regression|guide|claim|eager)\[(?P<given>.+)\]|test_(?P<test>.+)")
 _LONGEST = 1000
 
 
@@ -33,6 +34,7 @@ class Finding:
     reason: str = ""
     figures: dict[str, float] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
+    eager: EagerTrace | None = None
 
 
 FINDING = pytest.StashKey[Finding]()  # on the item
@@ -60,7 +62,7 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
     if key is None or not ended:
         return None
     family, name = _family_and_name(key)
-    about, urls = _described(name, settings)
+    about, urls = _described(family, name, settings)
     documented = getattr(getattr(item, "function", None), "__doc__", None) or ""
     outcome = {"passed": RowOutcome.HOLDS, "skipped": RowOutcome.UNAVAILABLE}.get(report.outcome, RowOutcome.VIOLATED)
     if family is Family.CLAIM and outcome is RowOutcome.VIOLATED:
@@ -81,6 +83,7 @@ def row_record(item: pytest.Item, call: pytest.CallInfo[None], report: Any, sett
         seconds=round(report.duration, 3),
         figures=finding.figures,
         points=finding.points,
+        eager=finding.eager,
     )
 
 
@@ -108,8 +111,10 @@ def _family_and_name(key: str) -> tuple[Family, str]:
     return Family(family), name
 
 
-def _described(name: str, settings: Settings) -> tuple[str, list[str]]:
+def _described(family: Family, name: str, settings: Settings) -> tuple[str, list[str]]:
     """What a reported failure, recipe or claim is about, and where it was reported; nothing for a property."""
+    if family is Family.EAGER:  # its name is an architecture's
+        return "", []
     if name in settings.guide.rows:
         return settings.guide.rows[name][0].about, []
     if name in CLAIMS:
@@ -135,7 +140,7 @@ def _shortened(text: str) -> str:
 def died_record(key: str, settings: Settings, last_words: str) -> RowRecord:
     """The record of a row in which the process died, about to do what its last words say."""
     family, name = _family_and_name(key)
-    about, urls = _described(name, settings)
+    about, urls = _described(family, name, settings)
     waiver = row_waiver_for(name, settings.stack, settings.waivers)
     return RowRecord(
         family=family,

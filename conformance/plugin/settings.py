@@ -27,6 +27,8 @@ from matrix.selection import parse_selection
 from matrix.shard import Shard, parse_shard
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
 from matrix.waiver import Waiver, load_waivers
+from reports.packed import report_file
+from reports.reading import read_report
 
 REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
@@ -41,6 +43,7 @@ _PATH_OPTIONS = (
     "--expectations",
     "--waivers",
     "--only",
+    "--fixtures-of",
 )
 
 
@@ -62,6 +65,11 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--fixture-cache", default=str(FIXTURE_CACHE), help="where fixtures are kept (default: %(default)s)"
+    )
+    group.addoption(
+        "--fixtures-of",
+        metavar="REPORT",
+        help="eager rows load the fixtures that the run of this report has loaded, from --fixture-cache",
     )
     group.addoption(
         "--checkpoint",
@@ -121,6 +129,7 @@ class Settings:
     stack: Stack
     shard: Shard | None = None
     only: frozenset[str] | None = None  # cell ids and keys of rows
+    fixtures_of: Path | None = None  # the report of the run whose fixtures eager rows load
     planned: tuple[str, ...] = ()  # ids of the cells, where somebody else has chosen them
 
     @cached_property
@@ -161,6 +170,17 @@ class Settings:
         return parse_checkpoints(self.checkpoint_arguments, self.architectures, self.folders)
 
     @cached_property
+    def fixtures(self) -> dict[str, str]:
+        """The fixtures that eager rows load instead of their own, by architecture."""
+        if self.fixtures_of is None:
+            return {}
+        rows = read_report(self.fixtures_of).rows
+        found = {row.name: row.eager.fixture for row in rows if row.eager is not None}
+        if not found:
+            raise UsageError(f"--fixtures-of {self.fixtures_of}: has no row of eager attention")
+        return found
+
+    @cached_property
     def parameters(self) -> dict[str, int]:
         """How many parameters each checkpoint has that is a folder, by architecture."""
         return {name: parameters_of(Path(path)) for name, path in self.checkpoints.items() if Path(path).is_dir()}
@@ -187,6 +207,7 @@ class Settings:
             "--expectations": _digest(self.expectation_path),
             "--waivers": _digest(self.waiver_path),
             "--architectures": _digest(self.architecture_folder),
+            "--fixtures-of": _digest(self.fixtures_of),
         }
         return {option: value for option, value in asked.items() if value}
 
@@ -217,7 +238,7 @@ class Settings:
 
             find(self.fault)
         # Every cached property reads its files here, once, before any model is loaded.
-        _ = self.rules, self.waivers, self.parameters, self.plan
+        _ = self.rules, self.waivers, self.parameters, self.plan, self.fixtures
 
     def check_hub(self) -> None:
         """Ask the hub for the model_type of checkpoints that are no folders.
@@ -275,6 +296,7 @@ def settings_from(
         stack=stack,
         shard=shard,
         only=_names_in(root, option.only),
+        fixtures_of=report_file(root / option.fixtures_of) if option.fixtures_of else None,
         planned=tuple(plan or ()),
     )
     settings.check()

@@ -77,13 +77,14 @@ def test_whoever_names_cells_gets_no_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "families"),
     [
-        ((), {"regression", "property"}),
-        (("conformance",), {"regression", "property"}),
+        ((), {"regression", "property", "eager"}),
+        (("conformance",), {"regression", "property", "eager"}),
         (("--profile=guide",), {"guide", "claim"}),
         (("-m", "benchmark"), {"claim"}),
-        (("-m", "not benchmark"), {"regression", "property"}),
+        (("-m", "not benchmark"), {"regression", "property", "eager"}),
         (("conformance/test_guide.py",), {"guide"}),
         (("conformance/test_claims.py", "--profile=smoke"), {"claim"}),
+        (("conformance/test_eager.py", "--cells=architecture=llama"), {"eager"}),
         (("--cells=architecture=llama",), set()),
     ],
     # The order of a set differs from worker to worker.

@@ -21,6 +21,7 @@ from matrix.verdict import Verdict
 from reports.compact import json_schema, to_json
 from reports.document import (
     ArchitectureFacts,
+    EagerTrace,
     GuideEntry,
     Point,
     Process,
@@ -107,6 +108,25 @@ FULL_RECORD = record_of(
     seed=2,
 )
 FULL_RECORD.began, FULL_RECORD.took = 12.5, 0.75
+FULL_TRACE = EagerTrace(
+    fixture="llama-0123456789ab",
+    files="0123456789ab",
+    inputs="ba9876543210",
+    padding="left",
+    shape=[4, 144, 256],
+    spread=2.0,
+    numbers=[1.25, -3.5],
+    missing=["a"],
+    mismatched=["b"],
+    unexpected=["c"],
+    generation={"do_sample": "false"},
+    tokens=[[1, 2], [3, 4]],
+    unsaved=["d"],
+    renamed=["e"],
+    failures={"save": "OSError: full"},
+    seconds=0.125,
+    peak_mib=1.5,
+)
 FULL_ROW = RowRecord(
     family=Family.PROPERTY,
     name="forward_is_right[flash]",
@@ -121,6 +141,7 @@ FULL_ROW = RowRecord(
     worker="gw1",
     figures={"ratio": 2.5},
     points=[Point(subject="Llama-7B", backend="eager", seconds=[0.1, 0.2], failure="out of memory")],
+    eager=FULL_TRACE,
 )
 FULL_MEMORY = ProcessMemory(host=3000.5, gpu=1024.0, beside=700.25, grown=-1.5, cells=200)
 FULL_PROCESS = Process(worker="gw1", began=1.5, died=9.5, seconds={"start": 0.5}, memory=FULL_MEMORY)
@@ -208,6 +229,7 @@ def test_the_full_record_of_these_tests_leaves_no_field_unsaid() -> None:
     """A field that is added must be added above, or its round trip goes unproven."""
     assert at_default(FULL_RECORD) == {"kind"}
     assert at_default(FULL_ROW) == {"kind"}
+    assert at_default(FULL_TRACE) == set()
     assert at_default(FULL_FACTS) == set()
     assert at_default(FULL_MEMORY) == set()
     assert at_default(FULL_PROCESS) == {"kind"}
