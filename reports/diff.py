@@ -14,6 +14,7 @@ from reports.causes import cause_of
 from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Group, Kind, groups
 from reports.document import Record, Report, RowRecord, Waived, backend_of
 from reports.drift import drifts, reworded, what_is_said
+from reports.eager import eager_differences, traced_in_both
 from reports.markdown import literal
 from reports.noise import Measure, Pace, paces
 from reports.side import Side, said_by, word_of
@@ -31,9 +32,11 @@ def compare(before: Report | Sequence[Report], after: Report | Sequence[Report],
     """What became of every cell and row."""
     old, new = (Side([side] if isinstance(side, Report) else side) for side in (before, after))
     names = dict.fromkeys([*old.measured, *new.measured])
-    found = [one for name in names for one in _became(old, new, name, bands)]
+    of_eager = list(eager_differences(old.whole, new.whole))
+    traced = traced_in_both(old.whole, new.whole)
+    found = [one for name in names if name not in traced for one in _became(old, new, name, bands)]
     measured = tuple(paces(old.runs, new.runs))
-    differences = [one for one in found if isinstance(one, Difference)]
+    differences = of_eager + [one for one in found if isinstance(one, Difference)]
     differences += _of_paces(measured, new, bands)
     order = list(Kind)
     return Diff(

@@ -34,6 +34,7 @@ class Aspect(StrEnum):
     TIME = "time"
     MEMORY = "memory"
     FIGURES = "figures"  # of a claim
+    EAGER = "eager"  # what the yardstick of all cells itself computes, generates, saves
     PLAN = "plan"  # what is measured at all
 
 

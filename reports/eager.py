@@ -1,14 +1,15 @@
 """What eager attention computed in two runs, held against each other: on the same bytes it should be the same."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from matrix.eager_moves import Move, Word, load_moves
 from matrix.rows import Family, RowOutcome
-from reports.diff import Difference, Kind
+from reports.differences import Aspect, Difference, Kind
 from reports.document import EagerTrace, Report, RowRecord
+from reports.text import row_command
 
 EQUAL_WITHIN = 1e-4  # standard deviations of the logits: sums of float32 in another order stay well below
 # Loading on a machine that others use: what differs by less is noise.
@@ -35,12 +36,25 @@ class Finding(StrEnum):
     EQUAL = "equal"
 
 
-_KINDS = {
-    Finding.NOT_LOADED: Kind.WORSE,
-    Finding.WEIGHTS_LOST: Kind.WORSE,
-    Finding.NEW: Kind.ADDED,
-    Finding.GONE: Kind.DELETED,
+# What each is to whoever upgrades. What only one side ran is said as of any row.
+_WEIGHS: Mapping[Finding, tuple[Kind, Aspect]] = {
+    Finding.NOT_LOADED: (Kind.REGRESSION, Aspect.VERDICT),
+    Finding.WEIGHTS_LOST: (Kind.REGRESSION, Aspect.VERDICT),
+    Finding.MOVED: (Kind.CHANGE, Aspect.EAGER),
+    Finding.TOKENS: (Kind.CHANGE, Aspect.EAGER),
+    Finding.DEFAULTS: (Kind.CHANGE, Aspect.EAGER),
+    Finding.SAVED: (Kind.CHANGE, Aspect.EAGER),
+    Finding.LOADING: (Kind.CHANGE, Aspect.EAGER),
+    Finding.OTHER_BYTES: (Kind.CHANGE, Aspect.PLAN),
+    Finding.FOUND_AGAIN: (Kind.IMPROVEMENT, Aspect.VERDICT),
+    Finding.LOADED: (Kind.IMPROVEMENT, Aspect.VERDICT),
 }
+_KNOWN: Mapping[Word, tuple[Kind, Aspect]] = {
+    Word.REGRESSION: (Kind.REGRESSION, Aspect.KNOWN),
+    Word.REPAIR: (Kind.IMPROVEMENT, Aspect.EAGER),
+}
+# Of these the words differ from architecture to architecture, and the cause may be one.
+_OF_ITS_OWN_KIND = (Finding.MOVED, Finding.WEIGHTS_LOST, Finding.TOKENS, Finding.LOADING, Finding.OTHER_BYTES)
 
 
 @dataclass(frozen=True)
@@ -109,19 +123,30 @@ def compare_eager(before: Report, after: Report) -> list[Compared]:
     return found
 
 
-def eager_differences(before: Report, after: Report) -> Iterator[Difference]:
-    """What became of eager attention, as differences between two runs.
+def traced_in_both(before: Report, after: Report) -> set[str]:
+    """The keys of the rows of which both runs kept what eager attention computes."""
+    return {f"{Family.EAGER}:{name}" for name in _traces(before).keys() & _traces(after).keys()}
 
-    Lost weights and what does not run any more are worse. What moved is a repair or a regression: where it is not
-    known which, it must be read.
+
+def eager_differences(before: Report, after: Report) -> Iterator[Difference]:
+    """What became of eager attention where both runs kept what it computes, as differences.
+
+    What moved is a repair or a regression: where nobody has said which, it is a change that must be read.
     """
+    command = {row.key: row_command(row) for row in after.rows if row.family is Family.EAGER}
+    both = traced_in_both(before, after)
     for one in compare_eager(before, after):
-        if one.found:
-            words = tuple(f"{found.finding}: {found.words}" for found in one.found)
-            kind = _KINDS.get(one.finding, Kind.CHANGED)
-            if one.known is not None and one.known.word is Word.REGRESSION:
-                kind = Kind.WORSE
-            yield Difference(kind, f"{Family.EAGER}:{one.name}", (*words, *reading(one)), reading_cause(one))
+        name = f"{Family.EAGER}:{one.name}"
+        for found in one.found if name in both else ():
+            kind, aspect = _WEIGHS[found.finding]
+            words, cause = f"{found.finding}: {found.words}", str(found.finding)
+            if found.finding in _OF_ITS_OWN_KIND:
+                if one.known is not None:
+                    kind, aspect = _KNOWN[one.known.word]
+                    cause = one.known.cause
+                yield Difference(kind, aspect, name, (words, *reading(one)), (cause,), command[name])
+            else:
+                yield Difference(kind, aspect, name, (words,), (words,), command[name])
 
 
 def reading(one: Compared) -> tuple[str, ...]:
@@ -129,11 +154,6 @@ def reading(one: Compared) -> tuple[str, ...]:
     if one.known is not None:
         return (f"known, a {one.known.word}: {one.known.cause} ({one.known.place})",)
     return ("repair or regression? nobody has read it yet",) if one.finding is Finding.MOVED else ()
-
-
-def reading_cause(one: Compared) -> str:
-    """What gathers it with others: a known cause, or what befell it."""
-    return one.known.cause if one.known is not None else str(one.finding)
 
 
 def eager_lines(found: Sequence[Compared]) -> Iterator[str]:

@@ -18,7 +18,7 @@ _TABLE = ("tool", "conformance", "gate")
 
 
 # What differs there is never worse of itself: it fails a gate only where somebody says so.
-_NEVER_WORSE = (Aspect.MESSAGE, Aspect.KERNELS, Aspect.FIGURES)
+_NEVER_WORSE = (Aspect.MESSAGE, Aspect.KERNELS, Aspect.FIGURES, Aspect.EAGER)
 
 
 class Weight(StrEnum):
@@ -46,6 +46,7 @@ class Counts(_Table):
     message: Weight = Field(default=Weight.CHANGE, description="an error has another type, text or phase")
     kernels: Weight = Field(default=Weight.CHANGE, description="torch chooses other kernels, and the result is right")
     figures: Weight = Field(default=Weight.CHANGE, description="a figure by which a claim is judged is another")
+    eager: Weight = Field(default=Weight.CHANGE, description="what eager attention itself computes moved: to be read")
 
 
 class Matters(_Table):

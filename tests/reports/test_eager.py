@@ -14,7 +14,8 @@ from matrix.eager_moves import Move, Word
 from matrix.rows import Family, RowOutcome
 from reports import eager
 from reports.__main__ import app
-from reports.diff import Kind
+from reports.diff import compare
+from reports.differences import Aspect, Kind
 from reports.document import EagerTrace, Report, RowRecord, make_report
 from reports.eager import Finding, compare_eager, compare_traces, eager_differences, eager_lines
 from reports.html import render_html
@@ -137,30 +138,38 @@ def test_a_known_move_is_explained_where_it_lies_between_the_releases(monkeypatc
     moved = changed(numbers=[9.0, 9.0, 9.0])
     before, after = report(("llama", TRACE), release="4.57.6"), report(("llama", moved), release="5.23.0")
     (unknown,) = eager_differences(before, after)
-    assert unknown.kind is Kind.CHANGED
+    assert unknown.kind is Kind.CHANGE
     assert unknown.found[-1] == "repair or regression? nobody has read it yet"
     monkeypatch.setattr(eager, "load_moves", lambda: (MOVE,))
     (known,) = eager_differences(before, after)
-    assert known.kind is Kind.CHANGED
+    assert known.kind is Kind.IMPROVEMENT
     assert known.found[-1] == "known, a repair: it counts (models/llama)"
     assert [one.known for one in compare_eager(after, before)] == [None]  # the other way it is no repair
     monkeypatch.setattr(eager, "load_moves", lambda: (replace(MOVE, word=Word.REGRESSION),))
-    assert [one.kind for one in eager_differences(before, after)] == [Kind.WORSE]
+    assert [one.kind for one in eager_differences(before, after)] == [Kind.REGRESSION]
 
 
 @pytest.mark.parametrize(
     ("after", "kind"),
     [
-        (changed(missing=["a"]), Kind.WORSE),
-        (changed(failures={"load": "E"}), Kind.WORSE),
-        (changed(numbers=[9.0] * 3), Kind.CHANGED),
-        (changed(generation={"do_sample": "true"}), Kind.CHANGED),
+        (changed(missing=["a"]), Kind.REGRESSION),
+        (changed(failures={"load": "E"}), Kind.REGRESSION),
+        (changed(numbers=[9.0] * 3), Kind.CHANGE),
+        (changed(generation={"do_sample": "true"}), Kind.CHANGE),
     ],
 )
 def test_what_is_lost_is_worse_and_what_moved_must_be_read(after: EagerTrace, kind: Kind) -> None:
     (found,) = eager_differences(report(("llama", TRACE)), report(("llama", after)))
     assert (found.kind, found.name) == (kind, "eager:llama")
     assert list(eager_differences(report(("llama", TRACE)), report(("llama", TRACE)))) == []
+
+
+def test_a_comparison_of_runs_tells_what_eager_became_once() -> None:
+    before, after = report(("llama", TRACE)), report(("llama", changed(numbers=[9.0] * 3)))
+    (found,) = compare(before, after).differences
+    assert (found.kind, found.aspect) == (Kind.CHANGE, Aspect.EAGER)
+    (gone,) = compare(before, report()).differences
+    assert gone.kind is Kind.DELETED
 
 
 def test_the_table_counts_and_tells_what_moved_most_first() -> None:
