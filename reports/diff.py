@@ -204,7 +204,7 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
         aspect = Aspect.EXPECTATION if out_of_date else Aspect.VERDICT
         return Difference(Kind.IMPROVEMENT, aspect, name, found, _what_was_wrong(old, was), command)
     if step is Move.OTHER:
-        aspect = Aspect.MESSAGE if {was, now} == {Standing.RAISES, Standing.ABSENT} else Aspect.VERDICT
+        aspect = Aspect.MESSAGE if now in (Standing.RAISES, Standing.ABSENT) else Aspect.VERDICT
         return Difference(Kind.CHANGE, aspect, name, found, what_is_said(before, after, old, new), command)
     aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
     aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)
