@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
-from matrix.axes import Attention, SdpaKernel
+from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.cell import SILENT
 from matrix.oracle import nan_last
 from matrix.rows import RowOutcome
@@ -29,6 +29,7 @@ def drifts(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diffe
     if isinstance(old, Record) and isinstance(new, Record):
         if standing is Standing.WORKS:
             yield from _of_kernels(before, after, old, new)
+            yield from _of_dtype(after, old, new)
             yield from _of_accuracy(before, after, new, bands)
     elif isinstance(old, RowRecord) and isinstance(new, RowRecord):
         yield from _of_figures(after, old, new)
@@ -87,6 +88,18 @@ def _of_kernels(before: Side, after: Side, old: Record, new: Record) -> Iterator
     )
     kind, aspect = (Kind.CHANGE, Aspect.KERNELS) if torch_chooses else (Kind.REGRESSION, Aspect.FALLBACK)
     yield Difference(kind, aspect, new.cell, (words,), (f"{backend_of(new)}, {words}",), after.command(new))
+
+
+def _of_dtype(after: Side, old: Record, new: Record) -> Iterator[Difference]:
+    kept, keeps = (set(one.observation.evidence.foreign_parameters.get(Dtype.FLOAT32, ())) for one in (old, new))
+    if kept == keeps:
+        return
+    differs = {"in float32 now": keeps - kept, "no longer in float32": kept - keeps}
+    found = [f"{words}: {', '.join(sorted(names))}" for words, names in differs.items() if names]
+    if word_of(old) != word_of(new):
+        found.insert(0, f"{word_of(old)} -> {word_of(new)}")
+    cause = f"other parameters of {new.axes['architecture']} stay in float32"
+    yield Difference(Kind.CHANGE, Aspect.DTYPE, new.cell, tuple(found), (cause,), after.command(new))
 
 
 def _of_accuracy(before: Side, after: Side, new: Record, bands: Bands) -> Iterator[Difference]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 from pydantic import Field
 
-from matrix.architectures import load_architectures
 from matrix.errors import UsageError
 from matrix.expectation import FOLDER, Expectation, Outcome, Rule, load_rules
 from matrix.observation import Failure
@@ -19,7 +18,7 @@ from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import Record
 from reports.part import Part
-from reports.standing import Standing, standing_of
+from reports.standing import Standing, known_architectures, standing_of
 from reports.words import of_any_model, words_of
 
 # In this order a proposed rule leaves axes open, as far as nothing that was measured speaks against it.
@@ -49,7 +48,28 @@ def proposals(records: Sequence[Record], stack: Stack, raised: Sequence[str]) ->
     for record in records:
         if key := _contradicted(record, stack):
             gathered.setdefault(key, []).append(record)
-    return [_proposal(same, records, stack, raised) for same in gathered.values()]
+    rules = [_proposal(same, records, stack, raised) for same in gathered.values()]
+    return [*rules, *_kept(records, stack)]
+
+
+def _kept(records: Sequence[Record], stack: Stack) -> Iterator[Proposal]:
+    """What the architectures of the suite should say of modules that their library keeps in float32."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if record.verdict is Verdict.SUBSTITUTED and record.waived is None:
+            name = record.axes["architecture"]
+            if name in known_architectures() and standing_of(record, stack.device) is Standing.WORKS:
+                found.setdefault(name, []).append(record)
+    for name, same in found.items():
+        kept = known_architectures()[name].kept_float32
+        parameters = {
+            parameter for one in same for parameter in one.observation.evidence.foreign_parameters.get("float32", ())
+        }
+        strangers = [one for one in parameters if not any(f".{part}." in f".{one}." for part in kept)]
+        modules = dict.fromkeys([*kept, *sorted({one.split(".")[-2] for one in strangers if "." in one})])
+        toml = f"kept_float32 = [{', '.join(map(_quoted, modules))}]\n"
+        why = "its library keeps modules in float32 of which it does not know"
+        yield Proposal(why=why, cells=len(same), rule=f"matrix/architectures/{name}.toml", toml=toml)
 
 
 def _contradicted(record: Record, stack: Stack) -> tuple[Expectation, str, str, frozenset[str]] | None:
@@ -168,7 +188,7 @@ def _place(expectation: Expectation, stack: Stack) -> tuple[Path | None, int]:
 
 @cache
 def _rules() -> tuple[Rule, ...]:
-    return load_rules(load_architectures())
+    return load_rules(known_architectures())
 
 
 def _patch(path: Path, number: int, toml: str) -> str:

@@ -82,6 +82,16 @@ def instead(
     return record_of(cell, verdict, "the documented error did not come", expectation=REFUSED, observation=seen)
 
 
+def in_float32(*names: str) -> Record:
+    """A cell in which these of its thirty parameters are in another dtype than it names."""
+    seen = completed(parse_cell(FREE))
+    counts = {"float32": len(names), "bfloat16": 30 - len(names)}
+    evidence = replace(seen.evidence, foreign_parameters={"float32": names}, parameter_dtypes=counts)
+    reason = f"parameters in float32, not bfloat16: {', '.join(names[:5])}"
+    changes = {"kernels": ["flash"], "bounds": bounded(0.3)}
+    return record_of(FREE, Verdict.SUBSTITUTED, reason, observation=replace(seen, evidence=evidence), **changes)
+
+
 EAGER = {"attn_implementations": {"BloomModel": "eager"}, "attention_ops": {}}
 # What is planted, and what the gate must call it.
 PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
@@ -120,6 +130,18 @@ PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
         Kind.CHANGE,
         Aspect.KERNELS,
         "flash -> math",
+    ),
+    "a router that its library keeps in float32": (
+        lambda: in_float32("mlp.gate.weight"),
+        Kind.CHANGE,
+        Aspect.DTYPE,
+        "other parameters of llama stay in float32",
+    ),
+    "a dtype that is not obeyed": (
+        lambda: in_float32(*(f"layers.{n}.weight" for n in range(30))),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "parameters in float32, not bfloat16",
     ),
     "a ratio that left its band": (
         lambda: record_of(FREE, kernels=["flash"], bounds=bounded(0.9)),
