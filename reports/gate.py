@@ -197,6 +197,8 @@ def _text(gate: Gate) -> Iterator[str]:
             yield f"    {cause.where}"
         if cause.count > 1:
             yield f"    for example {cause.example}"
+        if cause.aspect is Aspect.PLAN:
+            continue
         yield from (f"    {line}" for found in cause.found for line in found.splitlines())
         if cause.command:
             yield f"    {cause.command}"

@@ -149,8 +149,8 @@ def _sdpa_cells() -> list[str]:
     ("before", "after", "words"),
     [
         (paced(0.1), paced(0.11), ["sdpa 1.10"]),
-        (paced(0.1), paced(0.3), ["sdpa 3.00 (beyond noise)"]),
-        (paced(0.1), paced(0.02), ["sdpa 0.20 (beyond noise)"]),
+        (paced(0.1), paced(0.3), ["sdpa 3.00 (measure again)"]),
+        (paced(0.1), paced(0.02), ["sdpa 0.20 (measure again)"]),
         (paced(0.1, count=19), paced(0.3), []),
         (paced(0.1), paced(0.3, ending=Ending.RAISED), []),
     ],
