@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 from pydantic import Field
 
+from matrix.cell import AXES
 from matrix.errors import UsageError
 from matrix.expectation import FOLDER, Expectation, Outcome, Rule, load_rules
 from matrix.observation import Failure
@@ -25,6 +27,7 @@ from reports.words import of_any_model, words_of
 _OPENED = ("workload", "padding", "cache", "device_map", "quantisation", "dtype", "sdpa_kernel", "transformation")
 _WIDENED = (*_OPENED, "attention", "architecture")
 _LONGEST_MESSAGE = 120
+_MOST = 20  # rules, and parts of one: whoever has more of them changes them by hand
 _ANY_MODEL = "<model>"
 # By which of several libraries that were raised a rule tells the stacks apart.
 _LIKELIEST = ("transformers", "torch")
@@ -48,7 +51,7 @@ def proposals(records: Sequence[Record], stack: Stack, raised: Sequence[str]) ->
     for record in records:
         if key := _contradicted(record, stack):
             gathered.setdefault(key, []).append(record)
-    rules = [_proposal(same, records, stack, raised) for same in gathered.values()]
+    rules = [_proposal(same, records, stack, raised) for same in islice(gathered.values(), _MOST)]
     return [*rules, *_kept(records, stack)]
 
 
@@ -103,17 +106,20 @@ def _proposal(same: Sequence[Record], records: Sequence[Record], stack: Stack, r
 def _boxes(cells: Sequence[Mapping[str, str]], others: Sequence[Mapping[str, str]]) -> Iterator[Box]:
     """Sets of values by axis that hold these cells and none of the others, as few and as wide as a few steps find."""
     left = list(cells)
-    while left:
+    # No box is wider than all of the cells in these.
+    within = {axis: {cell[axis] for cell in cells} for axis in ("attention", "architecture")}
+    others = [other for other in others if _holds(within, other)]
+    for _ in range(_MOST):
+        if not left:
+            return
         box: Box = {axis: {value} for axis, value in left[0].items()}
-        for axis in _OPENED:
-            wider = {name: values for name, values in box.items() if name != axis}
-            if not any(_holds(wider, other) for other in others):
-                box = wider
         for axis in _WIDENED:
-            for value in dict.fromkeys(cell[axis] for cell in cells) if axis in box else ():
-                wider = box | {axis: box[axis] | {value}}
-                if not any(_holds(wider, other) for other in others):
-                    box = wider
+            rest = {name: values for name, values in box.items() if name != axis}
+            taken = {other[axis] for other in others if _holds(rest, other)}
+            if axis in _OPENED and not taken:
+                box = rest
+            else:
+                box = rest | {axis: box[axis] | {cell[axis] for cell in cells} - taken}
         yield box
         left = [cell for cell in left if not _holds(box, cell)]
 
@@ -126,7 +132,7 @@ def _toml(box: Box, expectation: Expectation, failure: Failure | None, stack: St
     library = next((name for name in (*_LIKELIEST, *raised) if name in raised), None)
     since = _plain_version(stack.versions.get(library, "")) if library else ""
     when = [f"device = {_quoted(stack.device)}", *([f"{library} = {_quoted(f'>={since}')}"] if since else [])]
-    clauses = " ".join(f"{axis}={','.join(sorted(values))}" for axis, values in box.items())
+    clauses = " ".join(f"{axis}={','.join(sorted(box[axis]))}" for axis in ("architecture", *AXES) if axis in box)
     lines = ["[[rule]]", f"cells = {_quoted(clauses)}", f"when = {{ {', '.join(when)} }}"]
     measured = f"measured with {library} {since}" if since else "measured"
     if failure is None:
