@@ -362,8 +362,8 @@ def _doubts_in_words(doubts: Sequence[Doubt]) -> Iterator[str]:
 def _cause(group: Group, policy: Policy, records: Mapping[str, Record]) -> Cause:
     example = group.example
     cells = [records[one.name] for one in group.differences if one.name in records]
-    architectures = dict.fromkeys(record.axes["architecture"] for record in cells)
-    backends = dict.fromkeys(backend_of(record) for record in cells)
+    architectures = sorted({record.axes["architecture"] for record in cells})
+    backends = sorted({backend_of(record) for record in cells})
     return Cause(
         kind=group.kind,
         aspect=group.aspect,
