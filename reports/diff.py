@@ -103,7 +103,8 @@ def pace_lines(measured: Sequence[Pace]) -> Iterator[str]:
 def pace_words(pace: Pace, bands: Bands = _USUAL) -> str:
     """A pace in a few words."""
     noise = "" if pace.noise is None else f" (runs of one side: {pace.noise:.2f})"
-    return f"{pace.backend} {pace.ratio:.2f}{noise}{' (beyond noise)' if is_beyond_noise(pace, bands) else ''}"
+    found = ("beyond noise" if pace.noise is not None else "measure again") if is_beyond_noise(pace, bands) else ""
+    return f"{pace.backend} {pace.ratio:.2f}{noise}{f' ({found})' if found else ''}"
 
 
 def is_beyond_noise(pace: Pace, bands: Bands = _USUAL) -> bool:
@@ -147,8 +148,7 @@ def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diff
     if name not in before.measured or name not in after.measured:
         side, kind = (after, Kind.ADDED) if name in after.measured else (before, Kind.DELETED)
         one = side.measured[name][0]
-        what = f"rows of the family {one.family}" if isinstance(one, RowRecord) else "cells"
-        cause = f"{what} that only one side plans: {word_of(one)}"
+        cause = f"planned on one side only{f': {word_of(one)}' if one.fails else ''}"
         yield Difference(kind, Aspect.PLAN, name, (word_of(one),), (cause,), side.command(one))
         return
     stood, stands = before.standings(name), after.standings(name)
@@ -207,7 +207,7 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
         aspect = Aspect.EXPECTATION if out_of_date else Aspect.VERDICT
         return Difference(Kind.IMPROVEMENT, aspect, name, found, _what_was_wrong(old, was), command)
     if step is Move.OTHER:
-        aspect = Aspect.MESSAGE if {was, now} == {Standing.RAISES, Standing.ABSENT} else Aspect.VERDICT
+        aspect = Aspect.MESSAGE if now in (Standing.RAISES, Standing.ABSENT) else Aspect.VERDICT
         return Difference(Kind.CHANGE, aspect, name, found, what_is_said(before, after, old, new), command)
     aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
     aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)

@@ -197,6 +197,8 @@ def _text(gate: Gate) -> Iterator[str]:
             yield f"    {cause.where}"
         if cause.count > 1:
             yield f"    for example {cause.example}"
+        if cause.aspect is Aspect.PLAN:
+            continue
         yield from (f"    {line}" for found in cause.found for line in found.splitlines())
         if cause.command:
             yield f"    {cause.command}"
@@ -360,8 +362,8 @@ def _doubts_in_words(doubts: Sequence[Doubt]) -> Iterator[str]:
 def _cause(group: Group, policy: Policy, records: Mapping[str, Record]) -> Cause:
     example = group.example
     cells = [records[one.name] for one in group.differences if one.name in records]
-    architectures = dict.fromkeys(record.axes["architecture"] for record in cells)
-    backends = dict.fromkeys(backend_of(record) for record in cells)
+    architectures = sorted({record.axes["architecture"] for record in cells})
+    backends = sorted({backend_of(record) for record in cells})
     return Cause(
         kind=group.kind,
         aspect=group.aspect,

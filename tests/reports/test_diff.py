@@ -109,6 +109,18 @@ def test_words_of_an_error_count_and_what_passes_in_them_does_not() -> None:
     assert found(said, said.replace("model", "class")) == [Kind.CHANGE]
 
 
+def test_what_repeated_runs_of_a_side_do_not_agree_on_is_noise() -> None:
+    math, flash = (report(record_of(ONE, kernels=[name])) for name in ("math", "flash"))
+    assert compare([math, flash], [flash, flash]).differences == ()
+    assert [one.aspect for one in compare([math, math], [flash, flash]).differences] == [Aspect.KERNELS]
+    one, other = (report(raising(ONE, text)) for text in ("no", "never"))
+    assert compare([one, other], [other, other]).differences == ()
+    assert [found.aspect for found in compare([one, one], [other, other]).differences] == [Aspect.MESSAGE]
+    near, far = report(bounded(0.2)), report(bounded(0.9))
+    assert compare([near, far], [far, far]).differences == ()
+    assert [found.aspect for found in compare([near, near], [far, far]).differences] == [Aspect.ACCURACY]
+
+
 def test_time_and_memory_of_one_run_a_side_are_no_difference() -> None:
     seen = completed(parse_cell(ONE), seconds={"load": 0.2, "forward": 0.1}, peak_memory_mib=100.0)
     other = replace(seen, seconds={"load": 9.2, "forward": 43.0}, peak_memory_mib=300.0)
@@ -137,8 +149,8 @@ def _sdpa_cells() -> list[str]:
     ("before", "after", "words"),
     [
         (paced(0.1), paced(0.11), ["sdpa 1.10"]),
-        (paced(0.1), paced(0.3), ["sdpa 3.00 (beyond noise)"]),
-        (paced(0.1), paced(0.02), ["sdpa 0.20 (beyond noise)"]),
+        (paced(0.1), paced(0.3), ["sdpa 3.00 (measure again)"]),
+        (paced(0.1), paced(0.02), ["sdpa 0.20 (measure again)"]),
         (paced(0.1, count=19), paced(0.3), []),
         (paced(0.1), paced(0.3, ending=Ending.RAISED), []),
     ],

@@ -24,8 +24,20 @@ from reports.document import Bound, Record, Report, RowRecord, Waived, make_repo
 from reports.gate import Allowed, Answer, Format, Gate, gate_lines, json_schema, judge, parse_allowed
 from reports.html import render_gate
 from reports.policy import Policy
+from reports.reading import read_report
 from reports.write import write_json
-from tests.builders import PROPERTY, REFUSAL, REFUSED, completed, cuda_stack, ended, make_run, make_stack, record_of
+from tests.builders import (
+    PROPERTY,
+    REFUSAL,
+    REFUSED,
+    ROOT,
+    completed,
+    cuda_stack,
+    ended,
+    make_run,
+    make_stack,
+    record_of,
+)
 from tests.reports.test_noise import measured
 
 FREE, PINNED = "llama-bfloat16-sdpa-prefill", "opt-float16-sdpa-flash-generate"
@@ -82,6 +94,16 @@ def instead(
     return record_of(cell, verdict, "the documented error did not come", expectation=REFUSED, observation=seen)
 
 
+def in_float32(*names: str) -> Record:
+    """A cell in which these of its thirty parameters are in another dtype than it names."""
+    seen = completed(parse_cell(FREE))
+    counts = {"float32": len(names), "bfloat16": 30 - len(names)}
+    evidence = replace(seen.evidence, foreign_parameters={"float32": names}, parameter_dtypes=counts)
+    reason = f"parameters in float32, not bfloat16: {', '.join(names[:5])}"
+    changes = {"kernels": ["flash"], "bounds": bounded(0.3)}
+    return record_of(FREE, Verdict.SUBSTITUTED, reason, observation=replace(seen, evidence=evidence), **changes)
+
+
 EAGER = {"attn_implementations": {"BloomModel": "eager"}, "attention_ops": {}}
 # What is planted, and what the gate must call it.
 PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
@@ -120,6 +142,18 @@ PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
         Kind.CHANGE,
         Aspect.KERNELS,
         "flash -> math",
+    ),
+    "a router that its library keeps in float32": (
+        lambda: in_float32("mlp.gate.weight"),
+        Kind.CHANGE,
+        Aspect.DTYPE,
+        "other parameters of llama stay in float32",
+    ),
+    "a dtype that is not obeyed": (
+        lambda: in_float32(*(f"layers.{n}.weight" for n in range(30))),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "parameters in float32, not bfloat16",
     ),
     "a ratio that left its band": (
         lambda: record_of(FREE, kernels=["flash"], bounds=bounded(0.9)),
@@ -450,3 +484,46 @@ def test_the_command_tells_it_in_every_form_and_not_over_its_sources(
 def test_the_schema_of_the_gate_is_printed() -> None:
     answer = CliRunner().invoke(app, ["schema", "--of", "gate"])
     assert json.loads(answer.output) == json_schema()
+
+
+PUBLISHED = ROOT / "reports" / "published"
+H100 = "nvidia-h100-torch2.11.0-transformers{}.json.gz"
+GUIDE = "cpu-torch2.13.0-transformers{}-guide.json.gz"
+
+
+def published(name: str) -> Report:
+    return read_report(PUBLISHED / name)
+
+
+@pytest.mark.parametrize("name", [H100.format("5.17.0"), GUIDE.format("4.48.3"), GUIDE.format("5.23.0")])
+def test_a_real_run_is_safe_beside_itself(name: str) -> None:
+    found = judge([published(name)], [published(name)])
+    assert (found.verdict, found.groups, found.doubtful) == (Answer.SAFE, [], [])
+
+
+def test_two_real_runs_of_four_hundred_changes_come_to_their_causes() -> None:
+    found = judge([published(GUIDE.format("4.57.6"))], [published(GUIDE.format("5.23.0"))])
+    told = [(one.kind, one.count, one.example) for one in found.groups]
+    assert told == [
+        (Kind.REGRESSION, 5, "guide:G16-int8_t5-guide"),
+        (Kind.CHANGE, 155, "guide:G7-bettertransformer_vit-guide"),
+        (Kind.CHANGE, 66, "guide:G2-flash_on_cpu-guide"),
+        (Kind.CHANGE, 7, "guide:G12-fp4_bloom-guide"),
+        (Kind.CHANGE, 4, "t5-bfloat16-eager-int8-left-prefill"),
+    ]
+    assert "unexpected keyword argument" in found.groups[0].cause
+    assert "to_bettertransformer" in found.groups[1].cause
+    assert "FlashAttention2" in found.groups[2].cause
+    assert "no longer in float32" in found.groups[4].found[0]
+
+
+def test_seven_hundred_changes_of_an_h100_come_to_a_few_causes() -> None:
+    sides = [published(H100.format("4.48.3"))], [published(H100.format("5.17.0"))]
+    found = judge(*sides, allowed=[Allowed.PLAN])
+    causes = {(one.kind, one.cause): one for one in found.groups if one.kind not in (Kind.ADDED, Kind.DELETED)}
+    assert sum(one.count for one in causes.values()) > 700
+    assert len(causes) < 40
+    (falcon,) = [one for (_, cause), one in causes.items() if "FalconLinear" in cause]
+    assert (falcon.kind, falcon.aspect, falcon.count) == (Kind.REGRESSION, Aspect.KNOWN, 109)
+    (t5,) = [one for (kind, cause), one in causes.items() if kind is Kind.IMPROVEMENT and "T5Pre" in cause]
+    assert (t5.count, t5.where) == (44, "t5 · sdpa, sdpa (math)")

@@ -84,6 +84,17 @@ def test_an_error_in_other_words_is_a_rule_with_those_words(tmp_path: Path) -> N
     assert expect(parse_cell(T5[1]), STACK, load_rules(ARCHITECTURES, path)) == expected(T5[1])
 
 
+def test_what_a_library_keeps_in_float32_is_for_the_architecture_to_say() -> None:
+    cell = "glm4_moe-bfloat16-eager-prefill"
+    seen = completed(parse_cell(cell), Device.CUDA)
+    foreign, counts = {"float32": ("model.layers.1.mlp.gate.weight",)}, {"float32": 1, "bfloat16": 20}
+    seen = replace(seen, evidence=replace(seen.evidence, foreign_parameters=foreign, parameter_dtypes=counts))
+    reason = "parameters in float32, not bfloat16: model.layers.1.mlp.gate.weight"
+    found = the_one(record_of(cell, Verdict.SUBSTITUTED, reason, observation=seen))
+    assert (found.cells, found.rule) == (1, "matrix/architectures/glm4_moe.toml")
+    assert found.toml == 'kept_float32 = ["gate"]\n'
+
+
 def test_a_rule_that_is_not_the_suites_has_no_place_and_no_patch() -> None:
     own = Expectation(Outcome.REFUSED, 'mine: "\x7f\n', Phase.LOAD, "ValueError", "no")
     record = right(T5[0]).model_copy(update={"expectation": own})

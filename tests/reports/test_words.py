@@ -54,6 +54,14 @@ def test_no_path_id_number_or_order_is_a_word(data: st.DataObject, order: list[s
     assert words_of(said(["no", "kernel", "for", "this", "mask"])) == words_of(said(order))
 
 
+@pytest.mark.parametrize("part", ["a", "A", "0", "f0", "For", "AFor", "/", "0x", "tmp", "1.", "-", "é"])
+def test_a_text_of_any_make_is_read_in_one_go(part: str) -> None:
+    """As long as a report may hold, of what patterns could try again and again."""
+    text = part * (100_000 // len(part))
+    assert len(words_of(of_any_model(text))) <= 1
+    assert kind_of_module(text) in text
+
+
 def test_what_is_said_of_one_model_is_said_of_any() -> None:
     assert of_any_model("T5ForConditionalGeneration has no SDPA") == of_any_model("GPT2LMHeadModel has no SDPA")
     assert of_any_model("ValueError: no") == "ValueError: no"
