@@ -249,6 +249,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["matrix", "explain", CELL], 0, CELL, ""),
         (["matrix", "explain", "llama"], 2, "", "error: cell id 'llama': no value for dtype, attention, workload"),
         (["reports", "schema"], 0, "{", ""),
+        (["matrix", "upgrade", "--to", "x"], 2, "", "error: --to 'x': must name one release, as in x==1.2.3"),
         (["reports", "render", "/nowhere.jsonl"], 2, "", "error: /nowhere.jsonl: No such file or directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -262,7 +263,7 @@ def test_planning_judging_and_reporting_import_neither_torch_nor_transformers() 
     """An import of torch would make collecting slow, and a report need the stack that it is about."""
     code = """
 import sys
-import matrix.__main__, reports.__main__
+import conformance.upgrade.command, matrix.__main__, reports.__main__
 from matrix.architectures import load_architectures
 from matrix.expectation import expect, load_rules
 from matrix.plan import make_plan
