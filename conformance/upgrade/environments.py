@@ -28,7 +28,6 @@ from reports.files import write_whole
 _PROBE = Path(__file__).with_name("probe.py")
 _WHOLE = "environment.json"  # written last: where it is, nothing lacks
 _OURS = "transformers-inference-conformance"  # comes by the checkout's path
-_NOT_COPIED = (_OURS, "pip")  # a new environment brings its pip
 # What would have an environment look into another one.
 _LEAKS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV")
 # What would have an installer write to another place, or refuse to.
@@ -64,16 +63,15 @@ class Environment:
         Raises:
             UsageError: its Python does not run.
         """
-        return {one["name"]: one["version"] for one in self.installed() if one["name"] != _OURS}
+        return {one["name"]: one["version"] for one in self.installed()}
 
     def installed(self) -> list[dict[str, Any]]:
-        """What it finds installed: name, version, what it needs, origin where that is no index, size in bytes.
+        """What it finds installed but for the suite: name, version, needs, origin where that is no index, bytes.
 
         Raises:
             UsageError: its Python does not run.
         """
-        found: list[dict[str, Any]] = self._asked()["installed"]
-        return found
+        return [one for one in self._asked()["installed"] if one["name"] != _OURS]
 
     def check(self, pins: Iterable[Pin]) -> None:
         """Say whether these are what an import would find.
@@ -208,7 +206,7 @@ class _Build:
     def _apart(self) -> None:
         """A copy of the base, in which the pins are installed then: what they do not ask for stays as it is."""
         own = {pin.name for pin in self.pins}
-        copied = [one for one in self.installed if one["name"] not in _NOT_COPIED and not _is_editable(one)]
+        copied = [one for one in self.installed if one["name"] != "pip" and not _is_editable(one)]
         uv = self.how is How.UV
         # Before anything large is copied.
         of_base = self._uv(self.base) if uv else self._pip(self.base)
@@ -317,7 +315,8 @@ def _requirement(one: Mapping[str, Any]) -> str:
 _OTHER_PYTHON = re.compile(r"([\w.!+]+) Requires-Python ([^;\n]+)")
 _KNOWN = re.compile(r"\(from versions: ([^)]*)\)")
 _CONFLICT = "The conflict is caused by:"
-_UV = "╰─▶"  # before what uv says of why
+_OF_UV = re.compile(r"No solution found.*?(Because .*?)(?: hint: |$)")
+_NO_PIP = "No module named pip"
 
 
 def told_by_installer(said: str, pins: Sequence[Pin]) -> str:
@@ -330,8 +329,10 @@ def told_by_installer(said: str, pins: Sequence[Pin]) -> str:
         causes = lines[lines.index(_CONFLICT) + 1 :]
         ends = [place for place, line in enumerate(causes) if line.startswith("To fix this")]
         return f"the conflict is caused by: {'; '.join(causes[: ends[0] if ends else None])}"
-    if any(_UV in line for line in lines):
-        return " ".join(lines).partition(_UV)[2].partition(" hint: ")[0].strip()
+    if because := _OF_UV.search(" ".join(lines)):
+        return because[1]
+    if _NO_PIP in said:
+        return "there is no pip in that environment; python -m ensurepip puts one there"
     errors = [line for line in lines if line.lower().startswith("error:")]
     return errors[-1].partition(" ")[2] if errors else _last_line(said)
 
