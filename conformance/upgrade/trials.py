@@ -68,6 +68,7 @@ class Trials:
         measure: Measure,
         arguments: Sequence[str] = (),
         known: Mapping[frozenset[Pin], Environment] | None = None,
+        ground: Sequence[str] = (),
         say: Say = lambda line: None,
     ) -> None:
         """Of cells and rows by name.
@@ -79,6 +80,7 @@ class Trials:
             measure: runs pytest there with these arguments, the report in that folder, or raises UsageError.
             arguments: pytest's further ones.
             known: environments that need not be built.
+            ground: what else must be the same for what was measured to count.
             say: hears what is tried.
 
         Raises:
@@ -86,7 +88,7 @@ class Trials:
         """
         self.names = tuple(dict.fromkeys(names))
         arguments = [one for one in arguments if not one.partition("::")[0].endswith(".py")]  # tests are named here
-        wanted = [*self.names, CONTROL, *arguments]
+        wanted = [*self.names, CONTROL, *arguments, *ground]
         self._folder = folder / hashlib.sha256("\0".join(wanted).encode()).hexdigest()[:10]
         self._arguments = (*arguments, *_arguments(self.names, self._folder / "names.txt"))
         self._build, self._measure, self._say = build, measure, say

@@ -56,6 +56,8 @@ def test_runs_of_other_names_or_arguments_have_folders_of_their_own(tmp_path: Pa
     world.trials(tmp_path, CELL).of([Pin("transformers", "5.23.0")])
     world.trials(tmp_path, CELL).of([])
     assert len(set(world.folders)) == 5
+    world.trials(tmp_path, CELL, ground=("torch 2.13.0",)).of([NEW])
+    assert len(set(world.folders)) == 6
     world.trials(tmp_path, CELL).of([NEW])
     assert world.folders[-1] == world.folders[0]
 
