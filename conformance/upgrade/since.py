@@ -6,6 +6,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.bisect import Began, began_lines, of_names, of_probe
 from conformance.upgrade.choices import How
@@ -50,6 +51,7 @@ def bisected(sought: Sought, say: Say) -> bool:
     if bool(sought.names) is (sought.probe is not None):
         raise UsageError("bisect: say what is sought: --cell ID, --row KEY, or --probe FILE alone")
     workplace = Workplace(sought.folder)
+    heed_signals(lambda name: None)
     current = Current()
     try:
         releases = _releases(sought, current)

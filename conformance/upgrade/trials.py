@@ -124,8 +124,8 @@ class Trials:
 
     def _try(self, pins: frozenset[Pin]) -> Trial:
         self._say(f"trying {enumerated(map(str, sorted(pins))) or 'what is here'}")
+        self._write_names()
         try:
-            self._write_names()
             report = self._measure(self.environment(pins), self._folder / _folder_name(pins), self._arguments)
         except UsageError as error:
             return Trial(None, str(error))

@@ -21,6 +21,11 @@ from tests.conformance.upgrade.world import CELL, OTHER, World, right_but
 from tests.wheels import make_wheel
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(since, "heed_signals", lambda told: None)
+
+
 def unpacked(pins: Sequence[Pin], folder: Path, how: How, find_links: Path, base: Environment) -> Environment:
     """What an installer makes of a wheel, in a moment."""
     (pin,) = pins
