@@ -23,6 +23,7 @@ from reports.words import kind_of_module, of_any_model
 __all__ = ["Aspect", "Bands", "Diff", "Difference", "Doubt", "Group", "Kind", "compare", "groups"]
 
 _USUAL = Bands()
+_LISTED = ("left unquantised: ", "parameters in ")
 _ASPECT_OF_MEASURE: Mapping[Measure, Aspect] = {Measure.TIME: Aspect.TIME, Measure.MEMORY: Aspect.MEMORY}
 
 
@@ -99,7 +100,8 @@ def pace_lines(measured: Sequence[Pace]) -> Iterator[str]:
 def pace_words(pace: Pace, bands: Bands = _USUAL) -> str:
     """A pace in a few words."""
     noise = "" if pace.noise is None else f" (runs of one side: {pace.noise:.2f})"
-    return f"{pace.backend} {pace.ratio:.2f}{noise}{' (beyond noise)' if is_beyond_noise(pace, bands) else ''}"
+    found = ("beyond noise" if pace.noise is not None else "measure again") if is_beyond_noise(pace, bands) else ""
+    return f"{pace.backend} {pace.ratio:.2f}{noise}{f' ({found})' if found else ''}"
 
 
 def is_beyond_noise(pace: Pace, bands: Bands = _USUAL) -> bool:
@@ -143,15 +145,15 @@ def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diff
     if name not in before.measured or name not in after.measured:
         side, kind = (after, Kind.ADDED) if name in after.measured else (before, Kind.DELETED)
         one = side.measured[name][0]
-        what = f"rows of the family {one.family}" if isinstance(one, RowRecord) else "cells"
-        cause = f"{what} that only one side plans: {word_of(one)}"
+        cause = f"planned on one side only{f': {word_of(one)}' if one.fails else ''}"
         yield Difference(kind, Aspect.PLAN, name, (word_of(one),), (cause,), side.command(one))
         return
     stood, stands = before.standings(name), after.standings(name)
     was, now = stood[0], stands[0]
+    asked_for = after.measured[name][0].fails and not before.measured[name][0].fails
     if len({*stood}) > 1 or len({*stands}) > 1:
         yield from _wavers(name, stood, stands)
-    elif Standing.UNKNOWN in (was, now) or (was is Standing.ABSENT and now is not Standing.ABSENT):
+    elif Standing.UNKNOWN in (was, now) or (was is Standing.ABSENT and (was is not now or asked_for)):
         yield from _not_measured(before, after, name)
     elif was is not now:
         yield _moved(before, after, name)
@@ -202,7 +204,7 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
         aspect = Aspect.EXPECTATION if out_of_date else Aspect.VERDICT
         return Difference(Kind.IMPROVEMENT, aspect, name, found, _what_was_wrong(old, was), command)
     if step is Move.OTHER:
-        aspect = Aspect.MESSAGE if {was, now} == {Standing.RAISES, Standing.ABSENT} else Aspect.VERDICT
+        aspect = Aspect.MESSAGE if now in (Standing.RAISES, Standing.ABSENT) else Aspect.VERDICT
         return Difference(Kind.CHANGE, aspect, name, found, what_is_said(before, after, old, new), command)
     aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
     aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)
@@ -220,23 +222,24 @@ def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ..
     if one.waived is not None:
         return (_fault(one.waived),)
     if isinstance(one, RowRecord):
-        return (
-            (f"{one.about}: {one.reason}" if one.about else one.reason,)
-            if one.outcome is RowOutcome.VIOLATED
-            else (of_any_model(one.reason),)
-        )
-    where = f"{backend_of(one)}, {one.axes['workload']}"
+        about = f"{one.about}: " if one.about and one.outcome is RowOutcome.VIOLATED else ""
+        return (f"{about}{of_any_model(one.reason)}",)
     origin = one.observation.origin
-    if standing is Standing.WRONG and origin is not None and not one.observation.evidence.missing_parameters:
+    if one.observation.evidence.missing_parameters:
+        return (cause_of(one),)
+    if standing is Standing.WRONG and origin is not None:
         what = "gradients" if origin.backwards else "numbers"
         return (f"wrong {what} begin in {kind_of_module(origin.kind)}, {origin.pattern}",)
+    if standing is Standing.WRONG:
+        return (f"wrong numbers: {backend_of(one)}, {one.axes['workload']}",)
+    if standing is Standing.FALLS_BACK:
+        # What of several things is another than the cell names: of a list of modules no more than that there is one.
+        return tuple(part.split(": ")[0] if part.startswith(_LISTED) else part for part in one.reason.split("; "))
     if one.verdict is Verdict.REFUSED:
         return f"refused now: {one.expectation.source}", of_any_model(said_by(one))
     if standing is Standing.RAISES:
         return of_any_model(said_by(one)), cause_of(one)
-    if standing is Standing.WRONG:
-        return (f"wrong numbers: {where}",)
-    return cause_of(one), f"{one.verdict}: {where}"
+    return (cause_of(one),)
 
 
 def _fault(waived: Waived) -> str:

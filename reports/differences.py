@@ -29,6 +29,7 @@ class Aspect(StrEnum):
     UNAVAILABLE = "unavailable"  # it needs what is not in the environment
     EXPECTATION = "expectation"  # a documented error is gone, and what runs now is right
     KERNELS = "kernels"
+    DTYPE = "dtype"  # a library keeps other parameters in float32
     ACCURACY = "accuracy"
     MESSAGE = "message"  # what a library says when it refuses
     TIME = "time"

@@ -1,10 +1,10 @@
 """What differs in cells and rows that stand where they stood: kernels, accuracy, messages, figures."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
-from matrix.axes import Attention, SdpaKernel
+from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.cell import SILENT
 from matrix.oracle import nan_last
 from matrix.rows import RowOutcome
@@ -21,14 +21,15 @@ _FIGURE_FACTOR, _FIGURE_STEP = 1.25, 0.01
 
 
 def drifts(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Difference]:
-    """All of it that is beyond noise."""
+    """All of it that is beyond noise: what any run of the one side has in common with any of the other is none."""
     old, new = before.measured[name][0], after.measured[name][0]
     standing = standing_of(new, after.device)
-    if standing in (Standing.RAISES, Standing.ABSENT) and _is_reworded(old, new):
+    if standing in (Standing.RAISES, Standing.ABSENT) and _is_reworded(before, after, name):
         yield reworded(before, after, old, new)
     if isinstance(old, Record) and isinstance(new, Record):
         if standing is Standing.WORKS:
-            yield from _of_kernels(after, old, new)
+            yield from _of_kernels(before, after, old, new)
+            yield from _of_dtype(after, old, new)
             yield from _of_accuracy(before, after, new, bands)
     elif isinstance(old, RowRecord) and isinstance(new, RowRecord):
         yield from _of_figures(after, old, new)
@@ -58,18 +59,27 @@ def what_is_said(before: Side, after: Side, old: Record | RowRecord, new: Record
     return tuple(causes) or (f"no longer {was}, but {now}",)
 
 
-def _is_reworded(old: Record | RowRecord, new: Record | RowRecord) -> bool:
-    if isinstance(old, RowRecord) or isinstance(new, RowRecord):
+def _is_reworded(before: Side, after: Side, name: str) -> bool:
+    old, new = before.measured[name][0], after.measured[name][0]
+    if isinstance(new, RowRecord):
         # Why a row cannot be reached is what it says of itself, and no library's words.
-        refused = isinstance(new, RowRecord) and new.outcome is RowOutcome.REFUSED
-        return refused and words_of(old.reason) != words_of(new.reason)
-    phases = {one.observation.failure.phase for one in (old, new) if one.observation.failure is not None}
+        return new.outcome is RowOutcome.REFUSED and not _same(before, after, name, lambda row: words_of(row.reason))
     documented_no_more = new.fails and not old.fails
-    return documented_no_more or len(phases) > 1 or words_of(said_by(old)) != words_of(said_by(new))
+    return documented_no_more or not _same(before, after, name, _said_where)
 
 
-def _of_kernels(after: Side, old: Record, new: Record) -> Iterator[Difference]:
-    if set(old.kernels) == set(new.kernels):
+def _said_where(one: Record | RowRecord) -> object:
+    failure = one.observation.failure if isinstance(one, Record) else None
+    return words_of(said_by(one)), failure.phase if failure else None
+
+
+def _same(before: Side, after: Side, name: str, value_of: Callable[[Record | RowRecord], object]) -> bool:
+    """Whether a run of either side agree."""
+    return not {*map(value_of, before.measured[name])}.isdisjoint(map(value_of, after.measured[name]))
+
+
+def _of_kernels(before: Side, after: Side, old: Record, new: Record) -> Iterator[Difference]:
+    if _same(before, after, new.cell, lambda one: frozenset(one.kernels) if isinstance(one, Record) else None):
         return
     words = f"kernels: {', '.join(old.kernels) or 'none'} -> {', '.join(new.kernels) or 'none'}"
     # Whoever names no kernel leaves the choice to torch; who names one, or a package, does not.
@@ -78,6 +88,18 @@ def _of_kernels(after: Side, old: Record, new: Record) -> Iterator[Difference]:
     )
     kind, aspect = (Kind.CHANGE, Aspect.KERNELS) if torch_chooses else (Kind.REGRESSION, Aspect.FALLBACK)
     yield Difference(kind, aspect, new.cell, (words,), (f"{backend_of(new)}, {words}",), after.command(new))
+
+
+def _of_dtype(after: Side, old: Record, new: Record) -> Iterator[Difference]:
+    kept, keeps = (set(one.observation.evidence.foreign_parameters.get(Dtype.FLOAT32, ())) for one in (old, new))
+    if kept == keeps:
+        return
+    differs = {"in float32 now": keeps - kept, "no longer in float32": kept - keeps}
+    found = [f"{words}: {', '.join(sorted(names))}" for words, names in differs.items() if names]
+    if word_of(old) != word_of(new):
+        found.insert(0, f"{word_of(old)} -> {word_of(new)}")
+    cause = f"other parameters of {new.axes['architecture']} stay in float32"
+    yield Difference(Kind.CHANGE, Aspect.DTYPE, new.cell, tuple(found), (cause,), after.command(new))
 
 
 def _of_accuracy(before: Side, after: Side, new: Record, bands: Bands) -> Iterator[Difference]:
@@ -89,11 +111,9 @@ def _of_accuracy(before: Side, after: Side, new: Record, bands: Bands) -> Iterat
     )
     if not was or not now:
         return
-    # What is nearest to each other of what the runs of both sides say.
-    pair = (was[-1], now[0]) if now[0] > was[-1] else (was[0], now[-1])
-    worse = pair[1] > pair[0]
-    overlap = not worse and pair[1] >= pair[0]
-    if overlap or not beyond(*pair, bands.accuracy_factor, bands.accuracy_step):
+    worse, better = now[0] > was[-1], now[-1] < was[0]
+    pair = (was[-1], now[0]) if worse else (was[0], now[-1])  # what is nearest of what the runs say
+    if not (worse or better) or not beyond(*pair, bands.accuracy_factor, bands.accuracy_step):
         return
     kind, where = (Kind.REGRESSION, "nearer to") if worse else (Kind.IMPROVEMENT, "farther from")
     words = f"worst ratio of error to bound: {pair[0]:.2f} -> {pair[1]:.2f}"

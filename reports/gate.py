@@ -9,6 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from matrix.errors import UsageError, quoted
+from matrix.rows import RowOutcome
+from matrix.verdict import Verdict
 from reports.causes import few
 from reports.diff import compare, is_beyond_noise, pace_lines
 from reports.differences import Aspect, Diff, Difference, Doubt, Group, Kind, groups
@@ -21,6 +23,7 @@ from reports.proposals import Proposal, proposals
 
 SCHEMA_VERSION = "1.0"
 _NAMED = 3  # of many doubts
+_LONGEST = 200  # characters of a value
 _USUAL = Policy()
 _TO_REPEAT = 20  # cells of a backend that seems to take more
 
@@ -110,7 +113,8 @@ def judge(
     records = {record.cell: record for run in (*before, *after) for record in run.records}
     weighed = [_weighed(one, policy, records) for one in diff.differences]
     differences = [one for one in weighed if one is not None]
-    doubts = [doubt for doubt in diff.doubts if _matters(doubt.name, policy, records)]
+    told = _missing(after[0]) if after[0].cut_off else set()  # that it was cut off says as much
+    doubts = [one for one in diff.doubts if one.name not in told and _matters(one.name, policy, records)]
     found = groups(differences)
     incomparable = list(_incomparable(before[0].run, after[0].run, allowed))
     compared = _compared(before, after, policy, records)
@@ -193,6 +197,8 @@ def _text(gate: Gate) -> Iterator[str]:
             yield f"    {cause.where}"
         if cause.count > 1:
             yield f"    for example {cause.example}"
+        if cause.aspect is Aspect.PLAN:
+            continue
         yield from (f"    {line}" for found in cause.found for line in found.splitlines())
         if cause.command:
             yield f"    {cause.command}"
@@ -284,9 +290,16 @@ def _matters(name: str, policy: Policy, records: Mapping[str, Record]) -> bool:
     return policy.matters.includes(record.axes["architecture"], record.axes["dtype"], backend_of(record))
 
 
+def _missing(run: Report) -> set[str]:
+    """What was planned and has no record."""
+    cells = {record.cell for record in run.records if record.verdict is Verdict.MISSING}
+    return cells | {row.key for row in run.rows if row.outcome is RowOutcome.MISSING}
+
+
 def _compared(before: Sequence[Report], after: Sequence[Report], policy: Policy, records: Mapping[str, Record]) -> int:
     old, new = (
         {name for run in side for name in (*(r.cell for r in run.records), *(r.key for r in run.rows))}
+        - _missing(side[0])
         for side in (before, after)
     )
     return sum(_matters(name, policy, records) for name in old & new)
@@ -297,7 +310,8 @@ def _incomparable(before: Run, after: Run, allowed: Sequence[Allowed]) -> Iterat
     for name, what, value_of in _SAME:
         old, new = value_of(before), value_of(after)
         if old != new and name not in allowed:
-            yield f"another {what}: {_shown(old)} before, {_shown(new)} after (--allow {name})"
+            said = " before, ".join(map(_shown, _differing(old, new)))
+            yield f"another {what}: {said} after (--allow {name})"
 
 
 _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
@@ -313,10 +327,17 @@ _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
 )
 
 
+def _differing(old: object, new: object) -> tuple[object, object]:
+    """Two values; of two tables what differs."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        return tuple([f"{name} {of.get(name, 'not given')}" for name in names] for of in (old, new))  # type: ignore[return-value]
+    return old, new
+
+
 def _shown(value: object) -> str:
-    if isinstance(value, list):
-        value = ", ".join(map(str, value))
-    return str(value)[:200] or "none"
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text[:_LONGEST] or "none"
 
 
 def _cut_off(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]:
@@ -341,8 +362,8 @@ def _doubts_in_words(doubts: Sequence[Doubt]) -> Iterator[str]:
 def _cause(group: Group, policy: Policy, records: Mapping[str, Record]) -> Cause:
     example = group.example
     cells = [records[one.name] for one in group.differences if one.name in records]
-    architectures = dict.fromkeys(record.axes["architecture"] for record in cells)
-    backends = dict.fromkeys(backend_of(record) for record in cells)
+    architectures = sorted({record.axes["architecture"] for record in cells})
+    backends = sorted({backend_of(record) for record in cells})
     return Cause(
         kind=group.kind,
         aspect=group.aspect,

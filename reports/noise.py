@@ -49,24 +49,22 @@ def paces(before: Sequence[Report], after: Sequence[Report]) -> Iterator[Pace]:
     repeated = len(before) > 1 and len(after) > 1
     if min(len(before), len(after)) > 2:
         before, after = before[1:], after[1:]
+    records = {record.cell: record for run in before for record in run.records}
     for measure, value_of in _VALUES.items():
         old, new = ([_values(run, value_of) for run in side] for side in (before, after))
-        backends = {record.cell: backend_of(record) for run in [*before, *after] for record in run.records}
         usual_old, usual_new = (_usual(side, 2 if repeated else 1) for side in (old, new))
-        for backend in dict.fromkeys(backends.values()):
-            cells = [c for c in usual_old if c in usual_new and backends[c] == backend]
+        by_backend: dict[str, list[str]] = {}
+        for cell, record in records.items():
+            if cell in usual_old and cell in usual_new:
+                by_backend.setdefault(backend_of(record), []).append(cell)
+        for backend, cells in by_backend.items():
             if len(cells) < (_FEWEST_REPEATED if repeated else _FEWEST):
                 continue
             ratios = {cell: usual_new[cell] / usual_old[cell] for cell in cells}
             middle = median(ratios.values())
-            yield Pace(
-                measure,
-                backend,
-                len(cells),
-                middle,
-                _noise((old, new), cells) if repeated else None,
-                min(cells, key=lambda cell: abs(ratios[cell] - middle)),
-            )
+            noise = _noise((old, new), cells) if repeated else None
+            example = min(cells, key=lambda cell: abs(ratios[cell] - middle))
+            yield Pace(measure, backend, len(cells), middle, noise, example)
 
 
 def _values(run: Report, value_of: Callable[[Record], float]) -> dict[str, float]:

@@ -18,7 +18,7 @@ _TABLE = ("tool", "conformance", "gate")
 
 
 # What differs there is never worse of itself: it fails a gate only where somebody says so.
-_NEVER_WORSE = (Aspect.MESSAGE, Aspect.KERNELS, Aspect.FIGURES)
+_NEVER_WORSE = (Aspect.MESSAGE, Aspect.KERNELS, Aspect.DTYPE, Aspect.FIGURES)
 
 
 class Weight(StrEnum):
@@ -45,6 +45,7 @@ class Counts(_Table):
     memory: Weight = Field(default=Weight.REGRESSION, description="beyond what repeated runs of one side differ by")
     message: Weight = Field(default=Weight.CHANGE, description="an error has another type, text or phase")
     kernels: Weight = Field(default=Weight.CHANGE, description="torch chooses other kernels, and the result is right")
+    dtype: Weight = Field(default=Weight.CHANGE, description="other parameters stay in float32; the result is right")
     figures: Weight = Field(default=Weight.CHANGE, description="a figure by which a claim is judged is another")
 
 

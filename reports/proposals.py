@@ -4,13 +4,15 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 from pydantic import Field
 
-from matrix.architectures import load_architectures
+from matrix.cell import AXES
 from matrix.errors import UsageError
 from matrix.expectation import FOLDER, Expectation, Outcome, Rule, load_rules
 from matrix.observation import Failure
@@ -18,13 +20,14 @@ from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import Record
 from reports.part import Part
-from reports.standing import Standing, standing_of
+from reports.standing import Standing, known_architectures, standing_of
 from reports.words import of_any_model, words_of
 
 # In this order a proposed rule leaves axes open, as far as nothing that was measured speaks against it.
 _OPENED = ("workload", "padding", "cache", "device_map", "quantisation", "dtype", "sdpa_kernel", "transformation")
 _WIDENED = (*_OPENED, "attention", "architecture")
 _LONGEST_MESSAGE = 120
+_MOST = 20  # rules, and parts of one: whoever has more of them changes them by hand
 _ANY_MODEL = "<model>"
 # By which of several libraries that were raised a rule tells the stacks apart.
 _LIKELIEST = ("transformers", "torch")
@@ -48,11 +51,32 @@ def proposals(records: Sequence[Record], stack: Stack, raised: Sequence[str]) ->
     for record in records:
         if key := _contradicted(record, stack):
             gathered.setdefault(key, []).append(record)
-    return [_proposal(same, records, stack, raised) for same in gathered.values()]
+    rules = [_proposal(same, records, stack, raised) for same in islice(gathered.values(), _MOST)]
+    return [*rules, *_kept(records, stack)]
+
+
+def _kept(records: Sequence[Record], stack: Stack) -> Iterator[Proposal]:
+    """What the architectures of the suite should say of modules that their library keeps in float32."""
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        if record.verdict is Verdict.SUBSTITUTED and record.waived is None:
+            name = record.axes["architecture"]
+            if name in known_architectures() and standing_of(record, stack.device) is Standing.WORKS:
+                found.setdefault(name, []).append(record)
+    for name, same in found.items():
+        kept = known_architectures()[name].kept_float32
+        parameters = {
+            parameter for one in same for parameter in one.observation.evidence.foreign_parameters.get("float32", ())
+        }
+        strangers = [one for one in parameters if not any(f".{part}." in f".{one}." for part in kept)]
+        modules = dict.fromkeys([*kept, *sorted({one.split(".")[-2] for one in strangers if "." in one})])
+        toml = f"kept_float32 = [{', '.join(map(_quoted, modules))}]\n"
+        why = "its library keeps modules in float32 of which it does not know"
+        yield Proposal(why=why, cells=len(same), rule=f"matrix/architectures/{name}.toml", toml=toml)
 
 
 def _contradicted(record: Record, stack: Stack) -> tuple[Expectation, str, str, frozenset[str]] | None:
-    expectation = record.expectation
+    expectation = replace(record.expectation, phase=None)  # one rule speaks of several
     if record.verdict is Verdict.UNEXPECTED and standing_of(record, stack.device) is Standing.WORKS:
         return expectation, "", "", frozenset()
     failure = record.observation.failure
@@ -82,17 +106,20 @@ def _proposal(same: Sequence[Record], records: Sequence[Record], stack: Stack, r
 def _boxes(cells: Sequence[Mapping[str, str]], others: Sequence[Mapping[str, str]]) -> Iterator[Box]:
     """Sets of values by axis that hold these cells and none of the others, as few and as wide as a few steps find."""
     left = list(cells)
-    while left:
+    # No box is wider than all of the cells in these.
+    within = {axis: {cell[axis] for cell in cells} for axis in ("attention", "architecture")}
+    others = [other for other in others if _holds(within, other)]
+    for _ in range(_MOST):
+        if not left:
+            return
         box: Box = {axis: {value} for axis, value in left[0].items()}
-        for axis in _OPENED:
-            wider = {name: values for name, values in box.items() if name != axis}
-            if not any(_holds(wider, other) for other in others):
-                box = wider
         for axis in _WIDENED:
-            for value in dict.fromkeys(cell[axis] for cell in cells) if axis in box else ():
-                wider = box | {axis: box[axis] | {value}}
-                if not any(_holds(wider, other) for other in others):
-                    box = wider
+            rest = {name: values for name, values in box.items() if name != axis}
+            taken = {other[axis] for other in others if _holds(rest, other)}
+            if axis in _OPENED and not taken:
+                box = rest
+            else:
+                box = rest | {axis: box[axis] | {cell[axis] for cell in cells} - taken}
         yield box
         left = [cell for cell in left if not _holds(box, cell)]
 
@@ -105,7 +132,7 @@ def _toml(box: Box, expectation: Expectation, failure: Failure | None, stack: St
     library = next((name for name in (*_LIKELIEST, *raised) if name in raised), None)
     since = _plain_version(stack.versions.get(library, "")) if library else ""
     when = [f"device = {_quoted(stack.device)}", *([f"{library} = {_quoted(f'>={since}')}"] if since else [])]
-    clauses = " ".join(f"{axis}={','.join(sorted(values))}" for axis, values in box.items())
+    clauses = " ".join(f"{axis}={','.join(sorted(box[axis]))}" for axis in ("architecture", *AXES) if axis in box)
     lines = ["[[rule]]", f"cells = {_quoted(clauses)}", f"when = {{ {', '.join(when)} }}"]
     measured = f"measured with {library} {since}" if since else "measured"
     if failure is None:
@@ -167,7 +194,7 @@ def _place(expectation: Expectation, stack: Stack) -> tuple[Path | None, int]:
 
 @cache
 def _rules() -> tuple[Rule, ...]:
-    return load_rules(load_architectures())
+    return load_rules(known_architectures())
 
 
 def _patch(path: Path, number: int, toml: str) -> str:

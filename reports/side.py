@@ -1,6 +1,7 @@
 """One side of a comparison: a whole run, and runs that measured some of its cells again."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from matrix.stack import Device
 from reports.document import Record, Report, RowRecord
@@ -25,8 +26,13 @@ class Side:
             # What another run of the side measured is not missing.
             came = [one for one in ones if standing_of(one, self.device) is not Standing.UNKNOWN]
             self.measured[name] = came or ones[:1]
-        # All that libraries said when they raised something, whatever the model.
-        self.sayings = {words_of(of_any_model(said_by(one))) for ones in self.measured.values() for one in ones}
+
+    @cached_property
+    def sayings(self) -> set[frozenset[str]]:
+        """The words of all that libraries raised, whatever the model."""
+        return {
+            words_of(said) for said in {of_any_model(said_by(one)) for ones in self.measured.values() for one in ones}
+        }
 
     def standings(self, name: str) -> list[Standing]:
         """Where it stands in each run that measured it."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from functools import cache
 
 from matrix.architectures import Architecture, Kind, load_architectures
+from matrix.axes import Dtype
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.evidence import substitutions
@@ -57,8 +58,9 @@ _OF_OUTCOME: Mapping[RowOutcome, Standing] = {
     RowOutcome.UNAVAILABLE: Standing.ABSENT,
     RowOutcome.MISSING: Standing.UNKNOWN,
 }
-# Beyond the order of the standings: an error that is raised is better than a wrong answer but worse than a right one
-# that something else gave; what fails in two ways that are equally bad is no worse in one of them.
+# Beyond the order of the standings. Who was told no and is silently given something else is as badly served as who
+# lived with that and is told no; and what fails in two ways that are equally bad is no worse in one of them.
+_WORSE_EITHER_WAY = {frozenset({Standing.FALLS_BACK, Standing.RAISES})}
 _NEITHER = {
     frozenset({Standing.WRONG, Standing.DIES}),
     frozenset({Standing.RAISES, Standing.ABSENT}),
@@ -69,11 +71,17 @@ _ORDER = list(Standing)
 
 
 def standing_of(one: Record | RowRecord, device: Device) -> Standing:
-    """Where it stands. A documented error that did not come is judged by what ran instead."""
+    """Where it stands.
+
+    A documented error that did not come is judged by what ran instead; and what is right with some parameters in
+    float32, which a library keeps so by design, works.
+    """
     if isinstance(one, RowRecord):
         return _OF_OUTCOME[one.outcome]
     if one.verdict is Verdict.UNEXPECTED:
         return Standing.WORKS if ran_as_named(one, device) else Standing.FALLS_BACK
+    if one.verdict is Verdict.SUBSTITUTED and _only_keeps_float32(one):
+        return Standing.WORKS
     return _OF_VERDICT[one.verdict]
 
 
@@ -81,24 +89,35 @@ def move(before: Standing, after: Standing) -> Move:
     """Whether a step is for the worse, among standings that are known."""
     if before is after or frozenset({before, after}) in _NEITHER:
         return Move.OTHER
+    if frozenset({before, after}) in _WORSE_EITHER_WAY:
+        return Move.WORSE
     return Move.WORSE if _ORDER.index(after) > _ORDER.index(before) else Move.BETTER
 
 
 def ran_as_named(record: Record, device: Device) -> bool:
-    """Whether what ran is what the cell names, of a cell whose verdict does not say so."""
+    """Whether what ran is what the cell names, but for parameters in float32."""
     try:
         cell = parse_cell(record.cell)
     except UsageError:  # of another release of the suite
         return False
     evidence = record.observation.evidence
-    architecture = _architectures().get(cell.architecture)
-    if architecture is None:
-        # Of a type of the library, or of somebody's checkpoint: which parameters it keeps is not known here.
-        architecture = Architecture(cell.architecture, evidence.model_type, Kind.DECODER, "", {})
-        evidence = replace(evidence, foreign_parameters={})
+    foreign = {dtype: names for dtype, names in evidence.foreign_parameters.items() if dtype != Dtype.FLOAT32}
+    evidence = replace(evidence, foreign_parameters=foreign)
+    # Of a type of the library, or of somebody's checkpoint, no more is known here.
+    unknown = Architecture(cell.architecture, evidence.model_type, Kind.DECODER, "", {})
+    architecture = known_architectures().get(cell.architecture, unknown)
     return not substitutions(cell, architecture, evidence, device)
 
 
+def _only_keeps_float32(record: Record) -> bool:
+    """Whether all that is another than it names are some parameters in float32, and most are as it names."""
+    said = record.reason.split("; ")
+    counts = record.observation.evidence.parameter_dtypes
+    few = counts.get(record.axes["dtype"], 0) > counts.get(Dtype.FLOAT32, 0)
+    return few and all(part.startswith(f"parameters in {Dtype.FLOAT32}, not ") for part in said)
+
+
 @cache
-def _architectures() -> Mapping[str, Architecture]:
+def known_architectures() -> Mapping[str, Architecture]:
+    """Those of the suite."""
     return load_architectures()

@@ -3,9 +3,10 @@
 import re
 from functools import lru_cache
 
+# A path or a web address, with what is written onto it.
+_PATH = "/"
 # In this order: what stands first may hold what comes after.
 _PASSING = (
-    (re.compile(r"\S*[/\\]\S*"), "/"),  # a path or a web address, with what is written onto it
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "#"),
     (re.compile(r"\btmp\w{8}\b"), "#"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "#"),
@@ -17,9 +18,10 @@ _MODEL = re.compile(r"\b[A-Z]\w*(?:For[A-Z]\w*|Model)\b")
 _LAST_HUMP = re.compile(r"[A-Z][a-z0-9]*$")
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=4096)
 def words_of(text: str) -> frozenset[str]:
     """The words of a text, whatever their order: two texts with the same words say the same."""
+    text = " ".join(_PATH if "/" in part or "\\" in part else part for part in text.split())
     for passing, instead in _PASSING:
         text = passing.sub(instead, text)
     return frozenset(word for found in _WORD.findall(text) if (word := found.strip(".")))

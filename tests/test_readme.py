@@ -1,6 +1,7 @@
 """The figures that the README gives are those that were measured."""
 
 import re
+import tomllib
 from collections.abc import Callable
 
 from matrix.axes import Dtype
@@ -9,6 +10,7 @@ from matrix.regressions import load_regressions
 from matrix.stack import Device
 from reports.calibration import Calibration
 from reports.places import published_places
+from reports.policy import Counts, Matters, Policy, Within
 from reports.power import RULES, Power, PowerSummary, published_power
 from reports.reading import read_report
 from reports.runs import collect
@@ -146,3 +148,12 @@ def test_the_interval_that_it_quotes_is_in_the_published_site() -> None:
     (series,) = (one for one in all_series(run.report for run in runs) if "H100" in one.device)
     (table,) = (table for table in series.tables if table.title == "backend")
     assert table.rows[architecture][backend][0].words == words
+
+
+def test_the_policy_that_it_shows_is_the_usual_one() -> None:
+    (shown,) = re.findall(r"```toml\n(\[tool\.conformance\.gate\]\n.*?)```", README, re.DOTALL)
+    table = tomllib.loads(shown)["tool"]["conformance"]["gate"]
+    assert Policy.model_validate(table) == Policy()
+    assert table.keys() == Policy.model_fields.keys()
+    for name, part in {"counts": Counts, "matters": Matters, "within": Within}.items():
+        assert table[name].keys() == part.model_fields.keys()

@@ -27,6 +27,7 @@ from reports.files import write_whole
 
 _PROBE = Path(__file__).with_name("probe.py")
 _WHOLE = "environment.json"  # written last: where it is, nothing lacks
+_VENV, _PACKAGES = "venv", "packages"
 _OURS = "transformers-inference-conformance"  # comes by the checkout's path
 # What would have an environment look into another one.
 _LEAKS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV")
@@ -157,8 +158,13 @@ def build(pins: Sequence[Pin], folder: Path, how: How, find_links: Path | None, 
             if place.exists():
                 shutil.rmtree(place)
             place.mkdir(parents=True)
-            build.make()
-            build.environment.check(pins)
+            try:
+                build.make()
+                build.environment.check(pins)
+            except UsageError:
+                for half in (_VENV, _PACKAGES):  # which takes room; what the installer said is left
+                    shutil.rmtree(place / half, ignore_errors=True)
+                raise
             write_whole(place / _WHOLE, json.dumps({"pins": list(map(str, pins)), "how": how.value}) + "\n")
         except OSError as error:
             raise UsageError(f"{place}: cannot be built: {error.strerror or error}") from None
@@ -180,8 +186,8 @@ class _Build:
     def environment(self) -> Environment:
         """What comes of it."""
         if self.how is How.OVERLAY:
-            return Environment(self.base.python, self.place / "packages", self.base.alone)
-        return Environment(self.place / "venv" / "bin" / "python", alone=True)
+            return Environment(self.base.python, self.place / _PACKAGES, self.base.alone)
+        return Environment(self.place / _VENV / "bin" / "python", alone=True)
 
     def make(self) -> None:
         if self.how is How.OVERLAY:
@@ -212,14 +218,15 @@ class _Build:
         of_base = self._uv(self.base) if uv else self._pip(self.base)
         self._run([*of_base, "--dry-run", *self._pins], self.base.environ())
         self._check_room({one["name"] for one in copied})
-        venv, new = self.place / "venv", self.environment
+        new = self.environment
         apart = new.environ()
         making = ["uv", "venv", "--quiet", "--no-project", "--python", str(self.base.python)]
         making = making if uv else [str(self.base.python), "-m", "venv"]
-        self._run([*making, str(venv)], apart)
+        self._run([*making, str(self.place / _VENV)], apart)
         install = self._uv(new) if uv else self._pip(new)
         frozen = self._list("as-here.txt", [_requirement(one) for one in copied if one["name"] not in own])
-        self._run([*install, "--no-deps", "--requirement", str(frozen)], apart)
+        remedy = "; --how overlay leaves what is here where it is"
+        self._run([*install, "--no-deps", "--requirement", str(frozen)], apart, remedy)
         self._run([*install, *_needs_of_suite(), *self._pins], apart)
 
     @property
@@ -248,7 +255,7 @@ class _Build:
                 f"{needed / 2**30:.1f} GiB: make room, or name another --report-dir{remedy}"
             )
 
-    def _run(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+    def _run(self, command: Sequence[str], environ: Mapping[str, str], remedy: str = "") -> None:
         kept = {name: value for name, value in environ.items() if name not in _ELSEWHERE}
         try:
             process = subprocess.Popen(
@@ -273,7 +280,7 @@ class _Build:
         write_whole(self.place / "output.txt", said)
         if process.returncode:
             why = told_by_installer(said, self.pins)
-            raise UsageError(f"{enumerated(self._pins)} cannot be installed ({self.how}): {why}")
+            raise UsageError(f"{enumerated(self._pins)} cannot be installed ({self.how}): {why}{remedy}")
 
 
 def _name_of(pins: Sequence[Pin], how: How, base: Environment, installed: list[dict[str, Any]]) -> str:

@@ -19,6 +19,7 @@ from reports.reading import read_report
 
 GO_ON = "the same command goes on"
 _OUTPUT = "output.txt"
+_REFUSED = 4  # pytest.ExitCode.USAGE_ERROR: nothing was run
 _PATIENCE = 60.0  # seconds, for a run that was told to end to write what it has
 _PROGRESS = re.compile(r"[\d,]+ of [\d,]+, [\d,]+ a minute.* left")  # of conformance/plugin/progress.py
 Say = Callable[[str], None]
@@ -117,9 +118,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _why(folder: Path, status: int) -> str:
     """Why a run has no whole report."""
-    with contextlib.suppress(UsageError):
-        if cut_off := read_report(report_file(folder)).cut_off:
-            return f"{cut_off}; {GO_ON}"
+    if status != _REFUSED:
+        with contextlib.suppress(UsageError):
+            if cut_off := read_report(report_file(folder)).cut_off:
+                return f"{cut_off}; {GO_ON}"
     said = (folder / _OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()
     errors = [line.removeprefix("ERROR: ") for line in said if line.startswith(("ERROR", "E  "))]
     told = errors or [line for line in said if line.strip()] or ["it said nothing"]

@@ -47,7 +47,9 @@ from matrix.verdict import Judgement, Verdict
 from matrix.waiver import load_waivers
 from reports.__main__ import app as reports_app
 from reports.compact import to_json
+from reports.differences import Aspect, Kind
 from reports.packed import packed
+from reports.policy import Policy, read_policy
 from reports.power import Power, power_lines, read_power, summarise, zoo_lines
 from reports.reading import read_report
 from reports.text import summary_lines
@@ -81,7 +83,7 @@ def must(holds: object, what: str) -> None:
 def every_parser(folder: Path) -> list[Parser]:
     """All of them; `folder` is theirs to write to."""
     return [
-        Parser("cell id", 240, _cell_id, _parse_cell_id),
+        Parser("cell id", 228, _cell_id, _parse_cell_id),
         Parser("--cells", 220, _selection, _parse_selection),
         Parser("--architectures", 120, _pattern, _Pattern(folder / "patterns")),
         _checkpoint_arguments(folder / "checkpoint"),
@@ -92,6 +94,7 @@ def every_parser(folder: Path) -> list[Parser]:
         _toml_file("waiver file", 40, folder / "waivers", _tables(waiver.FOLDER), _parse_waivers),
         _toml_file("architecture file", 60, folder / "types", _files(architectures.FOLDER), _parse_architecture),
         _toml_file("regressions", 12, folder / "rows", _tables_of(REGRESSIONS), _parse_regressions),
+        _toml_file("policy of the gate", 12, folder / "policy", _POLICIES, _parse_policy),
         _toml_file("guide", 8, folder / "guide", _tables_of(GUIDE), _parse_guide),
         _report("records.jsonl", 30, folder / "records", _lines(), lambda text: text),
         _report("matrix.json", 16, folder / "plain", _documents(), lambda text: text),
@@ -328,6 +331,48 @@ def _parse_waivers(path: Path) -> int:
         must(one.url.isprintable() and one.reason.strip(), "it has no reason or no address")
         must(bool(one.rows) != (one.selection is not None), "it speaks of nothing, or of both")
     return len(waivers)
+
+
+_POLICIES = (
+    """strict = true
+
+[counts]
+time = "change"
+message = "regression"
+fallback = "ignore"
+
+[matters]
+architectures = ["llama", "gemma*"]
+dtypes = ["bfloat16"]
+backends = ["sdpa (flash)"]
+
+[within]
+accuracy_factor = 2
+time_factor = 1.5
+""",
+    """[tool.conformance.gate]
+strict = false
+
+[tool.conformance.gate.within]
+memory_factor = 1.25
+accuracy_step = 0.5
+
+[tool.other]
+key = 1
+""",
+)
+
+
+def _parse_policy(path: Path) -> None:
+    policy = read_policy(path)
+    must(Policy.model_validate(policy.model_dump()) == policy, "written down again it means something else")
+    for factor in (policy.within.accuracy_factor, policy.within.time_factor, policy.within.memory_factor):
+        must(1 <= factor < float("inf"), "no factor that anything can differ by")
+    for kind, aspect in itertools.product(Kind, Aspect):
+        counts = policy.kind_of(kind, aspect)
+        must(counts is None or counts in Kind, "it makes a difference nothing that it can be")
+        must(counts is not Kind.REGRESSION or kind in (Kind.REGRESSION, Kind.CHANGE), "what is better is worse")
+    policy.matters.includes("llama", "bfloat16", "sdpa (flash)")
 
 
 def _check_selection(allowed: Mapping[str, frozenset[str]]) -> None:
@@ -585,6 +630,9 @@ _REPORTS = (
     ("spent", "matrix.json"),
     ("diff", "matrix.json", "kept.json.gz", "--format", "markdown"),
     ("diff", "matrix.json", "kept.json.gz", "-o", "diff.json", "--format", "json"),
+    ("gate", "matrix.json", "kept.json.gz", "--format", "github"),
+    ("gate", "matrix.json", "kept.json.gz", "--policy", "policy.toml", "--allow", "device,plan", "--format", "json"),
+    ("gate", "matrix.json", "run", "--after-again", "kept.json.gz", "-o", "gate.html", "--format", "html"),
     ("keep", "matrix.json", "-o", "kept.json.gz"),
     ("publish", "run", "-o", "site"),
     ("stacks", "matrix.json", "-o", "stacks.html"),
@@ -603,6 +651,7 @@ def _command_line(name: str, share: int, folder: Path, app: typer.Typer, lines: 
     (folder / "records.jsonl").write_text(_lines()[0], encoding="utf-8")
     (folder / "rules.toml").write_text('[[rule]]\ncells = "dtype=float16"\noutcome = "supported"\nsource = "x"\n')
     (folder / "waivers.toml").write_text("")
+    (folder / "policy.toml").write_text(_POLICIES[0])
 
     def make(draw: random.Random) -> list[str]:
         given = list(draw.choice(lines))

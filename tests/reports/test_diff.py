@@ -14,7 +14,8 @@ from matrix.observation import Ending
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.__main__ import app
-from reports.diff import Kind, compare, groups, markdown_lines, pace_words, text_lines, transitions
+from reports.diff import compare, markdown_lines, pace_words, text_lines, transitions
+from reports.differences import Aspect, Kind, groups
 from reports.document import Bound, Point, Record, Report, RowRecord, Waived, make_report
 from reports.html import render_diff
 from reports.write import write_json
@@ -49,21 +50,22 @@ def test_what_came_and_went_and_changed_is_named_and_the_worst_stands_first() ->
         rows=(row.model_copy(update={"outcome": RowOutcome.REFUSED, "reason": "TypeError"}),),
     )
     assert kinds(before, after) == {
-        ONE: Kind.WORSE,
-        "guide:G1-a-guide": Kind.CHANGED,
+        ONE: Kind.REGRESSION,
+        "guide:G1-a-guide": Kind.REGRESSION,
         "bert-float16-eager-prefill": Kind.ADDED,
         TWO: Kind.DELETED,
     }
     assert [one.kind for one in compare(before, after).differences] == [
-        Kind.WORSE,
-        Kind.CHANGED,
+        Kind.REGRESSION,
+        Kind.REGRESSION,
         Kind.ADDED,
         Kind.DELETED,
     ]
-    assert kinds(after, before)[ONE] is Kind.CHANGED  # it is right now
-    assert kinds(before, report(record_of(ONE, Verdict.ERROR, waived=waived), record_of(TWO), rows=(row,))) == {
-        ONE: Kind.CHANGED  # known, so that it fails nothing
-    }
+    assert kinds(after, before)[ONE] is Kind.IMPROVEMENT
+    (known,) = compare(
+        before, report(record_of(ONE, Verdict.ERROR, waived=waived), record_of(TWO), rows=(row,))
+    ).differences
+    assert (known.kind, known.aspect) == (Kind.REGRESSION, Aspect.KNOWN)
 
 
 def test_versions_stand_on_top() -> None:
@@ -80,9 +82,10 @@ def bounded(ratio: float) -> Record:
     ("before", "after", "words"),
     [
         (bounded(0.5), bounded(0.9), "worst ratio of error to bound: 0.50 -> 0.90"),
-        (bounded(0.5), bounded(0.55), ""),
+        (bounded(0.9), bounded(0.5), "worst ratio of error to bound: 0.90 -> 0.50"),
+        (bounded(0.5), bounded(0.7), ""),
         (bounded(0.01), bounded(0.05), ""),  # five times nothing
-        (bounded(0.5), bounded(float("nan")), "0.50 -> nan"),
+        (bounded(0.5), bounded(float("nan")), "0.50 -> inf"),
         (record_of(ONE, kernels=["cudnn"]), record_of(ONE, kernels=["math"]), "kernels: cudnn -> math"),
     ],
 )
@@ -91,22 +94,38 @@ def test_drift_within_a_verdict_is_told_from_noise(before: Record, after: Record
     assert any(words in line for line in found) if words else found == []
 
 
-def test_time_memory_and_words_drift_too() -> None:
-    seen = completed(parse_cell(ONE), seconds={"load": 0.2, "forward": 0.1}, peak_memory_mib=100.0, failure=REFUSAL)
-    slower = replace(seen, seconds={"load": 0.2, "forward": 43.0}, peak_memory_mib=300.0)
-    noisy = replace(seen, seconds={"load": 0.2, "forward": 9.9}, peak_memory_mib=220.0)
-    other = replace(seen, failure=replace(REFUSAL, message="in other words"))
-    renumbered = replace(seen, failure=replace(REFUSAL, message=REFUSAL.message + " 4"))
+def test_words_of_an_error_count_and_what_passes_in_them_does_not() -> None:
+    seen = completed(parse_cell(ONE), failure=REFUSAL)
 
-    def found(one: object, two: object) -> list[str]:
-        pair = [report(record_of(ONE, Verdict.REFUSED, observation=some)) for some in (one, two)]  # type: ignore[arg-type]
-        return [line for difference in compare(*pair).differences for line in difference.found]
+    def found(one: str, two: str) -> list[Kind]:
+        pair = [
+            report(record_of(ONE, Verdict.REFUSED, observation=replace(seen, failure=replace(REFUSAL, message=some))))
+            for some in (one, two)
+        ]
+        return [difference.kind for difference in compare(*pair).differences]
 
-    assert found(seen, slower) == ["time: 0.30 -> 43.20 s", "memory: 100 -> 300 MiB"]
-    assert found(seen, noisy) == []
-    assert "in other words" in found(seen, other)[0]
-    numbered = replace(seen, failure=replace(REFUSAL, message=REFUSAL.message + " 3"))
-    assert found(numbered, renumbered) == []
+    said = "model at FIXTURES/llama-0123456789ab: 3 of 4 {'a', 'b'} at 0x7f01"
+    assert found(said, "model at /tmp/x/llama-ba9876543210: 3 of 5 {'b', 'a'} at 0x7fa1") == []
+    assert found(said, said.replace("model", "class")) == [Kind.CHANGE]
+
+
+def test_what_repeated_runs_of_a_side_do_not_agree_on_is_noise() -> None:
+    math, flash = (report(record_of(ONE, kernels=[name])) for name in ("math", "flash"))
+    assert compare([math, flash], [flash, flash]).differences == ()
+    assert [one.aspect for one in compare([math, math], [flash, flash]).differences] == [Aspect.KERNELS]
+    one, other = (report(raising(ONE, text)) for text in ("no", "never"))
+    assert compare([one, other], [other, other]).differences == ()
+    assert [found.aspect for found in compare([one, one], [other, other]).differences] == [Aspect.MESSAGE]
+    near, far = report(bounded(0.2)), report(bounded(0.9))
+    assert compare([near, far], [far, far]).differences == ()
+    assert [found.aspect for found in compare([near, near], [far, far]).differences] == [Aspect.ACCURACY]
+
+
+def test_time_and_memory_of_one_run_a_side_are_no_difference() -> None:
+    seen = completed(parse_cell(ONE), seconds={"load": 0.2, "forward": 0.1}, peak_memory_mib=100.0)
+    other = replace(seen, seconds={"load": 9.2, "forward": 43.0}, peak_memory_mib=300.0)
+    pair = [report(record_of(ONE, observation=one)) for one in (seen, other)]
+    assert compare(*pair).differences == ()
 
 
 def paced(seconds: float, *, count: int = 20, **changes: Any) -> Report:
@@ -130,8 +149,8 @@ def _sdpa_cells() -> list[str]:
     ("before", "after", "words"),
     [
         (paced(0.1), paced(0.11), ["sdpa 1.10"]),
-        (paced(0.1), paced(0.3), ["sdpa 3.00 (beyond noise)"]),
-        (paced(0.1), paced(0.02), ["sdpa 0.20 (beyond noise)"]),
+        (paced(0.1), paced(0.3), ["sdpa 3.00 (measure again)"]),
+        (paced(0.1), paced(0.02), ["sdpa 0.20 (measure again)"]),
         (paced(0.1, count=19), paced(0.3), []),
         (paced(0.1), paced(0.3, ending=Ending.RAISED), []),
     ],
@@ -140,20 +159,23 @@ def test_the_time_of_many_cells_tells_what_that_of_one_cannot(before: Report, af
     found = compare(before, after)
     assert [pace_words(pace) for pace in found.paces] == words
     told = [line for line in text_lines(found) if line.startswith("time of the same cells")]
+    assert not {Aspect.TIME, Aspect.MEMORY} & {one.aspect for one in found.differences}  # who knows what noise is?
     assert told == ([f"time of the same cells, after / before: {words[0]}"] if words else [])
-    assert ("Time of the same cells" in render_diff(found, before, after)) is bool(words)
+    assert ("Time and memory of the same cells" in render_diff(found, before, after)) is bool(words)
 
 
-def test_what_is_required_and_missing_now_is_worse() -> None:
+def test_what_is_required_and_missing_now_cannot_be_told() -> None:
     away = record_of(ONE, Verdict.UNAVAILABLE, "not here: flash-attn")
     required = away.model_copy(update={"demanded": ["flash-attn"]})
-    (found,) = compare(report(away), report(required)).differences
-    assert (found.kind, found.found) == (
-        Kind.WORSE,
-        ("unavailable -> required but unavailable", "not here: flash-attn"),
-    )
-    assert "required but unavailable" in render_diff(
-        compare(report(away), report(required)), report(away), report(required)
+    found = compare(report(away), report(required))
+    (doubt,) = found.doubts
+    assert (found.differences, doubt.name) == ((), ONE)
+    assert "required but unavailable" in render_diff(found, report(away), report(required))
+    (worse,) = compare(report(record_of(ONE)), report(required)).differences
+    assert (worse.kind, worse.aspect, worse.found[0]) == (
+        Kind.REGRESSION,
+        Aspect.UNAVAILABLE,
+        "supported -> required but unavailable",
     )
 
 
@@ -169,6 +191,10 @@ def test_what_one_side_did_not_measure_has_not_drifted() -> None:
 def claim(*points: Point, **changes: Any) -> RowRecord:
     given = {"name": "C1", "outcome": RowOutcome.HOLDS, "points": list(points), **changes}
     return RowRecord(family=Family.CLAIM, **given)
+
+
+def refused(reason: str) -> RowRecord:
+    return RowRecord(family=Family.GUIDE, name="G1", outcome=RowOutcome.REFUSED, reason=reason)
 
 
 def point(seconds: float = 0.1, **changes: Any) -> Point:
@@ -188,7 +214,8 @@ def point(seconds: float = 0.1, **changes: Any) -> Point:
         (claim(figures={"speedup": 2.9}, reason="2.9 times"), claim(figures={"speedup": 2.8}, reason="2.8 times"), []),
         (claim(figures={"nats": 0.001}), claim(figures={"nats": -0.002}), ["nats: 0.001 -> -0.002"]),
         (claim(reason="refused 3 of 4"), claim(reason="refused 2 of 4"), []),
-        (claim(reason="TypeError"), claim(reason="ValueError"), ["found: TypeError -> ValueError"]),
+        (refused("TypeError"), refused("ValueError"), ["TypeError -> ValueError"]),
+        (claim(reason="TypeError"), claim(reason="ValueError"), []),
     ],
 )
 def test_a_row_drifts_too(before: RowRecord, after: RowRecord, words: list[str]) -> None:
@@ -200,27 +227,48 @@ def test_what_is_right_now_needs_no_reason_but_what_was_wrong_with_it() -> None:
     def told(old: Record, new: Record) -> tuple[str, ...]:
         return compare(report(old), report(new)).differences[0].found
 
-    wrong, refused = record_of(ONE, Verdict.ERROR, "no"), record_of(ONE, Verdict.REFUSED, "not yet")
-    assert told(record_of(ONE), wrong) == ("supported -> error", "no")
-    assert told(wrong, record_of(ONE)) == ("error -> supported", "was: no")
-    assert told(refused, wrong) == ("refused -> error", "no")
+    wrong, refused = record_of(ONE, Verdict.INACCURATE, "no"), record_of(ONE, Verdict.REFUSED, "not yet")
+    assert told(record_of(ONE), wrong) == ("supported -> inaccurate", "no")
+    assert told(wrong, record_of(ONE)) == ("inaccurate -> supported", "was: no")
+    assert told(refused, wrong) == ("refused -> inaccurate", "no", "was: not yet")
 
 
-def test_what_differs_in_the_same_words_is_one_group_and_the_gravest_comes_first() -> None:
+def raising(cell: str, message: str, verdict: Verdict = Verdict.ERROR) -> Record:
+    seen = completed(parse_cell(cell), ending=Ending.RAISED, failure=replace(REFUSAL, message=message), comparisons=())
+    return record_of(cell, verdict, message, observation=seen)
+
+
+def test_what_one_cause_explains_is_one_group_and_the_gravest_comes_first() -> None:
     cells = [f"{name}-float16-sdpa-prefill" for name in ("llama", "opt", "bert", "gpt2")]
-    before = report(*map(record_of, cells))
-    after = report(
-        record_of(cells[0], Verdict.REFUSED, "layer 3 of 4"),
-        record_of(cells[1], Verdict.REFUSED, "layer 2 of 4"),
-        record_of(cells[2], Verdict.REFUSED, "another"),
-        record_of(cells[3], Verdict.ERROR, "layer 2 of 4"),
+    before = report(
+        record_of(cells[0]), record_of(cells[1]), raising(cells[2], "too old"), record_of(cells[3], kernels=["math"])
     )
-    found = groups(compare(before, after))
-    assert [(group.kind, [one.name for one in group.differences]) for group in found] == [
-        (Kind.WORSE, [cells[3]]),
-        (Kind.CHANGED, cells[:2]),
-        (Kind.CHANGED, [cells[2]]),
+    after = report(
+        raising(cells[0], "LlamaModel: layer 3 of 4"),
+        raising(cells[1], "OPTModel: layer 2 of 4"),
+        raising(cells[2], "BertModel: layer 2 of 4"),
+        record_of(cells[3], kernels=["flash"]),
+    )
+    found = groups(compare(before, after).differences)
+    assert [(group.kind, group.example.name, len(group.differences)) for group in found] == [
+        (Kind.REGRESSION, cells[1], 2),
+        (Kind.CHANGE, cells[2], 1),
+        (Kind.CHANGE, cells[3], 1),
     ]
+
+
+def test_an_error_that_stood_behind_another_one_all_the_time_explains_nothing() -> None:
+    """Two refusals went, and what comes after either is what other cells were told before: those are two causes."""
+    cells = [f"{name}-float16-sdpa-prefill" for name in ("llama", "opt", "bert")]
+    before = report(raising(cells[0], "no sdpa"), raising(cells[1], "no map"), raising(cells[2], "no kernel"))
+    after = report(*(raising(cell, "no kernel") for cell in cells))
+    assert [group.cause for group in groups(compare(before, after).differences)] == [
+        "no longer ValueError: no sdpa",
+        "no longer ValueError: no map",
+    ]
+    fresh = report(raising(cells[0], "no sdpa"), raising(cells[1], "no map"), raising(cells[2], "no more"))
+    (one,) = groups(compare(fresh, after).differences)
+    assert (one.cause, len(one.differences)) == ("now ValueError: no kernel", 3)
 
 
 def test_the_cells_that_both_runs_have_are_counted_by_what_became_of_them() -> None:
@@ -234,7 +282,7 @@ def test_the_page_of_a_comparison_has_all_that_differs_and_its_numbers() -> None
     before = report(bounded(0.5), record_of(TWO), transformers="4.48.3")
     after = report(bounded(0.9), record_of(TWO, Verdict.INACCURATE, "<b>off</b>"), transformers="5.17.0")
     page = render_diff(compare(before, after), before, after)
-    for part in ("<b>4.48.3</b>", "<b>5.17.0</b>", "<b>1</b> worse", "<b>1</b> drifted", "0.50 -&gt; 0.90", ONE, TWO):
+    for part in ("<b>4.48.3</b>", "<b>5.17.0</b>", "<b>2</b> regression", "0.50 -&gt; 0.90", ONE, TWO):
         assert part in page
     assert "&lt;b&gt;off&lt;/b&gt;" in page
     assert "<b>off" not in page
@@ -281,7 +329,10 @@ def test_the_command_tells_it_in_three_ways(tmp_path: Path) -> None:
         assert answer.exit_code == 0
         return answer.output
 
-    assert f"WORSE {ONE}" in told()
-    assert "1 worse, 0 changed" in told()
-    assert f"| worse | {ONE} | supported -&gt; inaccurate<br>&lt;b&gt;&#124; |" in told("--format", "markdown")
-    assert json.loads(told("--format", "json"))["differences"][0]["kind"] == "worse"
+    assert f"REGRESSION {ONE}" in told()
+    assert "1 regression, 0 change" in told()
+    assert (
+        f"| regression | {ONE} | wrong numbers&#58; sdpa, prefill | supported -&gt; inaccurate<br>&lt;b&gt;&#124; |"
+        in told("--format", "markdown")
+    )
+    assert json.loads(told("--format", "json"))["differences"][0]["kind"] == "regression"

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from reports.diff import Kind, compare, groups
+from reports.diff import compare
+from reports.differences import Kind, groups
 from reports.document import Report
-from reports.html import render_diff, render_index, render_stacks, render_support
+from reports.gate import judge
+from reports.html import render_diff, render_gate, render_index, render_stacks, render_support
 from reports.reading import read_report
 from reports.runs import Collection, Comparison, Published, collect
 from reports.site import publish
@@ -44,8 +46,8 @@ def test_from_the_index_to_any_two_runs_compared_and_on_to_a_cell(opened: Open, 
     differing = page.locator(".differs").all_inner_texts()
     assert [line.split("\t") for line in differing] == [list(version) for version in found.versions]
     folded = page.locator("details.change")
-    assert folded.count() == len(groups(found))
-    changed = page.locator("section[aria-labelledby=changed] details").first
+    assert folded.count() == len(groups(found.differences))
+    changed = page.locator("section[aria-labelledby=change] details").first
     changed.locator("summary").click()
     link = changed.locator("a.cell").first
     cell = link.inner_text()
@@ -90,6 +92,19 @@ def test_on_a_narrow_screen_only_tables_scroll_sideways(opened: Open, site: Path
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_of_a_gate_reads_well_everywhere(opened: Open, tmp_path: Path, scheme: str) -> None:
+    old, new = (read_report(PUBLISHED / f"{name}.json.gz") for name in NAMES[1:])
+    gate, path = judge([old], [new]), tmp_path / "gate.html"
+    path.write_text(render_gate(gate), encoding="utf-8")
+    page = opened(path, color_scheme=scheme, viewport={"width": 360, "height": 800}, java_script_enabled=True)
+    assert page.locator("details.change").count() == len(gate.groups) + len(gate.proposals)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 360
+    page.evaluate("document.querySelectorAll('details').forEach((folded, place) => { folded.open = place < 2; })")
+    assert serious(page) == []
+    assert page.locator("details.change code").first.inner_text() == gate.groups[0].command
+
+
 def hostile_pair(script: str) -> tuple[Report, Report]:
     filled = json.loads(everything().model_dump_json())
     filled["run"] |= {"narrowed": "x", "commit": "x", "python": "x", "checkpoints": {"x": "y"}}
@@ -108,6 +123,7 @@ def test_no_field_of_two_reports_runs_on_any_page_of_a_site(opened: Open, tmp_pa
     runs = [Published(f"{script}-{number}", tmp_path, one) for number, one in enumerate((before, after))]
     pair = Comparison(runs[0], runs[1], found)
     pages: dict[str, str] = {
+        "gate": render_gate(judge([before], [after])),
         "diff": render_diff(found, before, after),
         "diff of a site": render_diff(found, before, after, pages=(runs[0].name, runs[1].name)),
         "support": render_support(all_series([before, after])),

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -96,6 +97,25 @@ def test_a_venv_is_a_copy_with_the_pins_and_shares_nothing(
     assert "stray" in Environment(base.python).versions()  # such a leak would be seen
     assert apart.environ()["PYTHONPATH"] == str(ROOT)
     assert imported(apart, "alpha") == "2.0"
+
+
+def test_what_is_here_and_cannot_be_had_again_is_one_line_with_the_remedy(
+    base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(build: environments._Build, command: Sequence[str], environ: Mapping[str, str], remedy: str = "") -> None:
+        (build.place / "venv").mkdir(exist_ok=True)
+        (build.place / "output.txt").touch()
+        if "--requirement" in command:
+            listed = (build.place / "as-here.txt").read_text(encoding="utf-8").split()
+            assert {"alpha==1.0", "torch==1.0"} <= {*listed}
+            assert "beta==1.0" not in listed
+            raise UsageError(f"no torch==1.0{remedy}")
+
+    monkeypatch.setattr(environments._Build, "_run", run)
+    with pytest.raises(UsageError, match=r"no torch==1\.0; --how overlay leaves what is here where it is"):
+        build([Pin("beta", "2.0")], tmp_path, How.PIP, None, base)
+    assert not list(tmp_path.glob("*/venv"))
+    assert list(tmp_path.glob("*/output.txt"))
 
 
 def test_what_is_whole_is_taken_again_and_half_a_build_is_made_anew(

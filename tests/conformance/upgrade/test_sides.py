@@ -43,6 +43,8 @@ def test_a_killed_side_goes_on_and_a_finished_one_is_kept(tmp_path: Path, monkey
     with pytest.raises(UsageError, match=r"nothing says that it ended; 1 of 3 .* the same command goes on"):
         measure(Current(), tmp_path / "out", ARGUMENTS)
     assert finished(tmp_path / "out") is None
+    with pytest.raises(UsageError, match=r"pytest ended with 4: --resume .*: it is not the same run: seed was 0, is 1"):
+        measure(Current(), tmp_path / "out", (*ARGUMENTS, "--seed=1"))
     sabotage(monkeypatch)
     whole = measure(Current(), tmp_path / "out", ARGUMENTS)
     assert verdicts(whole) == dict.fromkeys(CELLS, "supported")

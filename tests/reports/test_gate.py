@@ -1,0 +1,529 @@
+"""The gate: each kind of regression is caught and named, what is none is not, and what cannot be told is said."""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from matrix.cell import parse_cell
+from matrix.errors import UsageError
+from matrix.observation import Ending, Origin
+from matrix.rows import Family, RowOutcome
+from matrix.stack import Device
+from matrix.verdict import Verdict
+from reports.__main__ import app
+from reports.differences import Aspect, Kind
+from reports.document import Bound, Record, Report, RowRecord, Waived, make_report
+from reports.gate import Allowed, Answer, Format, Gate, gate_lines, json_schema, judge, parse_allowed
+from reports.html import render_gate
+from reports.policy import Policy
+from reports.reading import read_report
+from reports.write import write_json
+from tests.builders import (
+    PROPERTY,
+    REFUSAL,
+    REFUSED,
+    ROOT,
+    completed,
+    cuda_stack,
+    ended,
+    make_run,
+    make_stack,
+    record_of,
+)
+from tests.reports.test_noise import measured
+
+FREE, PINNED = "llama-bfloat16-sdpa-prefill", "opt-float16-sdpa-flash-generate"
+REFUSING, FAULTY = "bloom-float16-flash_attention_2-prefill", "gpt2-float16-eager-prefill"
+NEW = "5.24.0"
+
+
+def refused(message: str = REFUSAL.message, cell: str = REFUSING, **changes: Any) -> Record:
+    failure = replace(REFUSAL, message=message)
+    seen = completed(parse_cell(cell), Device.CUDA, ending=Ending.RAISED, failure=failure, comparisons=())
+    return record_of(cell, Verdict.REFUSED, message, expectation=REFUSED, observation=seen, **changes)
+
+
+def wrong(cell: str, kind: str = "LlamaAttention", **changes: Any) -> Record:
+    begins = Origin("", 0, "model.layers.0.self_attn", kind, "every row and token", 1.0, 0.1, 0.2, 0.0, 0.0, True)
+    return record_of(
+        cell, Verdict.INACCURATE, "off by 3", observation=completed(parse_cell(cell), origin=begins), **changes
+    )
+
+
+def honest() -> dict[str, Record]:
+    known = Waived(reason="a fault", url="https://example.org/1")
+    records = [
+        record_of(FREE, kernels=["flash"], bounds=bounded(0.3)),
+        record_of(PINNED, kernels=["flash"]),
+        refused(),
+        wrong(FAULTY, waived=known),
+    ]
+    return {record.cell: record for record in records}
+
+
+def bounded(ratio: float) -> list[Bound]:
+    return [Bound(name="logits max", value=ratio, allowed=1.0, ratio=ratio)]
+
+
+def report(*changed: Record, rows: tuple[RowRecord, ...] = (), transformers: str = "5.23.0", **changes: Any) -> Report:
+    records = honest() | {record.cell: record for record in changed}
+    given = {"stack": make_stack({"transformers": transformers})} | changes
+    run = make_run(*records, planned_rows=[row.key for row in rows], **given)
+    return make_report(run, list(records.values()), rows=list(rows), end=ended())
+
+
+def gate(*changed: Record, policy: Policy = Policy(), **changes: Any) -> Gate:  # noqa: B008
+    return judge([report()], [report(*changed, transformers=NEW, **changes)], policy)
+
+
+def instead(
+    cell: str, observation_changes: dict[str, Any], evidence_changes: dict[str, Any], device: Device = Device.CPU
+) -> Record:
+    """A refusal that vanished, and what ran then."""
+    seen = completed(parse_cell(cell), device)
+    seen = replace(seen, evidence=replace(seen.evidence, **evidence_changes), **observation_changes)
+    verdict = Verdict.INACCURATE if "origin" in observation_changes else Verdict.UNEXPECTED
+    return record_of(cell, verdict, "the documented error did not come", expectation=REFUSED, observation=seen)
+
+
+def in_float32(*names: str) -> Record:
+    """A cell in which these of its thirty parameters are in another dtype than it names."""
+    seen = completed(parse_cell(FREE))
+    counts = {"float32": len(names), "bfloat16": 30 - len(names)}
+    evidence = replace(seen.evidence, foreign_parameters={"float32": names}, parameter_dtypes=counts)
+    reason = f"parameters in float32, not bfloat16: {', '.join(names[:5])}"
+    changes = {"kernels": ["flash"], "bounds": bounded(0.3)}
+    return record_of(FREE, Verdict.SUBSTITUTED, reason, observation=replace(seen, evidence=evidence), **changes)
+
+
+EAGER = {"attn_implementations": {"BloomModel": "eager"}, "attention_ops": {}}
+# What is planted, and what the gate must call it.
+PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
+    "a seeded fault": (
+        lambda: wrong(FREE),
+        Kind.REGRESSION,
+        Aspect.VERDICT,
+        "wrong numbers begin in Attention, every row and token",
+    ),
+    "a crash": (
+        lambda: record_of(FREE, Verdict.CRASHED, "the process died"),
+        Kind.REGRESSION,
+        Aspect.VERDICT,
+        "the process died",
+    ),
+    "a fault that is reported": (
+        lambda: wrong(FREE, waived=Waived(reason="masks are lost", url="https://example.org/2")),
+        Kind.REGRESSION,
+        Aspect.KNOWN,
+        "masks are lost",
+    ),
+    "a kernel pinned elsewhere": (
+        lambda: record_of(PINNED, Verdict.SUBSTITUTED, "kernels that ran: math; the cell names flash"),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "kernels that ran: math",
+    ),
+    "a kernel pinned elsewhere that nobody saw": (
+        lambda: record_of(PINNED, kernels=["math"]),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "flash -> math",
+    ),
+    "other kernels that torch chose": (
+        lambda: record_of(FREE, kernels=["math"], bounds=bounded(0.3)),
+        Kind.CHANGE,
+        Aspect.KERNELS,
+        "flash -> math",
+    ),
+    "a router that its library keeps in float32": (
+        lambda: in_float32("mlp.gate.weight"),
+        Kind.CHANGE,
+        Aspect.DTYPE,
+        "other parameters of llama stay in float32",
+    ),
+    "a dtype that is not obeyed": (
+        lambda: in_float32(*(f"layers.{n}.weight" for n in range(30))),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "parameters in float32, not bfloat16",
+    ),
+    "a ratio that left its band": (
+        lambda: record_of(FREE, kernels=["flash"], bounds=bounded(0.9)),
+        Kind.REGRESSION,
+        Aspect.ACCURACY,
+        "llama nearer to its bounds",
+    ),
+    "a message": (
+        lambda: refused("Bloom does not support this yet, sorry"),
+        Kind.CHANGE,
+        Aspect.MESSAGE,
+        "sorry",
+    ),
+    "a message that no rule knows": (
+        lambda: refused("No").model_copy(update={"verdict": Verdict.ERROR}),
+        Kind.CHANGE,
+        Aspect.MESSAGE,
+        "now ValueError: No",
+    ),
+    "a refusal that vanishes, and eager attention runs": (
+        lambda: instead(REFUSING, {}, EAGER),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "the documented error did not come",
+    ),
+    "a refusal that vanishes, and what runs is wrong": (
+        lambda: wrong(REFUSING),
+        Kind.REGRESSION,
+        Aspect.VERDICT,
+        "wrong numbers begin in Attention",
+    ),
+    "a refusal that vanishes, and what runs is right": (
+        lambda: instead(REFUSING, {}, {}),
+        Kind.IMPROVEMENT,
+        Aspect.EXPECTATION,
+        "no longer refused: a page",
+    ),
+    "a known fault that is gone": (
+        lambda: record_of(FAULTY),
+        Kind.IMPROVEMENT,
+        Aspect.VERDICT,
+        "a fault (https://example.org/1)",
+    ),
+    "something that works and is refused": (
+        lambda: refused(cell=FREE),
+        Kind.REGRESSION,
+        Aspect.VERDICT,
+        "refused now: a page",
+    ),
+    "something that works and needs what is not here": (
+        lambda: record_of(FREE, Verdict.UNAVAILABLE, "not here: kernels"),
+        Kind.REGRESSION,
+        Aspect.UNAVAILABLE,
+        "kernels",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PLANTED)
+def test_what_is_planted_is_caught_and_named(what: str) -> None:
+    make, kind, aspect, words = PLANTED[what]
+    found = gate(make())
+    (cause,) = found.groups
+    assert (cause.kind, cause.aspect, cause.count, cause.names) == (kind, aspect, 1, [make().cell])
+    assert words in cause.cause
+    assert found.exit_status == (1 if kind is Kind.REGRESSION else 0)
+    assert f"python -m matrix reproduce {make().cell}" in cause.command
+    assert found.doubtful == ([make().cell] if kind is Kind.REGRESSION else [])
+    assert gate().verdict is Answer.SAFE  # and nothing without it
+
+
+@pytest.mark.parametrize("what", ["slower", "larger"])
+def test_attention_that_takes_30_percent_more_is_caught_where_runs_were_repeated(what: str) -> None:
+    before, after = [measured(n) for n in (1, 2, 3)], [measured(n, **{what: 1.3}) for n in (4, 5, 6)]
+    found = judge(before, after)
+    (cause,) = found.groups
+    assert (found.verdict, cause.kind) == (Answer.REGRESSIONS, Kind.REGRESSION)
+    assert cause.cause == {"slower": "sdpa: time", "larger": "sdpa: memory"}[what]
+    once = judge(before[:1], after[:1])
+    assert once.verdict is Answer.SAFE
+
+
+def test_what_seems_to_take_more_is_to_be_measured_again() -> None:
+    many = [f"{name}-float16-sdpa-{load}" for name in ("llama", "opt", "gpt2", "mistral") for load in LOADS]
+
+    def paced(seconds: float) -> Report:
+        records = [
+            record_of(name, observation=completed(parse_cell(name), seconds={"forward": seconds})) for name in many
+        ]
+        return make_report(make_run(*many), records, end=ended())
+
+    assert judge([paced(0.1)], [paced(0.3)]).doubtful == many
+    assert judge([paced(0.1)], [paced(0.1)]).doubtful == []
+    assert judge([paced(0.3)], [paced(0.1)]).doubtful == []
+
+
+LOADS = ("prefill", "causality", "batch_permutation", "padding_invariance", "stepwise")
+
+
+def test_a_guide_that_is_refused_now_and_a_failure_that_is_back_are_regressions() -> None:
+    recipe = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.HOLDS)
+    reported = RowRecord(family=Family.REGRESSION, name="window_lost", outcome=RowOutcome.HOLDS, about="a window")
+    gone = recipe.model_copy(update={"outcome": RowOutcome.REFUSED, "reason": "TypeError: load_in_4bit"})
+    back = reported.model_copy(update={"outcome": RowOutcome.VIOLATED, "reason": "reaches 4"})
+    found = judge([report(rows=(recipe, reported))], [report(rows=(gone, back), transformers=NEW)])
+    assert [(cause.kind, cause.example, cause.cause) for cause in found.groups] == [
+        (Kind.REGRESSION, "guide:G6", "TypeError: load_in_4bit"),
+        (Kind.REGRESSION, "regression:window_lost", "a window: reaches 4"),
+    ]
+    assert judge([report(rows=(gone, back))], [report(rows=(gone, back), transformers=NEW)]).groups == []
+
+
+def test_what_fails_in_both_sides_is_neither_worse_nor_better() -> None:
+    bad = wrong(FREE), record_of(PINNED, Verdict.CRASHED, "died")
+    found = judge([report(*bad)], [report(*bad, transformers=NEW)])
+    assert (found.verdict, found.groups) == (Answer.SAFE, [])
+
+
+def test_a_regression_that_is_measured_again_is_believed_if_it_comes_again() -> None:
+    before, after = report(), report(wrong(FREE), transformers=NEW)
+    again = judge([before, before], [after, after])
+    assert (again.verdict, again.doubtful) == (Answer.REGRESSIONS, [])
+    wavering = judge([before, before], [after, report(transformers=NEW)])
+    assert (wavering.verdict, wavering.groups) == (Answer.UNSURE, [])
+    assert "wavers" in wavering.why[0]
+    excused = judge([before, report(wrong(FREE))], [after, report(transformers=NEW)])
+    assert (excused.verdict, excused.why) == (Answer.SAFE, [])
+
+
+@pytest.mark.parametrize("before", [Verdict.MISSING, Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.FLAKY])
+def test_what_fails_now_and_was_not_measured_before_cannot_be_told(before: Verdict) -> None:
+    found = judge([report(record_of(FREE, before, "why"))], [report(wrong(FREE), transformers=NEW)])
+    assert (found.verdict, found.exit_status, found.groups) == (Answer.UNSURE, 2, [])
+    assert FREE in found.why[0]
+    right = judge([report(record_of(FREE, before, "why"))], [report(transformers=NEW)])
+    assert right.verdict is Answer.SAFE
+
+
+@pytest.mark.parametrize("after", [Verdict.MISSING, Verdict.NOT_BUILT, Verdict.FLAKY])
+def test_what_is_not_measured_any_more_cannot_be_told(after: Verdict) -> None:
+    found = gate(record_of(FREE, after, "why"))
+    assert (found.verdict, found.exit_status) == (Answer.UNSURE, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "words"),
+    [
+        ({"stack": cuda_stack({"transformers": NEW})}, "device", "another device: cpu before, NVIDIA H100 after"),
+        ({"seed": 3}, "seed", "another seed: 0 before, 3 after"),
+        ({"profile": "full"}, "plan", "another profile: smoke before, full after"),
+        ({"narrowed": "x"}, "plan", "another part of the profile: none before, x after"),
+        ({"options": {"--fault": "x"}}, "plan", "--fault not given before, --fault x after"),
+        ({"k_max": 9.0}, "plan", "k_max 3.0 before, k_max 9.0 after"),
+    ],
+)
+def test_what_is_measured_otherwise_is_refused_unless_it_is_named(
+    changes: dict[str, Any], name: str, words: str
+) -> None:
+    sides = [report()], [report(wrong(FREE), **{"transformers": NEW} | changes)]
+    found = judge(*sides)
+    assert (found.verdict, found.exit_status) == (Answer.UNSURE, 2)
+    assert words in " ".join(found.why)
+    assert judge(*sides, allowed=[Allowed(name)]).verdict is Answer.REGRESSIONS
+
+
+def test_a_run_that_was_cut_off_cannot_call_anything_safe() -> None:
+    records = list(honest().values())
+    part = make_report(make_run(*honest(), stack=make_stack({"transformers": NEW})), records[:-1])
+    found = judge([report()], [part])
+    assert found.verdict is Answer.UNSURE
+    assert "after: the run was cut off" in found.why[0]
+    assert judge([part], [report()]).verdict is Answer.UNSURE
+
+
+def test_two_sides_with_nothing_in_common_cannot_be_compared() -> None:
+    other = make_report(make_run(PINNED), [record_of(PINNED)], end=ended())
+    one = make_report(make_run(FREE), [record_of(FREE)], end=ended())
+    found = judge([one], [other])
+    assert (found.verdict, found.compared) == (Answer.UNSURE, 0)
+    assert [cause.kind for cause in found.groups] == [Kind.ADDED, Kind.DELETED]
+
+
+def test_cells_that_only_one_side_plans_fail_nothing() -> None:
+    found = gate(wrong("t5-float16-eager-prefill"))
+    assert (found.verdict, found.counts[Kind.ADDED]) == (Answer.SAFE, 1)
+
+
+def test_the_policy_says_what_counts_and_which_cells_matter() -> None:
+    def answer(*changed: Record, **policy: Any) -> Answer:
+        return gate(*changed, policy=Policy.model_validate(policy)).verdict
+
+    other_words, vanished = refused("No"), instead(REFUSING, {}, {})
+    assert answer(other_words, counts={"message": "regression"}) is Answer.REGRESSIONS
+    assert answer(record_of(PINNED, kernels=["math"]), counts={"fallback": "change"}) is Answer.SAFE
+    assert answer(vanished) is Answer.SAFE
+    assert answer(vanished, strict=True) is Answer.REGRESSIONS
+    assert answer(wrong(FREE), matters={"architectures": ["opt", "gpt*"]}) is Answer.SAFE
+    assert answer(wrong(FREE), matters={"dtypes": ["float16"]}) is Answer.SAFE
+    assert answer(wrong(FREE), matters={"backends": ["sdpa"]}) is Answer.REGRESSIONS
+    assert answer(wrong(FREE), matters={"architectures": ["none_of_these"]}) is Answer.UNSURE
+    close = record_of(FREE, kernels=["flash"], bounds=bounded(0.9))
+    assert answer(close, within={"accuracy_factor": 4}) is Answer.SAFE
+    assert gate(wrong(FREE), policy=Policy.model_validate({"matters": {"dtypes": ["float16"]}})).left_out == 1
+
+
+def test_cells_that_one_repair_made_right_are_one_improvement() -> None:
+    cells = [f"t5-{dtype}-sdpa-mem_efficient-{load}" for dtype in ("float16", "bfloat16") for load in LOADS]
+    rule = replace(REFUSED, source="T5's position bias is a permuted tensor", message="No available kernel")
+    said = [refused(f"No available kernel in /x/{n}/{cell}", cell) for n, cell in enumerate(cells)]
+    before = [one.model_copy(update={"expectation": rule}) for one in said]
+    after = [instead(cell, {}, {}, Device.CUDA).model_copy(update={"expectation": rule}) for cell in cells]
+    stack = cuda_stack({"transformers": NEW})
+    found = judge([report(*before, stack=cuda_stack())], [report(*after, stack=stack)])
+    (cause,) = found.groups
+    assert (found.verdict, cause.kind, cause.count) == (Answer.SAFE, Kind.IMPROVEMENT, len(cells))
+    assert cause.example == min(cells, key=len)
+    assert cause.where == "t5 · sdpa (mem_efficient)"
+    (proposal,) = found.proposals
+    assert proposal.cells == len(cells)
+
+
+@PROPERTY
+@given(st.integers(0, 2**32), st.booleans())
+def test_no_noise_changes_the_answer(seed: int, regressed: bool) -> None:
+    """Paths, ids, addresses, hashes, times and the order of the records, on either side."""
+    draw = random.Random(seed)
+
+    def noisy(record: Record) -> Record:
+        failure = record.observation.failure
+        digest = f"{draw.randrange(16**12):012x}"
+        passing = f" at /tmp/{draw.randrange(10**6)}/x: object 0x{digest} of t5-0{digest}"
+        if failure is not None:
+            failure = replace(failure, message=failure.message + passing)
+        seen = replace(record.observation, failure=failure, seconds={"load": draw.random(), "forward": draw.random()})
+        return record.model_copy(update={"observation": seen, "reason": record.reason + passing, "worker": passing})
+
+    def shuffled(one: Report) -> Report:
+        records = [noisy(record) for record in one.records]
+        draw.shuffle(records)
+        return one.model_copy(update={"records": records})
+
+    after = report(*([wrong(FREE)] if regressed else []), transformers=NEW)
+    plain, found = judge([report()], [after]), judge([shuffled(report())], [shuffled(after)])
+    assert found.exit_status == int(regressed)
+    assert [(cause.kind, cause.names) for cause in found.groups] == [(c.kind, c.names) for c in plain.groups]
+
+
+def hostile() -> Gate:
+    title = "a,b: 50 %\n::error::<script>alert(1)</script> | \x1b[2J"
+    return gate(
+        wrong(FREE, waived=Waived(reason=title, url="javascript:alert(1)")), refused(f"{title} {REFUSAL.message}")
+    )
+
+
+def test_annotations_are_escaped_as_github_asks() -> None:
+    lines = list(gate_lines(hostile(), Format.GITHUB))
+    assert all(line.startswith(("::error title=", "::warning title=", "::notice title=")) for line in lines)
+    assert not any("\n" in line for line in lines)
+    first = lines[0]
+    assert first.startswith(f"::error title=regression (known)%3A {FREE}::")
+    assert "50 %25%0A" in first
+    assert list(gate_lines(gate(), Format.GITHUB)) == [
+        "::notice title=upgrade::safe: nothing got worse; 4 cells and rows compared"
+    ]
+
+
+def test_nothing_in_a_report_is_markup() -> None:
+    page, text = render_gate(hostile()), "\n".join(gate_lines(hostile(), Format.MARKDOWN))
+    for told in (page, text):
+        assert "<script>alert" not in told
+    assert "script-src 'none'" in page.replace("&#39;", "'")
+    assert 'javascript:alert(1)"' not in page
+
+
+def test_the_document_has_a_schema_and_survives_a_round_trip() -> None:
+    found = hostile()
+    (text,) = gate_lines(found, Format.JSON)
+    assert Gate.model_validate_json(text) == found
+    schema = json_schema()
+    assert set(json.loads(text)) == set(schema["properties"])
+
+
+def test_names_after_allow() -> None:
+    assert parse_allowed("") == ()
+    assert parse_allowed("device,seed") == (Allowed.DEVICE, Allowed.SEED)
+    with pytest.raises(UsageError, match="may be device, plan, seed"):
+        parse_allowed("device,everything")
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> list[str]:
+    for name, one in (("old", report()), ("new", report(wrong(FREE), transformers=NEW))):
+        (tmp_path / name).mkdir()
+        write_json(one, tmp_path / name)
+    return [str(tmp_path / "old"), str(tmp_path / "new")]
+
+
+def test_the_command_ends_with_the_answer(sides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def ends(*arguments: str) -> int:
+        return CliRunner().invoke(app, ["gate", *arguments]).exit_code
+
+    assert ends(sides[0], sides[0]) == 0
+    assert ends(*sides) == 1
+    (tmp_path / "mine.toml").write_text("[matters]\narchitectures = ['opt']\n", encoding="utf-8")
+    assert ends(*sides, "--policy", "mine.toml") == 0
+    assert ends(*sides, "--before-again", sides[0], "--after-again", sides[0]) == 2
+
+
+@pytest.mark.parametrize("form", list(Format))
+def test_the_command_tells_it_in_every_form_and_not_over_its_sources(
+    sides: list[str], tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    target = tmp_path / "gate"
+    printed = CliRunner().invoke(app, ["gate", *sides, "--format", form])
+    assert printed.exit_code == 1
+    assert FREE in printed.output
+    answer = CliRunner().invoke(app, ["gate", *sides, "--format", form, "-o", str(target)])
+    assert answer.exit_code == 1
+    assert answer.output.splitlines()[-1] == str(target)
+    assert target.read_text(encoding="utf-8") == printed.output
+    bad = CliRunner().invoke(app, ["gate", *sides, "-o", str(Path(sides[0]) / "matrix.json")])
+    assert isinstance(bad.exception, UsageError)
+
+
+def test_the_schema_of_the_gate_is_printed() -> None:
+    answer = CliRunner().invoke(app, ["schema", "--of", "gate"])
+    assert json.loads(answer.output) == json_schema()
+
+
+PUBLISHED = ROOT / "reports" / "published"
+H100 = "nvidia-h100-torch2.11.0-transformers{}.json.gz"
+GUIDE = "cpu-torch2.13.0-transformers{}-guide.json.gz"
+
+
+def published(name: str) -> Report:
+    return read_report(PUBLISHED / name)
+
+
+@pytest.mark.parametrize("name", [H100.format("5.17.0"), GUIDE.format("4.48.3"), GUIDE.format("5.23.0")])
+def test_a_real_run_is_safe_beside_itself(name: str) -> None:
+    found = judge([published(name)], [published(name)])
+    assert (found.verdict, found.groups, found.doubtful) == (Answer.SAFE, [], [])
+
+
+def test_two_real_runs_of_four_hundred_changes_come_to_their_causes() -> None:
+    found = judge([published(GUIDE.format("4.57.6"))], [published(GUIDE.format("5.23.0"))])
+    told = [(one.kind, one.count, one.example) for one in found.groups]
+    assert told == [
+        (Kind.REGRESSION, 5, "guide:G16-int8_t5-guide"),
+        (Kind.CHANGE, 155, "guide:G7-bettertransformer_vit-guide"),
+        (Kind.CHANGE, 66, "guide:G2-flash_on_cpu-guide"),
+        (Kind.CHANGE, 7, "guide:G12-fp4_bloom-guide"),
+        (Kind.CHANGE, 4, "t5-bfloat16-eager-int8-left-prefill"),
+    ]
+    assert "unexpected keyword argument" in found.groups[0].cause
+    assert "to_bettertransformer" in found.groups[1].cause
+    assert "FlashAttention2" in found.groups[2].cause
+    assert "no longer in float32" in found.groups[4].found[0]
+
+
+def test_seven_hundred_changes_of_an_h100_come_to_a_few_causes() -> None:
+    sides = [published(H100.format("4.48.3"))], [published(H100.format("5.17.0"))]
+    found = judge(*sides, allowed=[Allowed.PLAN])
+    causes = {(one.kind, one.cause): one for one in found.groups if one.kind not in (Kind.ADDED, Kind.DELETED)}
+    assert sum(one.count for one in causes.values()) > 700
+    assert len(causes) < 40
+    (falcon,) = [one for (_, cause), one in causes.items() if "FalconLinear" in cause]
+    assert (falcon.kind, falcon.aspect, falcon.count) == (Kind.REGRESSION, Aspect.KNOWN, 109)
+    (t5,) = [one for (kind, cause), one in causes.items() if kind is Kind.IMPROVEMENT and "T5Pre" in cause]
+    assert (t5.count, t5.where) == (44, "t5 · sdpa, sdpa (math)")
