@@ -94,27 +94,47 @@ def smallest(changes: Sequence[H], asked: Callable[[Sequence[H]], Answer]) -> tu
 def course_of(releases: Sequence[T], asked: Callable[[T], S | None]) -> Course[T, S]:
     """What is seen along releases, by bisection: what is seen in two of them is taken to be seen between.
 
-    The outermost of which anything can be told are asked first. Of those between two in which something else is seen,
-    always the one farthest from all that were asked: the middle, and where nothing can be told of that the quarters, so
-    that a run of releases that cannot be installed is soon left behind.
+    The outermost of which anything can be told are sought first, from either end in steps that double, then halving the
+    last of them. Of those between two in which something else is seen, always the one farthest from all that were asked
+    is next: the middle, and where nothing can be told of that the quarters, so that a run of releases that cannot be
+    installed is soon left behind.
 
     Args:
         releases: each once, oldest first.
         asked: what is seen in one, or None; never asked twice of the same.
     """
     seen: dict[int, S | None] = {}
+
+    def told(place: int) -> bool:
+        if place not in seen:
+            seen[place] = asked(releases[place])
+        return seen[place] is not None
+
     places = range(len(releases))
-    for outermost in (places, reversed(places)):
-        for place in outermost:
-            if place not in seen:
-                seen[place] = asked(releases[place])
-            if seen[place] is not None:
-                break
+    newest = _sought(places[::-1], told)
+    if newest is not None:
+        _sought(places[: newest + 1], told)
     while (following := _next(seen)) is not None:
-        seen[following] = asked(releases[following])
+        told(following)
     return Course(
         tuple((releases[place], seen[place]) for place in sorted(seen)), tuple(releases[place] for place in seen)
     )
+
+
+def _sought(places: Sequence[int], told: Callable[[int], bool]) -> int | None:
+    """The first of the places of which anything can be told, if nothing can be of all before it; None where of none."""
+    unknown, at = -1, 0
+    while not (at < len(places) and told(places[at])):
+        if at >= len(places) - 1:  # what can be told may have been leapt over
+            return next(filter(told, places), None)
+        unknown, at = at, min(2 * at + 1, len(places) - 1)
+    while at - unknown > 1:
+        middle = (at + unknown) // 2
+        if told(places[middle]):
+            at = middle
+        else:
+            unknown = middle
+    return places[at]
 
 
 def _next(seen: Mapping[int, object]) -> int | None:

@@ -93,17 +93,20 @@ def _trials(inquiry: Inquiry, symptoms: Sequence[Sequence[str]], changes: Sequen
 
 def _bisected(blamed: Blamed, inquiry: Inquiry, trials: Trials, say: Say) -> None:
     """Since which release of each of the changes it shows, while the others are as they became."""
+    if not blamed.changes:
+        _say_all(blamed_lines(blamed), say)
     for change in blamed.changes:
-        releases = _releases(change, inquiry)
-        others = [other.pin for other in blamed.changes if other is not change]
+        if not change.before:
+            say(f"{blamed.names[0]}: {change}: it came with the upgrade, and has no release before")
+            continue
+        releases, here = _releases(change, inquiry), str(Version(change.before))
+        others = tuple(other.pin for other in blamed.changes if other is not change)
 
-        def with_others(pin: Pin, first: Pin = releases[0], others: Sequence[Pin] = others) -> Sequence[Pin]:
-            return others if pin == first else (pin, *others)
+        def with_others(pin: Pin, here: str = here, others: tuple[Pin, ...] = others) -> Sequence[Pin]:
+            return others if pin.version == here else (pin, *others)
 
         began = of_names(blamed.names, releases, trials, with_others)
         _say_all(began_lines(replace(began, hints=hints_of(began, blamed.names, trials, with_others))), say)
-    if not blamed.changes:
-        _say_all(blamed_lines(blamed), say)
 
 
 def hints_of(began: Began, names: Sequence[str], trials: Trials, with_others: WithOthers) -> tuple[str, ...]:
@@ -117,15 +120,15 @@ def hints_of(began: Began, names: Sequence[str], trials: Trials, with_others: Wi
 
 
 def _releases(change: Change, inquiry: Inquiry) -> list[Pin]:
-    """Those from before the change to after it, oldest first; where it was raised from nothing, all up to then.
+    """Those from one side of the change to the other, oldest first.
 
     Raises:
         UsageError: it cannot be said which there are.
     """
-    ends = sorted(Version(version) for version in (change.before, change.after) if version)
+    oldest, newest = sorted(map(Version, (change.before, change.after)))
     available = releases_of(change.name, inquiry.current.python, inquiry.find_links)
-    between = [one for one in available if ends[0] < one < ends[-1]]
-    return [Pin(change.name, str(one)) for one in (ends[0], *between, ends[-1])]
+    between = [one for one in available if oldest < one < newest]
+    return [Pin(change.name, str(one)) for one in (oldest, *between, newest)]
 
 
 def _say_all(lines: Iterator[str], say: Say) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from conformance.plugin.guarding import heed_signals
+from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.bisect import Began, began_lines, of_names, of_probe
 from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build
@@ -16,6 +18,7 @@ from conformance.upgrade.state import Workplace
 from conformance.upgrade.trials import Trials
 from matrix.errors import UsageError
 from matrix.releases import Companions, Pin, companions_of, in_range
+from matrix.stack import DISTRIBUTIONS
 
 _REPORTS = Path("reports/out")
 
@@ -48,6 +51,7 @@ def bisected(sought: Sought, say: Say) -> bool:
     if bool(sought.names) is (sought.probe is not None):
         raise UsageError("bisect: say what is sought: --cell ID, --row KEY, or --probe FILE alone")
     workplace = Workplace(sought.folder)
+    heed_signals(lambda name: None)
     current = Current()
     try:
         releases = _releases(sought, current)
@@ -59,7 +63,10 @@ def bisected(sought: Sought, say: Say) -> bool:
         def with_others(pin: Pin) -> Sequence[Pin]:
             return pin, *companions_of(pin, sought.companions)
 
-        trials = Trials(sought.names, workplace.folder / "trials", environment, measure, sought.arguments, say=say)
+        versions = current.versions()
+        ground = [commit_of_suite(), *(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions)]
+        place = workplace.folder / "trials"
+        trials = Trials(sought.names, place, environment, measure, sought.arguments, ground=ground, say=say)
         found: list[Began] = []
         if sought.probe is not None:
             found.append(of_probe(sought.probe, releases, trials.environment, with_others))

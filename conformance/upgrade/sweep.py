@@ -7,6 +7,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build
@@ -57,6 +58,7 @@ def sweep(wanted: Range, say: Say) -> bool:
         known = f"{available[0]} to {available[-1]}"
         raise UsageError(f"--sweep {wanted.of}: none of the {len(available)} releases, {known}, is in that range")
     workplace = Workplace(wanted.folder)
+    heed_signals(lambda name: None)
     try:
         workplace.claim(_facts(wanted), measured=any(finished(workplace.folder / _named(pin)) for pin in releases))
         failed = {pin: why for pin in releases if (why := _swept(pin, wanted, current, workplace.folder, say))}

@@ -68,6 +68,7 @@ class Trials:
         measure: Measure,
         arguments: Sequence[str] = (),
         known: Mapping[frozenset[Pin], Environment] | None = None,
+        ground: Sequence[str] = (),
         say: Say = lambda line: None,
     ) -> None:
         """Of cells and rows by name.
@@ -79,13 +80,15 @@ class Trials:
             measure: runs pytest there with these arguments, the report in that folder, or raises UsageError.
             arguments: pytest's further ones.
             known: environments that need not be built.
+            ground: what else must be the same for what was measured to count.
             say: hears what is tried.
 
         Raises:
             UsageError: a name is that of a claim, which is measured alone on its device and never the same twice.
         """
         self.names = tuple(dict.fromkeys(names))
-        wanted = [*self.names, CONTROL, *arguments]
+        arguments = [one for one in arguments if not one.partition("::")[0].endswith(".py")]  # tests are named here
+        wanted = [*self.names, CONTROL, *arguments, *ground]
         self._folder = folder / hashlib.sha256("\0".join(wanted).encode()).hexdigest()[:10]
         self._arguments = (*arguments, *_arguments(self.names, self._folder / "names.txt"))
         self._build, self._measure, self._say = build, measure, say
@@ -121,8 +124,8 @@ class Trials:
 
     def _try(self, pins: frozenset[Pin]) -> Trial:
         self._say(f"trying {enumerated(map(str, sorted(pins))) or 'what is here'}")
+        self._write_names()
         try:
-            self._write_names()
             report = self._measure(self.environment(pins), self._folder / _folder_name(pins), self._arguments)
         except UsageError as error:
             return Trial(None, str(error))

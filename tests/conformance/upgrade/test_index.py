@@ -10,19 +10,19 @@ from packaging.version import Version
 from conformance.upgrade import index
 from conformance.upgrade.index import releases_of
 from matrix.errors import UsageError
-from tests.conformance.upgrade.wheels import wheel
+from tests.wheels import make_wheel
 
 PYTHON = Path(sys.executable)
 
 
 def test_releases_of_a_folder_are_those_that_fit(tmp_path: Path) -> None:
     for version in ("1.10.0", "1.2.0", "1.2.1rc1", "2.0.0.post1"):
-        wheel(tmp_path, "some-thing", version)
-    wheel(tmp_path, "some-thing", "3.0.0", python="<3")
-    wheel(tmp_path, "some-thing", "4.0.0", python=">=3.8,<9")
-    wheel(tmp_path, "some-thing", "5.0.0", python="soon")
-    wheel(tmp_path, "some-thing", "6.0.0", tag="cp27-cp27m-win32")
-    wheel(tmp_path, "something", "7.0.0")
+        make_wheel(tmp_path, "some-thing", version)
+    make_wheel(tmp_path, "some-thing", "3.0.0", python="<3")
+    make_wheel(tmp_path, "some-thing", "4.0.0", python=">=3.8,<9")
+    make_wheel(tmp_path, "some-thing", "5.0.0", python="soon")
+    make_wheel(tmp_path, "some-thing", "6.0.0").rename(tmp_path / "some_thing-6.0.0-cp27-cp27m-win32.whl")
+    make_wheel(tmp_path, "something", "7.0.0")
     (tmp_path / "some_thing-8.0.0-py3-none-any.whl").write_bytes(b"no wheel")
     (tmp_path / "some_thing.whl").write_bytes(b"")
     found = releases_of("Some_Thing", PYTHON, tmp_path)

@@ -31,15 +31,21 @@ def gate_of(world: World, *names: str) -> Gate:
 
 
 def asked(
-    world: World, gate: Gate, folder: Path, questions: frozenset[Question], patch: pytest.MonkeyPatch
+    world: World,
+    gate: Gate,
+    folder: Path,
+    questions: frozenset[Question],
+    patch: pytest.MonkeyPatch,
+    before: Mapping[str, str] = BEFORE,
+    after: Mapping[str, str] = AFTER,
 ) -> list[str]:
-    world.here = BEFORE
+    world.here = dict(before)
     patch.setattr(inquiring, "build", lambda pins, *given: world.build(pins))
     patch.setattr(inquiring, "measure", world.measure)
     patch.setattr(inquiring, "releases_of", lambda *given: PEFT)
     for module in ("inquiry", "blame"):
         patch.setattr(f"conformance.upgrade.{module}.hints", lambda *given: ())
-    pins = tuple(Pin(*one) for one in AFTER.items())
+    pins = tuple(Pin(*one) for one in after.items())
     said: list[str] = []
     inquire(Inquiry(world.place(), world.place(*pins), pins, (), folder, How.AUTO, None), gate, questions, said.append)
     return said
@@ -69,6 +75,21 @@ def test_what_does_not_come_again_is_said_whatever_is_asked(tmp_path: Path, monk
         World(right_but(CELL, lambda versions: None)), gate, tmp_path, frozenset({Question.BISECT}), monkeypatch
     )
     assert any(line.startswith(f"{CELL}: measured alone it does not come again") for line in said)
+
+
+def test_a_release_that_is_older_than_what_is_here_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(right_but(CELL, lambda versions: None if by_peft(versions) else Verdict.ERROR))
+    gate = judge([report_of({CELL: Verdict.SUPPORTED}, AFTER)], [report_of({CELL: Verdict.ERROR}, BEFORE)])
+    said = asked(world, gate, tmp_path, BOTH, monkeypatch, before=AFTER, after=BEFORE)
+    assert f"{CELL}: peft 0.21.0 -> 0.20.0" in said
+    assert f"{CELL}: since peft==0.20.2: supported (in 0.20.1: error)" in said
+
+
+def test_what_came_with_the_upgrade_has_no_release_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(right_but(CELL, lambda versions: Verdict.ERROR if "xet" in versions else None))
+    gate = judge([report_of({CELL: Verdict.SUPPORTED}, BEFORE)], [report_of({CELL: Verdict.ERROR}, BEFORE)])
+    said = asked(world, gate, tmp_path, BOTH, monkeypatch, after=BEFORE | {"xet": "1.0"})
+    assert f"{CELL}: xet none -> 1.0: it came with the upgrade, and has no release before" in said
 
 
 def test_without_a_regression_there_is_nothing_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,11 @@ AVAILABLE = [Version(text) for text in ("4.48.2", "4.48.3", "4.49.0", "5.0.0", "
 LAST = ["4.48.3", "4.49.0", "5.0.1"]
 
 
+@pytest.fixture(autouse=True)
+def _signals_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "heed_signals", lambda told: None)
+
+
 class Sweeping:
     """A world in which a sweep goes on."""
 

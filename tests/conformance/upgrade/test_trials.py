@@ -35,7 +35,7 @@ def test_a_set_is_built_and_measured_once(tmp_path: Path) -> None:
 
 def test_only_the_cells_and_rows_that_are_named_run_with_one_that_must_be_right(tmp_path: Path) -> None:
     world = World(HONEST)
-    trials = world.trials(tmp_path, CELL, ROW, arguments=("--seed=1",))
+    trials = world.trials(tmp_path, CELL, ROW, arguments=("--seed=1", "conformance/test_guide.py::test_guide[x]"))
     trials.of([NEW])
     (arguments,) = world.asked
     assert arguments[:-1] == (
@@ -56,6 +56,8 @@ def test_runs_of_other_names_or_arguments_have_folders_of_their_own(tmp_path: Pa
     world.trials(tmp_path, CELL).of([Pin("transformers", "5.23.0")])
     world.trials(tmp_path, CELL).of([])
     assert len(set(world.folders)) == 5
+    world.trials(tmp_path, CELL, ground=("torch 2.13.0",)).of([NEW])
+    assert len(set(world.folders)) == 6
     world.trials(tmp_path, CELL).of([NEW])
     assert world.folders[-1] == world.folders[0]
 
