@@ -58,12 +58,14 @@ class Shown:
         return len(self.spans) > 1 or self.refused or self.latest.came_to is Standing.MIXED
 
     @property
+    def past(self) -> bool:
+        """Whether newer releases say nothing of it."""
+        return self.latest.last < len(self.versions) - 1
+
+    @property
     def release(self) -> str:
         """Since when it is so, or the last release in which it was, if there are newer ones."""
-        last = self.latest.last
-        if last == len(self.versions) - 1:
-            return since(self.latest, self.versions)
-        return f"{self.versions[last]} was the last"
+        return f"to {self.versions[self.latest.last]}" if self.past else since(self.latest, self.versions)
 
     @property
     def words(self) -> str:

@@ -19,8 +19,9 @@ function rightBeside(subjects, place, { dtype, quantisation }) {
 function insteadOf(subjects, place, subject) {
   const { same, other } = rightBeside(subjects, place, subject);
   const names = [...new Set(same.map(({ backend }) => backend))].filter((backend) => backend !== subject.backend);
-  if (names.length) return `${names.slice(0, 3).join(", ")} in ${subject.dtype}`;
-  return other.length ? `${other[0].backend} in ${other[0].dtype}` : "";
+  const how = subject.quantisation === "none" ? "" : ` with ${subject.quantisation}`;
+  if (names.length) return `${names.slice(0, 3).join(", ")} in ${subject.dtype}${how}`;
+  return other.length ? `${other[0].backend} in ${other[0].dtype}${how}` : "";
 }
 
 // By backend, what works with which dtypes and formats.
@@ -72,7 +73,8 @@ function summaryOf(subjects, place) {
     for (const what of ["supported", "refused", "wrong"]) before[what] += outcome[what];
     gravest.set(backend, before);
   }
-  const named = (wanted) => [...gravest].filter(([, counts]) => wanted(counts)).map(([backend]) => backend);
+  const ranked = [...gravest].sort(([one], [other]) => rankOf(one) - rankOf(other));
+  const named = (wanted) => ranked.filter(([, counts]) => wanted(counts)).map(([backend]) => backend);
   return [
     ["Works with", named(({ supported, wrong }) => supported && !wrong)],
     ["wrong in part with", named(({ supported, wrong }) => supported && wrong)],

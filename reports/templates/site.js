@@ -1,6 +1,6 @@
 // The front: a question (a type, a device, a release), its answer, and the notes of the tables.
 const form = find("ask");
-const LISTED = 5; // causes; the table below them has all
+const LISTED = 4; // of a card; the table below has all
 let given = null; // what a config.json said, for as long as its type is asked about
 let variant = ""; // which of several architectures of one type
 
@@ -241,7 +241,8 @@ function toggle(control, content) {
 
 function noteOf(subject, subjects, place, versions) {
   const heading = `${subject.backend}, ${subject.dtype}${subject.quantisation === "none" ? "" : `, ${subject.quantisation}`}`;
-  const instead = subject.outcomes[place]?.standing === SUPPORTED ? "" : insteadOf(subjects, place, subject);
+  const standing = subject.outcomes[place]?.standing;
+  const instead = standing === undefined || standing === SUPPORTED ? "" : insteadOf(subjects, place, subject);
   return [
     make("h4", {}, heading),
     make("ol", { class: "course" }, ...[...subject.spans].reverse().map((span) => make("li", {},
