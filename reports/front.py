@@ -1,5 +1,6 @@
 """The front of a site: what works since which release, by architecture and backend, and the data of its answers."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from reports.standing import (
     intervals_of_one,
     outcome_of,
     since,
+    span_words,
 )
 from reports.support import Series, State, state_of
 from reports.views import axis_values
@@ -33,6 +35,7 @@ MARKS = {Standing.SUPPORTED: "✓", Standing.MIXED: "△", Standing.WRONG: "✕"
 LOOKS = {standing: standing.name.lower() for standing in Standing}  # of a stylesheet
 _ROW_LOOKS = {RowOutcome.HOLDS: Standing.SUPPORTED, RowOutcome.REFUSED: Standing.REFUSED}
 _LONGEST_REASON = 300  # characters; the page of the run has all
+_NUMBER = re.compile(r"\d[\w.]*")
 _OF_ROWS = (Family.REGRESSION, Family.GUIDE)
 
 # One cell by release, None where it was not measured.
@@ -74,12 +77,21 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Releases in a row in which a row came to the same, and was refused in the same words."""
+
+    standing: Standing
+    words: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Told:
     """One reported failure, or one recipe of the guide, release by release."""
 
     row: RowRecord  # of the newest release that has it
     spans: tuple[Interval[Standing], ...]
-    words: str
+    steps: tuple[Step, ...]  # from new to old
 
     @property
     def latest(self) -> Standing:
@@ -222,7 +234,10 @@ def _type(name: str, facts: ArchitectureFacts) -> list[Any]:
 
 
 def _all_backends(measured: Measured) -> list[str]:
-    return [*measured.backends, *dict.fromkeys(s.backend for s in measured.subjects if s.backend not in measured.backends)]
+    return [
+        *measured.backends,
+        *dict.fromkeys(s.backend for s in measured.subjects if s.backend not in measured.backends),
+    ]
 
 
 def _outcome(outcome: Outcome | None, kept: Numbered, causes: Numbered) -> int:
@@ -277,7 +292,10 @@ def _measured(
 def _in_order(key: tuple[str, str, str, str]) -> tuple[object, ...]:
     architecture, backend, dtype, quantisation = key
     formats, dtypes = list(AXES["quantisation"].values), [one.value for one in Dtype]
-    places = (values.index(one) if one in values else len(values) for values, one in ((formats, quantisation), (dtypes, dtype)))
+    places = (
+        values.index(one) if one in values else len(values)
+        for values, one in ((formats, quantisation), (dtypes, dtype))
+    )
     return architecture, *places, backend
 
 
@@ -297,7 +315,7 @@ def _courses(series: Series, names: Mapping[int, str]) -> list[_Course]:
 
 
 def _states(course: _Course) -> tuple[State | None, ...]:
-    return tuple(seen and seen.state for seen in course)
+    return tuple(None if seen is None else seen.state for seen in course)
 
 
 def _outcomes(courses: Sequence[_Course]) -> tuple[Outcome | None, ...]:
@@ -323,7 +341,9 @@ def _groups(
         by_title.setdefault(title, {})[architecture] = row
     for title in sorted(by_title, key=lambda title: (title != _MOST, -len(by_title[title]))):
         group = by_title[title]
-        yield Rows(title, _free_first(column for column in columns if any(column in row for row in group.values())), group)
+        yield Rows(
+            title, _free_first(column for column in columns if any(column in row for row in group.values())), group
+        )
 
 
 _MOST = "measured with every backend"
@@ -346,6 +366,16 @@ def _shown(courses: Sequence[_Course], versions: tuple[str, ...]) -> Shown:
 
 
 def _told(series: Series) -> Iterator[Told]:
+    for course in row_courses(series).values():
+        latest = next(row for row in reversed(course) if row)
+        looks = [None if row is None else standing_of_row(row) for row in course]
+        steps = intervals_of_one([None if row is None else (row.word, _refusal(row)) for row in course])
+        told = tuple(_step(span, [row for row in course[span.first : span.last + 1] if row], series) for span in steps)
+        yield Told(latest, intervals_of_one(looks), told[::-1])
+
+
+def row_courses(series: Series) -> dict[str, list[RowRecord | None]]:
+    """By its key, what each reported failure and recipe came to in each release; None where it was not measured."""
     courses: dict[str, list[RowRecord | None]] = {}
     for report in series.runs:
         place = series.versions.index(report.run.stack.versions[series.library])
@@ -355,11 +385,23 @@ def _told(series: Series) -> Iterator[Told]:
                 before = course[place]
                 if before is None or row.outcome is RowOutcome.VIOLATED:
                     course[place] = row
-    for course in courses.values():
-        latest = next(row for row in reversed(course) if row)
-        looks = [row and _ROW_LOOKS.get(row.outcome, Standing.WRONG) for row in course]
-        words = interval_words(intervals_of_one([row and row.word for row in course]), series.versions)
-        yield Told(latest, intervals_of_one(looks), words)
+    return courses
+
+
+def standing_of_row(row: RowRecord) -> Standing:
+    """What a row came to in the words of the front."""
+    return _ROW_LOOKS.get(row.outcome, Standing.WRONG)
+
+
+def _refusal(row: RowRecord) -> str:
+    """The words of a refusal, whatever the numbers in it."""
+    return _NUMBER.sub("#", row.reason) if row.outcome is RowOutcome.REFUSED else ""
+
+
+def _step(span: Interval[tuple[str, str]], rows: Sequence[RowRecord], series: Series) -> Step:
+    newest = rows[-1]
+    words = f"{newest.word} {span_words(span, series.versions)}"
+    return Step(standing_of_row(newest), words, newest.reason[:_LONGEST_REASON])
 
 
 def _came_or_went_first(told: Told) -> tuple[object, ...]:

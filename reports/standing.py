@@ -141,16 +141,20 @@ def since(interval: Interval[T], versions: Sequence[str]) -> str:
 def interval_words(spans: Sequence[Interval[T]], versions: Sequence[str]) -> str:
     """Intervals in words, the newest first: “fixed since 4.53.3; still there in 4.48.3 to 4.52.4”."""
     *before, latest = spans
-    if latest.last == len(versions) - 1:
-        words = [f"{latest.came_to} since {since(latest, versions)}"]
-    else:
-        words = [f"{_in(latest, versions)}, not measured since"]
-    return "; ".join(words + [_in(one, versions) for one in reversed(before)])
+    words = span_words(latest, versions)
+    newest = latest.last == len(versions) - 1
+    told = [f"{latest.came_to} {words}{'' if newest else ', not measured since'}"]
+    return "; ".join(told + [f"{one.came_to} {_in(one, versions)}" for one in reversed(before)])
 
 
-def _in(interval: Interval[T], versions: Sequence[str]) -> str:
-    first, last = versions[interval.first], versions[interval.last]
-    return f"{interval.came_to} in {first}{'' if first == last else f' to {last}'}"
+def span_words(span: Interval[T], versions: Sequence[str]) -> str:
+    """When it was so: “since 5.0.0”, or “in 4.48.3 to 4.57.6” where newer releases came to something else."""
+    return f"since {since(span, versions)}" if span.last == len(versions) - 1 else _in(span, versions)
+
+
+def _in(span: Interval[T], versions: Sequence[str]) -> str:
+    first, last = versions[span.first], versions[span.last]
+    return f"in {first}{'' if first == last else f' to {last}'}"
 
 
 def _spans(states: Iterable[T | None]) -> Iterator[tuple[T, int, int]]:
