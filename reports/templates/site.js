@@ -38,7 +38,8 @@ function recall() {
   if (!location.hash.includes("type=")) return false;
   const asked = new URLSearchParams(location.hash.slice(1));
   form.type.value = (asked.get("type") || "").slice(0, 64);
-  form.on.value = known.series[asked.get("on")] ? asked.get("on") : "0";
+  const places = [...known.series.keys()].map(String);
+  form.on.value = places.includes(asked.get("on")) ? asked.get("on") : "0";
   drawReleases();
   const version = asked.get("version") || "";
   form.version.value = known.series[form.on.value].versions.includes(version) ? version : "";
@@ -302,6 +303,7 @@ function take(text) {
 
 async function openFile(file) {
   if (!file) return;
+  find("answer").replaceChildren();
   take(file.size > LARGEST_CONFIG ? " ".repeat(LARGEST_CONFIG + 1) : await file.text());
 }
 

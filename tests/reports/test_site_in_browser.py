@@ -6,15 +6,17 @@ from typing import Any
 
 import pytest
 
+from matrix.rows import Family
+from matrix.verdict import Verdict
 from reports.diff import Kind, compare, groups
-from reports.document import Report
+from reports.document import ArchitectureFacts, Report, RowRecord, Waived, make_report
 from reports.front import facts_of, front_of
 from reports.html import render_diff, render_index, render_stacks, render_support
 from reports.reading import read_report
 from reports.runs import Collection, Comparison, Published, collect
 from reports.site import publish
 from reports.support import all_series
-from tests.builders import ROOT
+from tests.builders import ROOT, ended, make_run, make_stack, record_of
 from tests.conftest import Open
 from tests.reports.test_html import everything, poisoned
 from tests.reports.test_page_in_browser import SCRIPTS, serious
@@ -38,6 +40,7 @@ def test_from_the_index_to_any_two_runs_compared_and_on_to_a_cell(opened: Open, 
     found = compare(old, new)
     page = opened(site / "index.html")
     entry = page.get_by_role("link", name=f"{NAMES[0]} to {NAMES[2]}")
+    entry.scroll_into_view_if_needed()
     counts = {kind: sum(one.kind is kind for one in found.differences) for kind in Kind}
     assert entry.inner_text().split("\n") == [f"{count:,} {kind}" for kind, count in counts.items() if count]
     entry.click()
@@ -178,9 +181,9 @@ def test_of_a_type_that_was_never_measured_nothing_is_claimed_and_the_nearest_ar
     assert page.locator("#answer h2").inner_text().startswith("t5")
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
+def test_what_is_no_config_of_a_model_is_refused_in_words(opened: Open, site: Path) -> None:
+    page = opened(site / "index.html")
+    for config in (
         b"",
         b"\xff\xfe\x00",
         "[1, 2]",
@@ -194,28 +197,24 @@ def test_of_a_type_that_was_never_measured_nothing_is_claimed_and_the_nearest_ar
         '{"model_type": "' + "a" * 65 + '"}',
         '{"a":' * 50_000 + "1" + "}" * 50_000,
         '{"model_type": "llama", "x": "' + "x" * 2**20 + '"}',
-    ],
-    ids=lambda config: str(config)[:24],
-)
-def test_what_is_no_config_of_a_model_is_refused_in_words(opened: Open, site: Path, config: str | bytes) -> None:
-    page = opened(site / "index.html")
-    assert hand_over(page, config).locator(".problem").count() == 1
+    ):
+        assert hand_over(page, config).locator(".problem").count() == 1, config[:40]
     assert page.evaluate("window.ran") is None
 
 
-@pytest.mark.parametrize("model_type", ["llama", "__proto__", "constructor", "hasOwnProperty"])
-def test_no_field_of_a_config_becomes_markup_or_code(opened: Open, site: Path, model_type: str) -> None:
+def test_no_field_of_a_config_becomes_markup_or_code(opened: Open, site: Path) -> None:
     script = "<img src=x onerror='window.ran=1'>"
-    hostile = dict.fromkeys(
-        ["torch_dtype", "transformers_version", "architectures", "quantization_config", "layer_types", script], script
-    )
+    names = ["torch_dtype", "transformers_version", "architectures", "quantization_config", "layer_types", script]
+    flat = dict.fromkeys(names, script)
     nested = {"architectures": [script], "quantization_config": {"quant_method": script}, "layer_types": [script, 3]}
     deep = {"text_config": {"text_config": {"num_experts": 8, "__proto__": {"alibi": True}, "toString": script}}}
-    for given in (hostile, nested, deep):
-        page = opened(site / "index.html")
-        hand_over(page, json.dumps({**given, "model_type": model_type}))
-        assert page.evaluate("[window.ran, {}.alibi, document.querySelectorAll('img').length]") == [None, None, 0]
-        assert "onerror" not in page.locator("#answer").inner_text()
+    page = opened(site / "index.html")
+    for model_type in ("llama", "constructor", "hasOwnProperty"):
+        for given in (flat, nested, deep):
+            answer = hand_over(page, json.dumps({**given, "model_type": model_type}))
+            assert answer.locator("h2").inner_text().startswith(model_type)
+            assert "onerror" not in answer.inner_text()
+    assert page.evaluate("[window.ran, {}.alibi, document.querySelectorAll('img').length]") == [None, None, 0]
 
 
 def test_an_address_from_anywhere_asks_and_runs_nothing(opened: Open, site: Path) -> None:
@@ -285,12 +284,48 @@ def test_no_field_of_two_reports_runs_on_any_page_of_a_site(opened: Open, tmp_pa
         page: Any = opened(path)
         page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
         page.mouse.move(300, 300)
-        if name == "index":
-            ask(page, page.evaluate("known.types[0][1].slice(0, 64)"))
-            page.evaluate("for (const one of document.querySelectorAll('.entries button, td.s a')) one.click()")
-            assert page.locator(".note-body").count() > 0
         assert page.evaluate("window.ran") is None
         assert page.locator("img, iframe, object, embed").count() == 0
         assert page.locator("script").count() == (3 if name == "index" else 0)
         assert set(page.locator("a").evaluate_all("all => all.map((a) => a.protocol)")) <= {"file:", "https:"}
         assert script.partition("'")[0] in page.locator("body").inner_text() or name == "support"
+
+
+def hostile_runs(script: str) -> list[Published]:
+    """Runs whose records are of a type, a backend and a fault of that name, with its reason."""
+    runs = []
+    for number, verdict in enumerate((Verdict.INACCURATE, Verdict.REFUSED, Verdict.SUPPORTED)):
+        record = record_of("llama-float32-sdpa-prefill", verdict, script, waived=Waived(reason=script, url=script))
+        axes = {**record.axes, "architecture": script, "transformation": script, "quantisation": script}
+        records = [
+            record.model_copy(update={"cell": f"{script}-{name}", "axes": {**record.axes, **changed}})
+            for name, changed in (("all", axes), ("type", {"architecture": script}))
+        ]
+        row = RowRecord(
+            family=Family.GUIDE, name=script, about=script, urls=[script], outcome="violated", reason=script
+        )
+        facts = ArchitectureFacts(kind=script, family=script, traits=[script], model_type=script, auto_class=script)
+        stack = make_stack({"transformers": f"{number} {script}", script: script})
+        made = make_run(stack=stack, profile=script, commit=f"{script}-dirty", architectures={script: facts})
+        runs.append(Published(script, Path(script), make_report(made, records, rows=[row], end=ended())))
+    return runs
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_no_field_of_a_report_runs_in_a_question_or_its_answer(opened: Open, tmp_path: Path, script: str) -> None:
+    runs = hostile_runs(script)
+    reports = [run.report for run in runs]
+    measured = front_of(all_series(reports), runs)
+    text = render_index(Collection(runs, []), {}, (), measured, facts_of(reports), most=40, has_guide=False)
+    (tmp_path / "index.html").write_text(text, encoding="utf-8")
+    page = opened(tmp_path / "index.html")
+    answer = ask(page, script)
+    assert answer.locator(".entries button").count() > 0
+    page.evaluate("for (const folded of document.querySelectorAll('details')) folded.open = true")
+    page.evaluate("for (const one of document.querySelectorAll('.entries button, td.s a')) one.click()")
+    assert page.locator(".note-body").count() > 0
+    assert script.partition("'")[0] in answer.inner_text()
+    assert page.evaluate("window.ran") is None
+    assert page.locator("img, iframe, object, embed, svg[onload]").count() == 0
+    assert page.locator("script").count() == 3
+    assert set(page.locator("a").evaluate_all("all => all.map((a) => a.protocol)")) <= {"file:", "https:"}
