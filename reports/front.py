@@ -109,6 +109,7 @@ class Measured:
     backends: tuple[str, ...]  # those of models that nothing transforms, pinned to one kernel last
     groups: tuple["Rows", ...]  # those of which most is known first
     told: tuple[Told, ...]  # what came or went first, then what is still there
+    runs: tuple[tuple[str, ...], ...]  # by release
     subjects: tuple["Subject", ...] = field(repr=False)
 
     @property
@@ -204,6 +205,7 @@ def front_json(measured: Sequence[Measured], facts: Mapping[str, ArchitectureFac
                 "device": one.series.device,
                 "versions": one.series.versions,
                 "backends": _all_backends(one),
+                "runs": one.runs,
             }
             for one in measured
         ],
@@ -215,7 +217,12 @@ def front_json(measured: Sequence[Measured], facts: Mapping[str, ArchitectureFac
                 kept.number(subject.backend),
                 kept.number(subject.dtype),
                 kept.number(subject.quantisation),
-                kept.number([_outcome(outcome, kept, causes) for outcome in subject.outcomes]),
+                kept.number(
+                    [
+                        _outcome(outcome, runs, kept, causes)
+                        for outcome, runs in zip(subject.outcomes, one.runs, strict=True)
+                    ]
+                ),
                 kept.number([_span(span) for span in subject.spans]),
             ]
             for subject in one.subjects
@@ -240,7 +247,7 @@ def _all_backends(measured: Measured) -> list[str]:
     ]
 
 
-def _outcome(outcome: Outcome | None, kept: Numbered, causes: Numbered) -> int:
+def _outcome(outcome: Outcome | None, runs: Sequence[str], kept: Numbered, causes: Numbered) -> int:
     if outcome is None:
         return 0
     troubles = [
@@ -248,16 +255,20 @@ def _outcome(outcome: Outcome | None, kept: Numbered, causes: Numbered) -> int:
             list(State).index(trouble.state),
             list(Verdict).index(trouble.verdict),
             causes.number(trouble.cause),
-            kept.number(trouble.reason[:_LONGEST_REASON]),
+            kept.number(_short(trouble.reason)),
             kept.number(trouble.fault or None),
             kept.number(trouble.url or None),
             kept.number(trouble.cell),
-            kept.number(trouble.run),
+            runs.index(trouble.run),  # of its release, so that what other releases came to is the same value
             trouble.count,
         ]
         for trouble in outcome.troubles
     ]
     return kept.number([outcome.supported, outcome.refused, outcome.wrong, *map(kept.number, troubles)])
+
+
+def _short(reason: str) -> str:
+    return reason if len(reason) <= _LONGEST_REASON else f"{reason[: _LONGEST_REASON - 1]}…"
 
 
 def _measured(
@@ -282,6 +293,10 @@ def _measured(
         backends=_free_first(columns),
         groups=tuple(_groups(shown, facts, series.versions, columns)),
         told=tuple(sorted(_told(series), key=_came_or_went_first)),
+        runs=tuple(
+            tuple(names.get(id(run), "") for run in series.runs if run.run.stack.versions[series.library] == version)
+            for version in series.versions
+        ),
         subjects=tuple(
             Subject(*key, outcomes=_outcomes(of), spans=intervals([_states(course) for course in of]))
             for key, of in sorted(subjects.items(), key=lambda item: _in_order(item[0]))
@@ -401,7 +416,7 @@ def _refusal(row: RowRecord) -> str:
 def _step(span: Interval[tuple[str, str]], rows: Sequence[RowRecord], series: Series) -> Step:
     newest = rows[-1]
     words = f"{newest.word} {span_words(span, series.versions)}"
-    return Step(standing_of_row(newest), words, newest.reason[:_LONGEST_REASON])
+    return Step(standing_of_row(newest), words, _short(newest.reason))
 
 
 def _came_or_went_first(told: Told) -> tuple[object, ...]:

@@ -30,19 +30,21 @@ function bySeries() {
   return subjectsBySeries;
 }
 
-function outcomeOf(number) {
+function outcomeOf(number, series, place) {
   if (!number) return null;
-  if (!unpacked.has(number)) {
+  const key = [series, place, number].join(" ");
+  if (!unpacked.has(key)) {
     const [supported, refused, wrong, ...troubles] = details.values[number];
     const standing = wrong ? (supported ? MIXED : WRONG) : supported ? SUPPORTED : REFUSED;
-    unpacked.set(number, { supported, refused, wrong, standing, troubles: troubles.map((one) => troubleOf(details.values[one])) });
+    const runs = known.series[series].runs[place];
+    unpacked.set(key, { supported, refused, wrong, standing, troubles: troubles.map((one) => troubleOf(details.values[one], runs)) });
   }
-  return unpacked.get(number);
+  return unpacked.get(key);
 }
 
-function troubleOf([state, verdict, cause, reason, fault, url, cell, run, count]) {
+function troubleOf([state, verdict, cause, reason, fault, url, cell, run, count], runs) {
   const text = (number) => details.values[number] || "";
-  return { state, verdict, cause, reason: text(reason), fault: text(fault), url: text(url), cell: text(cell), run: text(run), count };
+  return { state, verdict, cause, reason: text(reason), fault: text(fault), url: text(url), cell: text(cell), run: runs[run], count };
 }
 
 // All that is known of a type in a series: one for each backend, dtype and quantisation.
@@ -51,7 +53,7 @@ function subjectsOf(series, type) {
     backend: details.values[backend],
     dtype: details.values[dtype],
     quantisation: details.values[quantisation],
-    outcomes: details.values[outcomes].map(outcomeOf),
+    outcomes: details.values[outcomes].map((number, place) => outcomeOf(number, series, place)),
     spans: details.values[spans].map(([standing, first, last, changed]) => ({ standing, first, last, changed })),
   }));
 }
