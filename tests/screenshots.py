@@ -26,7 +26,7 @@ _PICTURES = {
     "light": (f"runs/{_H100}.html", {}, "", 1400, 1240, "light"),
     "dark": (f"runs/{_H100}.html", _TURNED, "matrix", 1400, 900, "dark"),
     "narrow": (f"runs/{_H100}.html", {}, "", 390, 844, "light"),
-    "support": ("support.html", {}, "", 1400, 760, "light"),
+    "support": ("index.html", {"type": "falcon"}, "", 1400, 1180, "light"),
     "diff": (f"diff/{_OLD}--{_H100}.html", {}, "", 1400, 900, "light"),
     "guide": ("guide.html", {}, "", 1900, 900, "light"),
 }
