@@ -49,7 +49,8 @@ function troubled(subjects, place, state) {
   for (const subject of subjects) {
     for (const trouble of subject.outcomes[place]?.troubles || []) {
       if (trouble.state !== state) continue;
-      const key = [trouble.verdict, trouble.cause, trouble.url].join(" ");
+      // What is known upstream is one fault, whatever its words.
+      const key = [trouble.verdict, trouble.url || trouble.cause].join(" ");
       if (!found.has(key)) found.set(key, { ...trouble, count: 0, where: new Map(), subjects: [] });
       const entry = found.get(key);
       entry.count += trouble.count;

@@ -1,6 +1,6 @@
 // The front: a question (a type, a device, a release), its answer, and the notes of the tables.
 const form = find("ask");
-const LISTED = 4; // of a card; the table below has all
+const LISTED = 3; // of a card; the table below has all
 let given = null; // what a config.json said, for as long as its type is asked about
 let variant = ""; // which of several architectures of one type
 
@@ -165,7 +165,7 @@ function troubleCard(title, standing, state, subjects, place, versions) {
       ...[...trouble.where].slice(0, 4).flatMap(([backend, { dtypes, formats }], at) => [at ? ", " : "", make("code", {}, spaced(backend)),
         ` ${[...dtypes].join(", ")}${formats.size ? `${dtypes.size ? " and " : ""}${[...formats].join(", ")}` : ""}`]),
       trouble.where.size > 4 ? ` and ${trouble.where.size - 4} more` : "",
-      words(trouble),
+      ...words(trouble),
       make("small", {}, `${what}${counted(trouble.count, "cell")}, ${sinceAll(trouble.subjects.map((one) => spanAt(one, place)), versions)}`,
         instead ? ` · instead: ${instead}` : ""));
   });
@@ -174,10 +174,19 @@ function troubleCard(title, standing, state, subjects, place, versions) {
 
 // What came, the upstream fault that is known of it, and the cell that is shortest to reproduce.
 function words(trouble) {
-  const said = make("span", { class: "said" }, trouble.reason);
-  if (trouble.fault || trouble.url) said.append(make("span", { class: "fault" }, `Known: ${trouble.fault} `, address(trouble.url)));
-  if (trouble.run) said.append(" ", cellLink(trouble));
-  return said;
+  return [
+    make("span", { class: "said" }, trouble.reason),
+    trouble.fault || trouble.url ? make("span", { class: "fault" }, `Known: ${trouble.fault} `, referenceTo(trouble.url)) : null,
+    trouble.run ? make("span", { class: "shows" }, cellLink(trouble)) : null,
+  ];
+}
+
+// An issue by its repository and number.
+function referenceTo(url) {
+  const link = address(url);
+  const issue = /^https:\/\/github\.com\/([\w.-]+\/[\w.-]+)\/(?:issues|pull|discussions)\/(\d+)$/.exec(url);
+  if (issue) link.textContent = `${issue[1]}#${issue[2]}`;
+  return link;
 }
 
 function cellLink({ run, cell }) {
@@ -249,7 +258,7 @@ function noteOf(subject, subjects, place, versions) {
     make("ol", { class: "course" }, ...[...subject.spans].reverse().map((span) => make("li", {},
       make("b", { class: lookOf(span.standing) }, markOf(span.standing), known.standings[span.standing][0]),
       ` ${spanWords(span, versions)}: ${countWords(subject.outcomes[span.last])}`,
-      ...subject.outcomes[span.last].troubles.map(words)))),
+      ...subject.outcomes[span.last].troubles.flatMap(words)))),
     instead ? make("p", {}, `Instead: ${instead}.`) : null,
   ].filter(Boolean);
 }
