@@ -38,7 +38,7 @@ class Numbered:
 
 def cells_json(report: Report) -> str:
     """What the matrix, its filters and the list of cells are drawn from."""
-    return _json(
+    return safe_json(
         {
             "command": reproducing_command("{cell}", report.run.seed),
             "axes": report_axes(report),
@@ -67,7 +67,7 @@ def details_json(report: Report) -> str:
     table = _table(map(_detail, report.records))
     shapes: dict[tuple[str, ...], int] = {}
     values = [_packed(value, shapes) for value in table["values"]]
-    return _json({**table, "values": values, "shapes": [list(names) for names in shapes]})
+    return safe_json({**table, "values": values, "shapes": [list(names) for names in shapes]})
 
 
 def _packed(value: Any, shapes: dict[tuple[str, ...], int]) -> Any:
@@ -95,7 +95,7 @@ def scripts_json(report: Report) -> str:
             if not standing:
                 holes.append(0 if text == record.cell else kept.number(text))
         scripts.append([shapes.setdefault(tuple(shape), len(shapes)), *holes] if shape else [])
-    return _json({"texts": kept.values, "shapes": [list(shape) for shape in shapes], "scripts": scripts})
+    return safe_json({"texts": kept.values, "shapes": [list(shape) for shape in shapes], "scripts": scripts})
 
 
 def _script(record: Record, known: Mapping[str, Architecture], report: Report) -> Iterator[tuple[str, bool]]:
@@ -175,5 +175,6 @@ def _trim(value: Any) -> Any:
     return None if value == "" else value
 
 
-def _json(data: Any) -> str:
+def safe_json(data: Any) -> str:
+    """JSON that no script element ends in."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).translate(_MARKUP)

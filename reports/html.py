@@ -5,10 +5,11 @@ import hashlib
 import re
 import shlex
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,14 +25,16 @@ from reports.cell_data import cells_json, details_json, scripts_json
 from reports.declared import by_architecture, claims_of, disagreements
 from reports.diff import is_beyond_noise, transitions
 from reports.differences import Diff, Group, Kind, groups
-from reports.document import Report
+from reports.document import ArchitectureFacts, Report
 from reports.flaky import flaky_cells
+from reports.front import LOOKS, MARKS, Measured, front_json, is_pinned
 from reports.gate import Gate, headline
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
 from reports.spent import MEANINGS as USES
 from reports.spent import bars, spent_by
+from reports.intervals import Standing
 from reports.support import Series, State
 from reports.templating import TEMPLATES, template_environment
 from reports.text import FAMILY_NAMES, device_of, headline_parts, reproducing_command, row_command, row_headlines
@@ -61,6 +64,7 @@ LISTED_OF_A_GROUP = 200
 CAUSES_SHOWN = 30
 # In the order in which they read each other's names.
 _SCRIPTS = ("dom.js", "cells.js", "pivot.js", "heat.js", "detail.js", "report.js")
+_SCRIPTS_OF_THE_FRONT = ("dom.js", "known.js", "config.js", "answer.js", "site.js")
 _PIVOTS = {"rows": "rows", "rows2": "and", "columns": "columns", "columns2": "and"}
 _KINDS = {
     Kind.REGRESSION: "It got worse: wrong, refused, something else than was asked for, less exact, slower, larger.",
@@ -70,6 +74,12 @@ _KINDS = {
     Kind.DELETED: "Not measured in the second run.",
 }
 _LOOKS = {State.SUPPORTED: Verdict.SUPPORTED, State.REFUSED: Verdict.REFUSED, State.WRONG: Verdict.ERROR}
+_STANDINGS = {
+    Standing.SUPPORTED: "right wherever it ran",
+    Standing.MIXED: "wrong in part",
+    Standing.WRONG: "wrong, or fails",
+    Standing.REFUSED: "refused in documented words",
+}
 _LIBRARIES = ("transformers", "torch", "flash-attn", "bitsandbytes", "accelerate", "peft", "optimum")
 
 _GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+)/(?:issues|pull|discussions)/(\d+)", re.ASCII)
@@ -87,10 +97,9 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     many = len(axes["architecture"]) > MANY
     families, traits = families_of(report), traits_of(report)
     claims = claims_of(report.records)
-    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return _render(
         "report.html.j2",
-        script=script,
+        script=_joined(_SCRIPTS),
         home=home,
         report=report,
         document=document,
@@ -218,18 +227,29 @@ def render_support(series: Iterable[Series]) -> str:
 
 
 def render_index(
-    found: Collection, compared: Mapping[tuple[str, str], Comparison], *, most: int, has_guide: bool
+    found: Collection,
+    compared: Mapping[tuple[str, str], Comparison],
+    steps: Sequence[Comparison] = (),
+    measured: Sequence[Measured] = (),
+    facts: Mapping[str, ArchitectureFacts] = MappingProxyType({}),
+    *,
+    most: int,
+    has_guide: bool,
 ) -> str:
-    """The first page of a site; `most` runs are compared with each other."""
+    """The first page of a site; `most` runs are compared with each other, those of a sweep step by step."""
     devices: dict[str, list[Published]] = {}
     for run in found.runs:
         devices.setdefault(run.device, []).append(run)
+    asked, answers = front_json(measured, facts)
     return _render(
         "site.html.j2",
+        script=_joined(_SCRIPTS_OF_THE_FRONT),
+        styles=("report.css", "site.css"),
         found=found,
         devices=devices,
         numbers={run.name: number for number, run in enumerate(found.runs, start=1)},
         numbered=[run for run in found.runs if any(run.name in pair for pair in compared)],
+        steps=steps,
         cells=sum(record.verdict.executed for run in found.runs for record in run.report.records),
         rows=sum(len(run.report.rows) for run in found.runs),
         failing=sum(_failing(run.report) for run in found.runs),
@@ -242,6 +262,18 @@ def render_index(
         most=most,
         has_guide=has_guide,
         flaky=flaky_cells(found.runs),
+        measured=measured,
+        place_of={one.number: place for place, one in enumerate(measured)},
+        is_pinned=is_pinned,
+        types=len({subject.architecture for one in measured for subject in one.subjects}),
+        told=any(one.told for one in measured),
+        standings=list(Standing),
+        meanings_of_standings=_STANDINGS,
+        marks=MARKS,
+        looks=LOOKS,
+        # Not escaped: JSON in which nothing can end the block.
+        data=Markup(asked),
+        details=Markup(answers),
     )
 
 
@@ -263,8 +295,14 @@ def _words(found: Container[str]) -> Iterator[str]:
             yield word
 
 
-def _render(template: str, *, script: str = "", home: str = "", **given: Any) -> str:
-    style = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+def _joined(names: Iterable[str]) -> str:
+    return "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+
+
+def _render(
+    template: str, *, script: str = "", styles: Iterable[str] = ("report.css",), home: str = "", **given: Any
+) -> str:
+    style = _joined(styles)
     return (
         _environment()
         .get_template(template)

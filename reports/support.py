@@ -2,15 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from packaging.version import Version
 
-from matrix.cell import SILENT
+from matrix.architectures import Architecture, load_architectures
+from matrix.cell import SILENT, parse_cell
+from matrix.errors import UsageError
+from matrix.evidence import substitutions
+from matrix.stack import Device
 from matrix.verdict import Verdict
 from reports.document import Record, Report, backend_of
 from reports.text import device_of
@@ -96,6 +101,7 @@ class Series:
     fixed: tuple[tuple[str, str], ...]  # the other libraries
     versions: tuple[str, ...]  # from old to new
     tables: tuple[Table, ...]
+    runs: tuple[Report, ...] = field(repr=False)
 
 
 def all_series(reports: Iterable[Report]) -> list[Series]:
@@ -113,7 +119,14 @@ def all_series(reports: Iterable[Report]) -> list[Series]:
                 tables = tuple(_tables(runs, library, versions))
                 if any(table.rows for table in tables):
                     found.append(
-                        Series(device_of(runs[0].run.stack), library, _fixed(runs[0], library), tuple(versions), tables)
+                        Series(
+                            device_of(runs[0].run.stack),
+                            library,
+                            _fixed(runs[0], library),
+                            tuple(versions),
+                            tables,
+                            tuple(runs),
+                        )
                     )
     return found
 
@@ -165,7 +178,8 @@ def _tables(runs: Sequence[Report], library: str, versions: Sequence[str]) -> It
         for record in run.records:
             if record.verdict.executed:
                 states = by_cell.setdefault(record.cell, (record, {}))[1]
-                states[version] = max(_state(record), states.get(version, State.SUPPORTED), key=list(State).index)
+                seen = state_of(record, run.run.stack.device)
+                states[version] = max(seen, states.get(version, State.SUPPORTED), key=list(State).index)
     records = [record for record, _ in by_cell.values()]
     found = {cell: tuple(states.get(version) for version in versions) for cell, (_, states) in by_cell.items()}
     for title, quantised in (("backend", False), ("quantisation", True)):
@@ -173,10 +187,30 @@ def _tables(runs: Sequence[Report], library: str, versions: Sequence[str]) -> It
         yield _table(title, wanted, found, versions)
 
 
-def _state(record: Record) -> State:
+def state_of(record: Record, device: Device) -> State:
+    """What a cell that ran came to, whatever was expected of it.
+
+    One that was right although a refusal is documented is supported if what ran is what it names.
+    """
+    if record.verdict is Verdict.UNEXPECTED and _ran_as_named(record, device):
+        return State.SUPPORTED
     if record.verdict is Verdict.SUPPORTED:
         return State.SUPPORTED
     return State.REFUSED if record.verdict is Verdict.REFUSED else State.WRONG
+
+
+def _ran_as_named(record: Record, device: Device) -> bool:
+    try:
+        cell = parse_cell(record.cell)
+    except UsageError:
+        return False
+    architecture = _own_architectures().get(cell.architecture)
+    return architecture is not None and not substitutions(cell, architecture, record.observation.evidence, device)
+
+
+@cache
+def _own_architectures() -> Mapping[str, Architecture]:
+    return load_architectures()
 
 
 def _table(title: str, records: Sequence[Record], found: Mapping[str, States], versions: Sequence[str]) -> Table:

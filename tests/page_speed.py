@@ -1,11 +1,13 @@
-"""How fast the page of a run is, in the Chromium of this machine: `python -m tests.page_speed`.
+"""How fast pages are, of a run and the front of a site, in the Chromium of this machine: `python -m tests.page_speed`.
 
-A page of 1,000 cells, one of 10,000, one of 450 architectures with 25 cells each, and that of the whole zoo, opened and
-used in turns, so that what else the machine does meets all of them. The cells are those of the full plan, or of made-up
-architectures, each with the body of a cell that was measured on an H100; the zoo is as it was measured.
+A page of 1,000 cells, one of 10,000, one of 450 architectures with 25 cells each, that of the whole zoo and the front,
+opened and used in turns, so that what else the machine does meets all of them. The cells are those of the full plan, or
+of made-up architectures, each with the body of a cell that was measured on an H100; the zoo is as it was measured. The
+front is that of all published reports, or of those of a folder that is named.
 """
 
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +19,11 @@ from playwright.sync_api import sync_playwright
 from matrix.architectures import load_architectures
 from matrix.plan import make_plan
 from reports.document import End, Report, make_report
-from reports.html import render_html
+from reports.front import facts_of, front_of
+from reports.html import render_html, render_index
 from reports.reading import read_report
+from reports.runs import Collection, collect
+from reports.support import all_series
 from tests.conftest import ARGUMENTS
 from tests.zoo import zoo_report
 
@@ -52,6 +57,7 @@ _ACTIONS = {
     "pivot on two axes": [("[name=rows2]", "dtype"), ("[name=rows2]", "")],
     "gather by traits": [("[name=gather]", "traits"), ("[name=gather]", "")],
     "unfold all, fold all": [("#unfold", ""), ("#unfold", "")],
+    "ask about a type": [("#type", "llama"), ("#type", "")],
 }
 
 
@@ -79,7 +85,7 @@ def _measured(open_page: Callable[[], Any]) -> dict[str, list[float]]:
         "first paint": [page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")],
         "ready for input": [page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")],
     }
-    page.evaluate("document.getElementById('matrix').scrollIntoView()")
+    page.evaluate("document.getElementById('matrix')?.scrollIntoView()")
     page.evaluate("new Promise((done) => requestIdleCallback(done))")
     for name, steps in _ACTIONS.items():
         times = [page.evaluate(_UNTIL_PAINTED, list(step)) for step in steps * _REPEATED]
@@ -88,7 +94,13 @@ def _measured(open_page: Callable[[], Any]) -> dict[str, list[float]]:
     return found
 
 
-def main() -> None:
+def _front(found: Collection) -> str:
+    reports = [run.report for run in found.runs]
+    measured = front_of(all_series(reports), found.runs)
+    return render_index(found, {}, (), measured, facts_of(reports), most=0, has_guide=True)
+
+
+def main(published: Path) -> None:
     """Print medians and the worst, in milliseconds; nothing where a page has no such control."""
     source = read_report(_SOURCE)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
@@ -98,7 +110,13 @@ def main() -> None:
         pages = {title: Path(folder) / f"{number}.html" for number, title in enumerate(reports)}
         for title, path in pages.items():
             path.write_text(render_html(reports[title]), encoding="utf-8")
-            print(f"{title}: {len(reports[title].records):,} cells, {path.stat().st_size / 2**20:.1f} MiB")
+        found = collect(published, Path(folder) / "site")
+        pages["the front"] = Path(folder) / "front.html"
+        pages["the front"].write_text(_front(found), encoding="utf-8")
+        counts = {title: len(report.records) for title, report in reports.items()}
+        counts["the front"] = sum(len(run.report.records) for run in found.runs)
+        for title, path in pages.items():
+            print(f"{title}: {counts[title]:,} cells, {path.stat().st_size / 2**20:.1f} MiB")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(ARGUMENTS))
 
         def opened(path: Path) -> Any:
@@ -119,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else _SOURCE.parent)

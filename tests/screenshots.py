@@ -1,7 +1,9 @@
-"""The pictures of the README, taken of the published reports: `python -m tests.screenshots`."""
+"""The pictures of the README, taken of the published reports: `python -m tests.screenshots`, with names only those."""
 
 import shutil
+import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -26,21 +28,22 @@ _PICTURES = {
     "light": (f"runs/{_H100}.html", {}, "", 1400, 1240, "light"),
     "dark": (f"runs/{_H100}.html", _TURNED, "matrix", 1400, 900, "dark"),
     "narrow": (f"runs/{_H100}.html", {}, "", 390, 844, "light"),
-    "support": ("support.html", {}, "", 1400, 760, "light"),
+    "support": ("index.html", {"type": "mistral"}, "", 1400, 1180, "light"),
     "diff": (f"diff/{_OLD}--{_H100}.html", {}, "", 1400, 900, "light"),
     "guide": ("guide.html", {}, "", 1900, 900, "light"),
 }
 
 
-def main() -> None:
-    """Write each picture beside the reports."""
+def main(names: Collection[str]) -> None:
+    """Write the pictures of these names beside the reports."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         site = Path(folder)
         publish(collect(_PUBLISHED, site), site)
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=[*ARGUMENTS, "--hide-scrollbars"]
         )
-        for name, (path, fragment, section, width, height, colours) in _PICTURES.items():
+        for name in names:
+            path, fragment, section, width, height, colours = _PICTURES[name]
             page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=colours)
             page.goto(f"{(site / path).as_uri()}#{urlencode(fragment)}")
             if section:
@@ -51,4 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or _PICTURES)

@@ -1,8 +1,12 @@
 """The figures that the README gives are those that were measured."""
 
 import re
+import shlex
 import tomllib
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from matrix.axes import Dtype
 from matrix.plan import make_plan
@@ -157,3 +161,47 @@ def test_the_policy_that_it_shows_is_the_usual_one() -> None:
     assert table.keys() == Policy.model_fields.keys()
     for name, part in {"counts": Counts, "matters": Matters, "within": Within}.items():
         assert table[name].keys() == part.model_fields.keys()
+
+
+def blocks(language: str) -> list[str]:
+    """What stands in the README in this language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def workflows() -> list[dict[Any, Any]]:
+    yaml = pytest.importorskip("yaml")
+    return [yaml.safe_load(block) for block in blocks("yaml")]
+
+
+def test_every_workflow_has_jobs_whose_steps_do_something() -> None:
+    assert len(workflows()) == 2
+    for workflow in workflows():
+        for job in workflow["jobs"].values():
+            assert job["runs-on"]
+            assert all(("uses" in step) is not ("run" in step) for step in job["steps"])
+            assert not any("continue-on-error" in step or "||" in step.get("run", "") for step in job["steps"])
+
+
+def test_the_gate_of_upgrades_ends_with_the_commands_own_status_and_uploads_its_report_either_way() -> None:
+    (gate,) = [workflow["jobs"]["gate"] for workflow in workflows() if "gate" in workflow["jobs"]]
+    assert "self-hosted" in gate["runs-on"]
+    commands = [step for step in gate["steps"] if "run" in step]
+    script = commands[-1]["run"].splitlines()
+    assert shlex.split(script[-1])[:4] == ["python", "-m", "matrix", "upgrade"]
+    assert "--format github" in script[-1]
+    # What somebody types is given as a variable: within the script it would be code.
+    assert not any("${{" in step["run"] for step in commands)
+    assert gate["steps"][-1]["if"] == "always()"
+    folder = re.search(r"--report-dir (\S+)", script[-1])
+    assert folder is not None
+    assert gate["steps"][-1]["with"]["path"].startswith(folder[1])
+
+
+def test_the_container_is_made_of_instructions_that_there_are_and_installs_extras_that_there_are() -> None:
+    (recipe,) = blocks("dockerfile")
+    known = {"ARG", "FROM", "RUN", "WORKDIR", "COPY", "VOLUME", "CMD"}
+    assert {line.split()[0] for line in recipe.splitlines() if line[0].isalpha()} == known
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    named = re.findall(r"-e \"\.\[([\w,]+)\]\"", "".join(blocks("dockerfile") + blocks("yaml")))
+    assert {name for names in named for name in names.split(",")} <= set(extras)
+    assert named

@@ -20,6 +20,7 @@ from reports.__main__ import app
 from reports.compact import json_schema
 from reports.document import Report, make_report
 from reports.keep import keep
+from reports.manifest import digest_of
 from reports.packed import packed
 from reports.runs import collect
 from reports.site import publish
@@ -84,6 +85,7 @@ def test_every_run_has_its_page_and_every_pair_its_comparison_and_every_link_lea
         "diff/old-cpu--out-20261122.html",
         "index.html",
         "matrix.schema.json",
+        "published.json",
         *(f"runs/{name}.{kind}" for name in ("h100", "old-cpu", "out-20261122") for kind in ("html", "json")),
         "support.html",
         "support.json",
@@ -150,6 +152,76 @@ def test_of_many_runs_the_newest_are_compared(tmp_path: Path, monkeypatch: pytes
     publish(collect(tmp_path, tmp_path / "site"), tmp_path / "site")
     assert [path.name for path in (tmp_path / "site" / "diff").iterdir()] == ["2--3.html"]
     assert "Of 3 runs the newest 2" in (tmp_path / "site" / "index.html").read_text()
+
+
+def releases(folder: Path, numbers: range) -> None:
+    for number in numbers:
+        put(report(make_stack({"transformers": f"5.{number}.0"})), folder / f"5.{number}" / "matrix.json")
+
+
+def test_of_a_sweep_over_releases_neighbours_are_compared_and_its_ends_with_all_others(tmp_path: Path) -> None:
+    releases(tmp_path / "runs", range(1, 7))
+    put(report(cuda_stack()), tmp_path / "runs" / "h100.json")
+    publish(collect(tmp_path / "runs", tmp_path / "site"), tmp_path / "site")
+    made = {path.stem for path in (tmp_path / "site" / "diff").iterdir()}
+    steps = {f"5.{number}--5.{number + 1}" for number in range(1, 6)}
+    assert made == steps | {"h100--5.1", "h100--5.6", "5.1--5.6"}
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert index.index('id="steps"') < index.index('aria-label="5.1 to 5.2"')
+    assert index.index('aria-label="h100 to 5.6"') < index.index('id="steps"')
+    assert broken_links(tmp_path / "site") == []
+
+
+def test_pages_of_runs_that_are_gone_are_taken_away_and_nothing_else(folder: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    publish(collect(folder, site), site)
+    mine = {
+        site / "notes.txt": "mine",
+        site / "runs" / "mine.html": "mine",
+        site / "runs" / "old-cpu.json": "what I made of it",  # in place of what was published
+    }
+    for path, text in mine.items():
+        path.write_text(text, encoding="utf-8")
+    (folder / "old cpu.json").unlink()
+    publish(collect(folder, site), site)
+    left = {str(path.relative_to(site)) for path in site.rglob("*.*")}
+    assert {str(path.relative_to(site)) for path in mine} <= left
+    assert not {"runs/old-cpu.html", "diff/h100--old-cpu.html", "diff/old-cpu--out-20261122.html"} & left
+    assert {"runs/h100.html", "runs/out-20261122.html", "diff/h100--out-20261122.html", "index.html"} <= left
+    assert "runs/old-cpu.html" not in (site / "published.json").read_text(encoding="utf-8")
+    assert broken_links(site) == []
+
+
+def test_a_list_of_files_from_elsewhere_takes_nothing_away(folder: Path, tmp_path: Path) -> None:
+    site, treasure = tmp_path / "site", tmp_path / "treasure.html"
+    (site / "runs").mkdir(parents=True)
+    treasure.write_text("mine", encoding="utf-8")
+    (site / "runs" / "link.html").symlink_to(treasure)
+    digest = digest_of(b"mine")
+    paths = ["../treasure.html", str(treasure), "runs/link.html", "runs/../../treasure.html", "treasure.html\n"]
+    (site / "published.json").write_text(json.dumps({"files": dict.fromkeys(paths, digest)}), encoding="utf-8")
+    publish(collect(folder, site), site)
+    assert treasure.read_text(encoding="utf-8") == "mine"
+    assert (site / "runs" / "link.html").is_symlink()
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"files": 3}', '{"files": {"runs/a.html": 3}}', "[" * 50_000])
+def test_a_list_of_files_that_is_none_stops_nothing(folder: Path, tmp_path: Path, text: str) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "published.json").write_text(text, encoding="utf-8")
+    publish(collect(folder, site), site)
+    assert "index.html" in (site / "published.json").read_text(encoding="utf-8")
+
+
+def test_a_run_of_a_commit_that_nobody_has_says_so(tmp_path: Path) -> None:
+    put(report(make_stack(), commit="46e7f72"), tmp_path / "clean.json")
+    put(report(cuda_stack(), commit="26682fa-dirty"), tmp_path / "dirty.json")
+    publish(collect(tmp_path, tmp_path / "site"), tmp_path / "site")
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert index.count("with changes that no commit has") == 1
+    assert "commit 26682fa</small> <small class" in index
+    assert "commit 46e7f72</small></td>" in index
 
 
 def test_copies_links_and_the_site_itself_are_no_runs_of_their_own(folder: Path) -> None:
