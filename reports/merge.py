@@ -1,5 +1,6 @@
 """The reports of a plan's shards, joined into the report of the whole."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,19 @@ from matrix.guide import load_guide
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
 from matrix.waiver import Waiver
-from reports.document import CUT_OFF, End, GuideEntry, Process, Record, Report, RowRecord, Run, Sharded, make_report
+from reports.document import (
+    CUT_OFF,
+    End,
+    GuideEntry,
+    Process,
+    Record,
+    Report,
+    RowRecord,
+    Run,
+    Sharded,
+    complaint,
+    make_report,
+)
 from reports.guide import place_of
 from reports.packed import report_file
 from reports.problems import problems_of
@@ -63,8 +76,9 @@ def read_part(source: Path) -> Part:
         UsageError: there is none, or it is of no shard.
     """
     lines = source / _LINES
-    whole = any((source / name).is_file() for name in ("matrix.json", "matrix.json.gz"))
-    report = read_report(lines if lines.is_file() and not whole else report_file(source))
+    # Unlike Path.is_file, these answer for what can be no path.
+    whole = any(os.path.isfile(source / name) for name in ("matrix.json", "matrix.json.gz"))
+    report = read_report(lines if os.path.isfile(lines) and not whole else report_file(source))
     if report.run.shard is None:
         raise UsageError(f"{source}: not the report of a shard; python -m pytest --shard I/N makes one")
     return Part(source, report, report.run.shard)
@@ -103,7 +117,7 @@ def merge(
         processes=processes,
         power=parts[0].report.power,
         end=End(finished=max(part.report.finished for part in parts), problems=[*lacking, *of_parts, *problems]),
-        unreadable=[f"shard {part.shard}: {line}" for part in parts for line in part.report.unreadable],
+        unreadable=[complaint(f"shard {part.shard}: {line}") for part in parts for line in part.report.unreadable],
     )
 
 

@@ -109,6 +109,14 @@ def test_a_shard_that_was_cut_off_is_named_with_what_it_lacks() -> None:
     assert merged.problems[1] == f"shard 1/3: {told}"
 
 
+def test_what_could_not_be_read_of_a_shard_stays_as_short_as_a_page_can_bear(tmp_path: Path) -> None:
+    part = shard(1)
+    part.report.unreadable.append("x" * 1_000)
+    report = merge([part, shard(2), shard(3)])
+    write_json(report, tmp_path)
+    assert read_report(tmp_path).unreadable == report.unreadable
+
+
 def test_a_row_that_is_missing_is_named_too() -> None:
     part = next(part for part in map(shard, (1, 2, 3)) if part.report.run.planned_rows)
     row = part.report.run.planned_rows[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import record_of
 from tests.sessions import Session, run_pytest
 
 CELLS = [
@@ -146,6 +147,15 @@ def test_another_stack_is_refused(tmp_path: Path) -> None:
     assert refused.status == 4
     assert "transformers was 4.0.0, is " in refused.output
     assert "gpus was NVIDIA L4, is nothing" in refused.output
+
+
+def test_records_of_what_was_never_planned_are_refused(tmp_path: Path) -> None:
+    ended_by(tmp_path / "out", "SIGKILL")
+    with (tmp_path / "out" / "records.jsonl").open("a") as lines:
+        lines.write(f"{record_of('bloom-float32-eager-prefill').model_dump_json()}\n")
+    refused = run_pytest(tmp_path / "out", *CHOSEN, resume=True)
+    assert refused.status == 4
+    assert "it holds 'bloom-float32-eager-prefill', which is not in its plan" in refused.output
 
 
 def test_what_is_no_run_cannot_go_on(tmp_path: Path) -> None:
