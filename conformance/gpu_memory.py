@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from matrix.cell import Cell
-from matrix.growth import Growth
+from matrix.gpu_growth import GpuGrowth
 from matrix.observation import Ending, Observation
 
 _FIRST_NAMESPACE = "pid:[4026531836]"  # of the kernel: in others the driver knows us by another number
@@ -22,7 +22,7 @@ class GpuWatch:
     """Holds what a process has on its GPU after each cell against what it had before."""
 
     def __init__(self, read: Reader) -> None:
-        self.growth = Growth()
+        self.growth = GpuGrowth()
         self.last: float | None = None  # MiB beside torch's
         self._read = read
 

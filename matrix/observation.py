@@ -167,7 +167,7 @@ class Evidence:
     warnings: tuple[str, ...] = ()  # what the libraries said while it ran
     leaks: tuple[str, ...] = ()  # global state that it left changed, and that was put back
     graphs: Mapping[str, int] = field(default_factory=dict)  # of torch.compile: "compiled", "cached" -> how many
-    left_on_gpu_mib: float = 0.0  # what it left there beside what torch knows of, where that is much (matrix/growth.py)
+    left_on_gpu_mib: float = 0.0  # what it left there beside what torch knows of, if much (matrix/gpu_growth.py)
 
 
 @dataclass(frozen=True)

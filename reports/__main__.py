@@ -29,7 +29,7 @@ from reports.gate import json_schema as gate_schema
 from reports.growth import growth_lines, growth_of, growth_svg
 from reports.html import render_diff, render_gate, render_stacks
 from reports.keep import keep
-from reports.merge import merge, read_part
+from reports.merge import architectures_of, merge, read_part
 from reports.packed import plain_name, report_file
 from reports.policy import read_policy
 from reports.power import read_power
@@ -307,6 +307,7 @@ def merge_shards(
     """
     known = load_architectures(architectures)
     parts = {source.resolve(): read_part(source) for source in sources}  # `latest` is one of its neighbours
+    known = architectures_of(parts.values(), known)
     report = merge(list(parts.values()), load_waivers(known, waivers), known)
     if output.resolve() in {place.resolve() for source in sources for place in (source, source.parent)}:
         raise UsageError(f"--output {output}: is the folder of one of the sources")

@@ -10,7 +10,7 @@ from matrix.verdict import Verdict
 from reports.document import Record, Report
 
 _LONGEST = 1e7  # seconds; no cell takes as long
-_NAME = re.compile(r"[\w:.\[\]()=, -]+", re.ASCII)  # of a row, for which there is a key in the table
+_NAME = re.compile(r"[\w:.\[\]()=, -]+", re.ASCII)  # for which there can be a key in the table
 _ROUNDS = 50  # more change nothing in the digits that are kept
 
 
@@ -24,7 +24,20 @@ class _Seen:
 
 def took_time(report: Report) -> bool:
     """Whether it says what its cells cost."""
-    return any(map(_seconds, report.records))
+    return any(map(_seconds, _counted(report)))
+
+
+def _counted(report: Report) -> list[Record]:
+    """The cells that ran, but for those of which a report from elsewhere says what can be no key."""
+    return [
+        record
+        for record in report.records
+        if record.verdict is not Verdict.MISSING and _NAME.fullmatch(f"{record.axes['architecture']} {_kind(record)}")
+    ]
+
+
+def _kind(record: Record) -> str:
+    return " ".join(record.axes[part] for part in PARTS)
 
 
 def _seconds(record: Record) -> float:
@@ -42,13 +55,12 @@ def costs_of(reports: Iterable[Report]) -> Costs:
     seen = [
         _Seen(
             report=str(number),
-            kind=" ".join(record.axes[part] for part in PARTS),
+            kind=_kind(record),
             architecture=record.axes["architecture"],
             seconds=_seconds(record),
         )
         for number, report in enumerate(reports)
-        for record in report.records
-        if record.verdict is not Verdict.MISSING
+        for record in _counted(report)
     ]
     machines = _shares((one.report, one.seconds, 1.0) for one in seen)
     kinds: dict[str, float] = {}

@@ -465,10 +465,11 @@ def complaint(text: str) -> str:
 
 def _in_plan_order(planned: list[str], rows: list[RowRecord]) -> list[RowRecord]:
     last = {row.key: row for row in rows}
-    return [*(last.pop(key) if key in last else _missing_row(key) for key in dict.fromkeys(planned)), *last.values()]
+    return [*(last.pop(key) if key in last else missing_row(key) for key in dict.fromkeys(planned)), *last.values()]
 
 
-def _missing_row(key: str) -> RowRecord:
+def missing_row(key: str) -> RowRecord:
+    """The record of a planned row of which nothing was heard."""
     family, _, name = key.partition(":")
     return RowRecord(family=Family(family), name=name, outcome=RowOutcome.MISSING, reason="planned, but nothing came")
 

@@ -14,7 +14,6 @@ from matrix.stack import Device
 from matrix.verdict import Verdict
 from reports.cell_data import Numbered, safe_json
 from reports.document import ArchitectureFacts, Report, RowRecord, backend_of
-from reports.runs import Published
 from reports.intervals import (
     Interval,
     Outcome,
@@ -27,6 +26,7 @@ from reports.intervals import (
     since,
     span_words,
 )
+from reports.runs import Published
 from reports.support import Series, State, state_of
 from reports.views import axis_values
 

@@ -30,11 +30,11 @@ from reports.flaky import flaky_cells
 from reports.front import LOOKS, MARKS, Measured, front_json, is_pinned
 from reports.gate import Gate, headline
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
+from reports.intervals import Standing
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
 from reports.spent import MEANINGS as USES
 from reports.spent import bars, spent_by
-from reports.intervals import Standing
 from reports.support import Series, State
 from reports.templating import TEMPLATES, template_environment
 from reports.text import FAMILY_NAMES, device_of, headline_parts, reproducing_command, row_command, row_headlines

@@ -1,6 +1,7 @@
 """A report as a repository keeps it: packed, one for each stack and profile, the same bytes for the same content."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -33,9 +34,10 @@ def keep(source: Path, output: Path) -> Path:
         raise UsageError(
             f"{source}: cannot be read whole: {report.unreadable[0]}; python -m reports validate {source} names all"
         )
-    if report.cut_off and output.is_dir():
+    to_folder = os.path.isdir(output)  # unlike Path.is_dir it answers for what can be no path
+    if report.cut_off and to_folder:
         raise UsageError(f"{source}: {report.cut_off}; give it a name with --output NAME{SUFFIX} to keep it as it is")
-    target = output / f"{kept_name(report.run)}{SUFFIX}" if output.is_dir() else output
+    target = output / f"{kept_name(report.run)}{SUFFIX}" if to_folder else output
     if not target.name.endswith(SUFFIX) or target.resolve() == source.resolve():
         raise UsageError(f"--output {output}: must be a folder, or a file that ends in {SUFFIX} and is not the source")
     try:

@@ -1,5 +1,6 @@
 """The reports of a plan's shards, joined into the report of the whole."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,19 +8,33 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from matrix.architectures import Architecture
+from matrix.architectures import Architecture, Family, Kind
 from matrix.errors import UsageError
 from matrix.guide import load_guide
-from matrix.rows import RowOutcome
+from matrix.installed import PROFILE
 from matrix.verdict import Verdict
 from matrix.waiver import Waiver
-from reports.document import CUT_OFF, End, GuideEntry, Process, Record, Report, RowRecord, Run, Sharded, make_report
+from reports.document import (
+    CUT_OFF,
+    End,
+    GuideEntry,
+    Process,
+    Record,
+    Report,
+    RowRecord,
+    Run,
+    Sharded,
+    complaint,
+    make_report,
+    missing_row,
+)
 from reports.guide import place_of
 from reports.packed import report_file
 from reports.problems import problems_of
 from reports.reading import read_report
 
 P = TypeVar("P", Record, RowRecord, Process)
+W = TypeVar("W", Family, Kind)
 _NAMED = 20  # tests that a line names
 _LINES = "records.jsonl"
 
@@ -48,7 +63,7 @@ class Part:
     @property
     def rows(self) -> list[RowRecord]:
         """What it has of its rows; a claim is `missing` too where measuring it broke down, which is an answer."""
-        return [row for row in self.report.rows if row.outcome is not RowOutcome.MISSING or row.began is not None]
+        return [row for row in self.report.rows if row != missing_row(row.key)]
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -63,8 +78,9 @@ def read_part(source: Path) -> Part:
         UsageError: there is none, or it is of no shard.
     """
     lines = source / _LINES
-    whole = any((source / name).is_file() for name in ("matrix.json", "matrix.json.gz"))
-    report = read_report(lines if lines.is_file() and not whole else report_file(source))
+    # Unlike Path.is_file, these answer for what can be no path.
+    whole = any(os.path.isfile(source / name) for name in ("matrix.json", "matrix.json.gz"))
+    report = read_report(lines if os.path.isfile(lines) and not whole else report_file(source))
     if report.run.shard is None:
         raise UsageError(f"{source}: not the report of a shard; python -m pytest --shard I/N makes one")
     return Part(source, report, report.run.shard)
@@ -75,7 +91,7 @@ def merge(
 ) -> Report:
     """One report, cell by cell that of the run that nobody divided; what is missing stands first in its problems.
 
-    `waivers` are asked whether they are idle once everything is there.
+    `waivers` are asked whether they are idle once everything is there; `architectures` are those that they know.
 
     Raises:
         UsageError: the same shard twice, shards of different runs, or two that disagree about a cell or row.
@@ -103,8 +119,32 @@ def merge(
         processes=processes,
         power=parts[0].report.power,
         end=End(finished=max(part.report.finished for part in parts), problems=[*lacking, *of_parts, *problems]),
-        unreadable=[f"shard {part.shard}: {line}" for part in parts for line in part.report.unreadable],
+        unreadable=[complaint(f"shard {part.shard}: {line}") for part in parts for line in part.report.unreadable],
     )
+
+
+def architectures_of(parts: Iterable[Part], known: Mapping[str, Architecture]) -> dict[str, Architecture]:
+    """Those that are known here, and of what the parts planned beside them what their reports say: of types that only
+    the installed library has, which need not be here, and of checkpoints."""
+    facts = {name: fact for part in parts for name, fact in part.report.run.architectures.items()}
+    found = dict(known)
+    for name, fact in facts.items():
+        if name not in known:
+            found[name] = Architecture(
+                name=name,
+                model_type=fact.model_type,
+                kind=_one_of(Kind, fact.kind) or Kind.DECODER,
+                auto_class=fact.auto_class,
+                config={},
+                profiles=(PROFILE,),
+                modality=_one_of(Family, fact.family),
+                traits=tuple(fact.traits),
+            )
+    return found
+
+
+def _one_of(words: type[W], word: str) -> W | None:
+    return words(word) if word in {one.value for one in words} else None
 
 
 def _refuse_twice(parts: Sequence[Part]) -> None:

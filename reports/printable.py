@@ -35,6 +35,6 @@ def printable(text: str, places: Mapping[str, str], longest: int = _LONGEST) -> 
     text = text.encode("utf-8", "backslashreplace").decode()
     text = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     if len(text) > longest:
-        half = longest // 2
+        half = longest // 2 - 20  # what is shortened once is short enough the next time, too
         text = f"{text[:half]} [... {len(text) - 2 * half} characters ...] {text[-half:]}"
     return text

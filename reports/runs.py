@@ -1,6 +1,7 @@
 """The reports of a folder, each named, in the order in which a reader would compare them."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ def collect(folder: Path, site: Path) -> Collection:
     Raises:
         UsageError: there is no such folder, or no report in it.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path.is_dir it answers for what can be no path
         raise UsageError(f"{folder}: no such folder; name one that holds matrix.json files")
     if site.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise UsageError(f"--output {site}: holds the reports themselves; name another folder")

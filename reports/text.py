@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from matrix.growth import LIMIT_MIB
+from matrix.gpu_growth import LIMIT_MIB
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict, left_unquantised, weakness

@@ -20,8 +20,8 @@ from matrix.rows import RowOutcome
 from matrix.stack import Device
 from reports.document import RowRecord
 from reports.front import row_courses
-from reports.runs import collect
 from reports.intervals import interval_words, intervals_of_one
+from reports.runs import collect
 from reports.support import Series, all_series
 
 _FACTS = Path(__file__).with_name("known_facts.toml")

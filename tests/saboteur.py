@@ -22,6 +22,7 @@ import pytest
 from conformance import interruption
 from conformance.interruption import CellTimeout, DeviceLost
 from conformance.plugin import measuring
+from conformance.plugin.collection import cell_id_of
 from conformance.plugin.rows import row_key
 from matrix.architectures import load_architectures
 from matrix.axes import Attention
@@ -58,9 +59,13 @@ def play(self: Any, cell: Cell) -> Observation:
             collections.deque(itertools.repeat(None), maxlen=0)
         case "lose the device" | "lose the device once":
             return Observation(Ending.DEVICE_LOST, failure=Failure(Phase.FORWARD, "AcceleratorError", "CUDA error"))
-        case ended if ended in signal.Signals.__members__:  # of the process that controls the session
+        case ended if ended.split()[0] in signal.Signals.__members__:  # of the process that controls the session
+            if self._breadcrumb is None:
+                for name in ended.split():
+                    signal.raise_signal(signal.Signals[name])
             _await_the_records_of_others(self._breadcrumb.parents[2] / "records.jsonl", cell)
-            os.kill(int(self._breadcrumb.parent.name), signal.Signals[ended])
+            for name in ended.split():
+                os.kill(int(self._breadcrumb.parent.name), signal.Signals[name])
             os._exit(1)
         case "waver":
             return _completed(cell, error=9.0 if _seen[cell.id] % 2 else 0.5)
@@ -157,6 +162,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """A disk that takes no more than a few records."""
     if not hasattr(config, "workerinput") and (room := _SABOTAGE.get("disk")):
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), resource.RLIM_INFINITY))
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    """Where the session is controlled something may be at fault."""
+    if hasattr(report, "node") and _SABOTAGE.get(cell_id_of(report.nodeid) or "") == "break the controller":
+        raise RuntimeError("the suite itself is at fault")
 
 
 def pytest_runtest_call(item: pytest.Item) -> None:

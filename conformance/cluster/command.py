@@ -1,10 +1,12 @@
 """`python -m matrix cluster`: the plan in blocks, a Ray task for each, and one report of what comes back."""
 
+import itertools
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,14 +20,15 @@ from conformance.plugin.collection import cell_id_of
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.recording import commit_of_suite, link_latest
 from conformance.plugin.rows import row_key
+from conformance.plugin.settings import architectures_meant
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.shard import divide
 from matrix.waiver import load_waivers
-from reports.document import Run, Sharded
+from reports.document import Report, Run, Sharded
 from reports.files import forget_report
-from reports.merge import Part, merge, read_part, refuse_difference
+from reports.merge import Part, architectures_of, merge, read_part, refuse_difference
 from reports.records import write_lines
 from reports.text import summary_lines
 from reports.write import write_html, write_json, write_summary
@@ -34,6 +37,8 @@ BLOCKS_PER_SLOT = 2  # each costs a start; with one, the slowest is waited for, 
 _OWN = ("--shard", "--resume", "--only", "-q", "--quiet")
 TRIES = 3  # of a block of which nothing comes
 _PATIENCE = 10.0  # seconds, for an address to answer
+_LOOK = 15.0  # seconds in which nothing comes, after which it is asked whether a node is left
+_PATIENCE_FOR_NODES = 600.0  # seconds, for one to join where none is left
 _REPORTS = Path("reports/out")
 Say = Callable[[str], None]
 
@@ -94,8 +99,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _checked_nodes(ray: Any) -> list[Node]:
-    alive = [node for node in ray.nodes() if node["Alive"]]
-    nodes = [Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"]) for node in alive]
+    nodes = _alive(ray)
     measuring = [node for node in nodes if node.gpus] or [node for node in nodes if node.cores]
     strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
     asking = {}
@@ -105,6 +109,11 @@ def _checked_nodes(ray: Any) -> list[Node]:
     found = {address: Found(**ray.get(answer)) for address, answer in asking.items()}
     check(found, commit_of_suite())
     return measuring
+
+
+def _alive(ray: Any) -> list[Node]:
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    return [Node(node["NodeID"], node["NodeManagerAddress"], node["Resources"]) for node in alive]
 
 
 def _look_remotely(ray: Any) -> Any:
@@ -146,7 +155,7 @@ def _one_report(ray: Any, wanted: Wanted, slots: Slots, folder: Path, say: Say) 
         of_block = [*zip(cells, of_cells, strict=True), *zip(rows, of_rows, strict=True)]
         tasks.start(tuple(name for name, one in of_block if one == number))
     parts = tasks.finished()
-    report = merge(parts, load_waivers(load_architectures()), load_architectures())
+    report = _whole(parts, arguments)
     write_lines(report, folder)
     write_json(report, folder)
     write_summary(report, folder)
@@ -154,6 +163,24 @@ def _one_report(ray: Any, wanted: Wanted, slots: Slots, folder: Path, say: Say) 
     for line in (*summary_lines(report), *beside_cells(parts), f"report: {page}"):
         say(line)
     return not (report.failures or report.failing_rows or report.problems)
+
+
+def _whole(parts: Sequence[Part], arguments: Sequence[str]) -> Report:
+    """One report, with the waivers and architectures that the arguments of pytest name, which runs in ROOT."""
+    folder, _ = architectures_meant(ROOT, value_of("--architectures", arguments), "")
+    waivers = value_of("--waivers", arguments)
+    known = architectures_of(parts, load_architectures(folder))
+    return merge(parts, load_waivers(known, ROOT / Path(waivers).expanduser() if waivers else None), known)
+
+
+def value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """What the arguments say last for an option, in either spelling."""
+    found = None
+    for argument, after in itertools.pairwise([*arguments, ""]):
+        name, equals, value = argument.partition("=")
+        if name == option:
+            found = value if equals else after
+    return found
 
 
 def _named(slots: Slots) -> str:
@@ -185,7 +212,7 @@ class _Tasks:
     def __init__(
         self, ray: Any, slots: Slots, arguments: tuple[str, ...], folder: Path, plan: Sharded, say: Say
     ) -> None:
-        self._ray, self._cores, self._arguments, self._folder = ray, slots.cores, arguments, folder / "blocks"
+        self._ray, self._slots, self._arguments, self._folder = ray, slots, arguments, folder / "blocks"
         self._plan, self._say = plan, say
         self._remote = ray.remote(measured).options(
             num_cpus=slots.cores,
@@ -197,22 +224,25 @@ class _Tasks:
         self._gathered: list[Gathered] = []
         self._streams: dict[Any, tuple[Gathered, int]] = {}
         self._first: Run | None = None
+        self._waits_since: float | None = None  # for a node
 
     def start(self, names: tuple[str, ...], tries: int = TRIES) -> None:
         number = len(self._gathered) + 1
         shard = self._plan.model_copy(update={"number": number, "of": max(self._plan.of, number)})
         gathered = Gathered(self._folder / f"{number:04}", names, shard)
         self._gathered.append(gathered)
-        stream = self._remote.remote(Block(names, self._arguments, self._cores))
+        stream = self._remote.remote(Block(names, self._arguments, self._slots.cores))
         self._streams[stream] = gathered, tries
 
     def finished(self) -> list[Part]:
-        """Wait for all of them."""
+        """Wait for all of them, unless no node is left that could run one and none joins."""
         try:
             while self._streams:
-                ready, _ = self._ray.wait(list(self._streams), num_returns=1)
+                ready, _ = self._ray.wait(list(self._streams), num_returns=1, timeout=_LOOK)
                 for stream in ready:
                     self._advance(stream)
+                if not ready and not self._may_come():
+                    break
         finally:
             for gathered in self._gathered:
                 gathered.close()
@@ -220,6 +250,21 @@ class _Tasks:
         if not parts:
             raise UsageError("no node has measured anything")
         return parts
+
+    def _may_come(self) -> bool:
+        """Whether there is a node to wait for, or one may yet join."""
+        if any(map(self._slots.fit, _alive(self._ray))):
+            self._waits_since = None
+            return True
+        now = time.monotonic()
+        if self._waits_since is None:
+            self._waits_since = now
+            left = sum(len(gathered.left) for gathered, _ in self._streams.values())
+            self._say(
+                f"no node is left that has {self._slots}: {left} tests wait for one to join, "
+                f"at most {_PATIENCE_FOR_NODES / 60:.0f} minutes"
+            )
+        return now - self._waits_since < _PATIENCE_FOR_NODES
 
     def _advance(self, stream: Any) -> None:
         gathered, tries = self._streams[stream]

@@ -50,6 +50,15 @@ class Slots:
     cores: int  # of a task
     count: int  # how many tasks run at once, as things stand
 
+    def __str__(self) -> str:
+        cores = f"{self.cores} {'core' if self.cores == 1 else 'cores'}"
+        return f"{self.gpus} {self.model or 'GPU'} and {cores}" if self.gpus else cores
+
+    def fit(self, node: Node) -> bool:
+        """Whether a task could run there, once nothing else does."""
+        of_model = not self.model or node.model == self.model
+        return of_model and node.gpus >= self.gpus and node.cores >= self.cores
+
     @property
     def resources(self) -> dict[str, float]:
         """What a task asks for beside GPUs and cores."""
@@ -63,7 +72,8 @@ def slots_of(nodes: Sequence[Node]) -> list[Slots]:
     libraries; without GPUs it has a core.
 
     Raises:
-        UsageError: no node lends anything, or there are GPUs of which Ray does not know the model beside others.
+        UsageError: no node lends anything, one lends GPUs without a core, or there are GPUs of which Ray does not know
+            the model beside others.
     """
     with_gpus = [node for node in nodes if node.gpus]
     if not with_gpus:
@@ -71,6 +81,9 @@ def slots_of(nodes: Sequence[Node]) -> list[Slots]:
         if not cores:
             raise UsageError("the cluster has no node with a CPU or GPU to lend")
         return [Slots("", 0, 1, cores)]
+    for node in with_gpus:
+        if not node.cores:
+            raise UsageError(f"node {node.address}: lends GPUs, but no core for a task; start it with --num-cpus")
     models = list(dict.fromkeys(node.model for node in with_gpus))
     if len(models) > 1 and "" in models:
         nameless = next(node for node in with_gpus if not node.model)
@@ -79,12 +92,8 @@ def slots_of(nodes: Sequence[Node]) -> list[Slots]:
 
 
 def _slots(model: str, nodes: Sequence[Node]) -> Slots:
-    return Slots(
-        model=model,
-        gpus=1,
-        cores=max(1, min(node.cores // node.gpus for node in nodes)),
-        count=sum(node.gpus for node in nodes),
-    )
+    cores = max(1, min(node.cores // node.gpus for node in nodes))
+    return Slots(model, gpus=1, cores=cores, count=sum(min(node.gpus, node.cores // cores) for node in nodes))
 
 
 def check(found: Mapping[str, Found], commit: str) -> None:

@@ -64,6 +64,7 @@ class IdleDeaths:
 
     def __init__(self) -> None:
         self._died = 0
+        self._in_all = 0
 
     def measured(self) -> None:
         """A record came."""
@@ -72,26 +73,42 @@ class IdleDeaths:
     def died(self, workers: int) -> str:
         """A worker is gone; what to say if it is time to give up, or empty. `workers` may all die of one thing."""
         self._died += 1
+        self._in_all += 1
         if self._died <= _IDLE_DEATHS + 4 * workers:
             return ""
         return f"{self._died} workers in a row died before they had measured anything"
+
+    def beyond(self, most: str | None) -> str:
+        """What to say if so many died that --max-worker-restart, or None, had none replaced any more, or empty."""
+        if most is None or self._in_all <= int(most):
+            return ""
+        return f"{self._in_all} of its workers died, of which --max-worker-restart={most} let no more be replaced"
 
 
 def ignore_signals() -> None:
     """Let nobody end this process any more, but by SIGKILL."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)
+        signal.signal(each, _hear_nothing)
 
 
-def heed_signals(told: Callable[[str], None]) -> None:
-    """Have SIGTERM and SIGHUP end the session as SIGINT does, with its report; `told` hears the name of the signal."""
+def _hear_nothing(number: int, frame: Any) -> None:
+    """Not SIG_IGN: of a signal that has come by then, Python would tell that in a traceback."""
+
+
+def heed_signals(told: Callable[[str], None], *, debugging: bool = False) -> None:
+    """Have SIGTERM and SIGHUP end the session as SIGINT does, with its report; `told` hears the name of the signal.
+
+    The first counts: whoever stops a job presses Ctrl-C and sends SIGTERM at once. While `debugging` a Ctrl-C ends no
+    session, but leads to the debugger.
+    """
 
     def stop(number: int, frame: Any) -> None:
         for each in heeded:
-            signal.signal(each, signal.SIG_IGN)  # the report is written once
+            signal.signal(each, _hear_nothing)  # the report is written once
         told(signal.Signals(number).name)
         raise KeyboardInterrupt
 
-    heeded = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    ending = [signal.SIGTERM, signal.SIGHUP, *([] if debugging else [signal.SIGINT])]
+    heeded = [each for each in ending if signal.getsignal(each) is not signal.SIG_IGN]
     for each in heeded:
         signal.signal(each, stop)

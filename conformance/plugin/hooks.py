@@ -47,6 +47,7 @@ from conformance.plugin.workers import (
     begin_together,
     crash_record,
     is_worker,
+    no_workers_are_asked_for,
     with_ready_workers,
 )
 from matrix.checkpoints import folders_of
@@ -98,6 +99,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """`-n auto`: what the GPUs' memory, or the cores, can bear; the user's checkpoints count with their size."""
+    if measures(config) and no_workers_are_asked_for():
+        return 1  # as of -n 0
     config.stash[STACK] = stack = detect_stack()
     workers = auto_workers(stack)
     try:
@@ -130,7 +133,7 @@ def pytest_configure(config: pytest.Config) -> None:
             needs_a_stack(settings.stack)
             settings.check_hub()
             recorder.prepare()
-            heed_signals(recorder.stop)
+            heed_signals(recorder.stop, debugging=bool(config.option.usepdb))
             config.stash[WATCHDOG] = Watchdog(recorder.breadcrumbs, settings.cell_timeout, recorder.has)
             config.stash[WATCHDOG].start()
             known = recorder.known
@@ -435,12 +438,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         recorder.process_ended("", memory)
         if ended := session.shouldfail or session.shouldstop:
             recorder.stop(str(ended))  # -x, --maxfail
+        elif recorder.lacks and (why := _deaths_beyond_replacement(session.config)):
+            recorder.stop(why)
     if WATCHDOG in session.config.stash:
         session.config.stash[WATCHDOG].stop()
     report = recorder.finish() if recorder is not None else None
     if report is not None:
         # With workers -x interrupts the session; without it the tests fail.
         session.exitstatus = exit_status(report, pytest.ExitCode.TESTS_FAILED if session.shouldfail else exitstatus)
+
+
+def _deaths_beyond_replacement(config: pytest.Config) -> str:
+    return config.stash[DEATHS].beyond(getattr(config.option, "maxworkerrestart", None))  # which only xdist has
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -46,6 +46,7 @@ class _Seen:
 
     observation: Observation
     judgement: Judgement
+    without_room: bool = False  # it was not tried, for want of memory
 
     @property
     def verdict(self) -> Verdict:
@@ -110,6 +111,8 @@ class Measure:
         waived = self._waiver(cell, first.observation, first.judgement) is not None
         if waived or self._settings.architectures[cell.architecture].unbuilt:
             return first
+        if first.without_room and self._shared.others(on_host=True):
+            return self._to_itself(cell, on_host=True, again=False)
         if first.verdict is Verdict.OUT_OF_MEMORY:
             failure = first.observation.failure
             on_host = failure is not None and is_of_the_host(failure)
@@ -192,11 +195,11 @@ class Measure:
             return seen
         return self._to_itself(cell, on_host=is_of_the_host(failure), after=after)
 
-    def _to_itself(self, cell: Cell, *, on_host: bool, after: Sequence[Cell] = ()) -> _Seen:
+    def _to_itself(self, cell: Cell, *, on_host: bool, after: Sequence[Cell] = (), again: bool = True) -> _Seen:
         """The same with the memory to itself."""
         self._wait(cell)
         with self._shared.alone(on_host=on_host, give_back=self._give_back):
-            return self._measure(cell, lambda: self._alone(cell, after), again=True)
+            return self._measure(cell, lambda: self._alone(cell, after), again=again)
 
     def _give_back(self) -> None:
         """What this process keeps of the memory only to be faster."""
@@ -277,7 +280,7 @@ class Measure:
         judgement = judge(cell, architecture, observation, expectation, settings.stack.device)
         if judgement.verdict is Verdict.UNAVAILABLE and not room:
             observation = replace(observation, missing=expectation.missing)
-        return _Seen(observation, judgement)
+        return _Seen(observation, judgement, without_room=bool(room))
 
     def _on_bench(self, cell: Cell) -> Observation:
         bench = self._warm_bench()

@@ -222,6 +222,12 @@ class Recorder:
         """Whether a record of that cell or row is here."""
         return any(record.cell == name for record in self._records) or any(row.key == name for row in self._rows)
 
+    @property
+    def lacks(self) -> bool:
+        """Whether anything that was planned has no record."""
+        planned = [*self._run.planned, *self._run.planned_rows] if self._run is not None else []
+        return not {*(record.cell for record in self._records), *(row.key for row in self._rows)}.issuperset(planned)
+
     def finish(self) -> Report | None:
         """Write the report, or nothing if no cell was planned.
 

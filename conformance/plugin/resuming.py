@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from matrix.errors import UsageError
+from matrix.errors import UsageError, quoted
 from matrix.rows import RowOutcome
 from matrix.stack import Stack
 from matrix.verdict import Verdict
@@ -47,6 +47,8 @@ class Earlier:
         Raises:
             UsageError: it would measure something else, or on something else.
         """
+        if strange := self.names - {*self.run.planned, *self.run.planned_rows}:
+            raise UsageError(f"--resume {self._folder}: it holds {quoted(min(strange))}, which is not in its plan")
         if differences := list(_differences(self.run, run)):
             raise UsageError(f"--resume {self._folder}: it is not the same run: {'; '.join(differences)}")
 

@@ -23,6 +23,7 @@ from matrix.installed import FIXTURE_CACHE, architectures_for
 from matrix.memory import parameters_of
 from matrix.plan import load_profiles, make_plan, named_cell
 from matrix.regressions import Regression, load_regressions
+from matrix.rows import Family
 from matrix.selection import parse_selection
 from matrix.shard import Shard, parse_shard
 from matrix.stack import REQUIREMENTS, Device, Stack, detect_stack
@@ -34,6 +35,7 @@ REPORTS = Path("reports/out")
 LARGEST_SEED = 2**32
 LONGEST_TIMEOUT = 7 * 24 * 3600  # seconds; what no timer can count is too long as well
 _IDS_SHOWN = 3
+_FAMILIES = frozenset(family.value for family in Family)
 _PATTERNS = re.compile(r"[a-z][a-z0-9_*,]*")
 _PATH_OPTIONS = (
     "--report-dir",
@@ -270,9 +272,9 @@ def settings_from(
     # With the process, since two runs may begin in one second; jobs of an array may share a file system, not processes.
     part = f"-shard-{shard.number}-of-{shard.of}" if shard else ""
     usual = REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}{part}"
-    resumed = (config.invocation_params.dir / option.resume).resolve() if option.resume else None  # of `latest`
-    folder = report_dir or resumed or option.report_dir or usual
     root = config.invocation_params.dir
+    resumed = _path(root, option.resume or None, "--resume")
+    folder = report_dir or (resumed and resumed.resolve()) or option.report_dir or usual  # resolved for `latest`
     folder_of_architectures, cells = architectures_meant(root, option.architectures, option.cells)
     own = folders_by_name(option.checkpoint, load_architectures(folder_of_architectures)) if option.checkpoint else {}
     if own and not option.cell and "architecture=" not in cells:  # whoever brings a model means that one
@@ -295,7 +297,7 @@ def settings_from(
         seed=option.seed,
         stack=stack,
         shard=shard,
-        only=_names_in(root, option.only),
+        only=names_in(root, option.only),
         fixtures_of=report_file(root / option.fixtures_of) if option.fixtures_of else None,
         planned=tuple(plan or ()),
     )
@@ -322,20 +324,41 @@ def _digest(path: Path | None) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def _names_in(root: Path, value: str | None) -> frozenset[str] | None:
+def names_in(root: Path, value: str | None) -> frozenset[str] | None:
+    """The cells and rows that the file of --only names.
+
+    Raises:
+        UsageError: it cannot be read, names none, or something that is neither.
+    """
     if value is None:
         return None
     names = read_file(root / value).decode("utf-8", "replace").split()
     if not names:
         raise UsageError(f"--only {value}: names no cell and no row")
+    for name in names:
+        family, _, row = name.partition(":")
+        if row and family in _FAMILIES:
+            continue
+        try:
+            parse_cell(name)
+        except UsageError as error:
+            raise UsageError(f"--only {value}: {quoted(name)} is no cell and no row: {error}") from None
     return frozenset(names)
 
 
 def _path(root: Path, value: str | None, option: str) -> Path | None:
+    if value is None:
+        return None
     try:
-        return None if value is None else root / Path(value).expanduser()
+        path = root / Path(value).expanduser()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # which whoever opens it says
+        return path
+    except OSError as error:  # longer than a name may be
+        raise UsageError(f"{option} {quoted(value)}: {error.strerror}") from None
     except (RuntimeError, ValueError) as error:  # of no such user, or characters that no path has
         raise UsageError(f"{option} {quoted(value)}: {error}") from None
+    return path
 
 
 def with_joined_options(params: pytest.Config.InvocationParams) -> pytest.Config.InvocationParams:

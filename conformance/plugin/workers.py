@@ -32,6 +32,7 @@ from reports.document import Record, make_record
 # A worker holds a CUDA context and a few models of fixtures: about 3 GiB with room to breathe.
 _MIB_PER_WORKER = 5000
 _WORKERS_PER_GPU = 12
+_AUTO = "PYTEST_XDIST_AUTO_NUM_WORKERS"
 
 _STACK: TypeAdapter[Stack] = TypeAdapter(Stack)
 
@@ -41,13 +42,19 @@ def auto_workers(stack: Stack) -> int | None:
 
     None leaves the answer to xdist, as when PYTEST_XDIST_AUTO_NUM_WORKERS speaks.
     """
-    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+    if os.environ.get(_AUTO):
         return None
     cores = cpu_count()
     if stack.device is Device.CPU:
         return cores
     by_memory = sum(max(1, min(_WORKERS_PER_GPU, gpu.free_mib // _MIB_PER_WORKER)) for gpu in stack.gpus)
     return max(1, min(cores, by_memory))
+
+
+def no_workers_are_asked_for() -> bool:
+    """Whether the environment says that `-n auto` is no worker."""
+    told = os.environ.get(_AUTO, "")
+    return told.isdecimal() and int(told) == 0
 
 
 def cpu_count() -> int:

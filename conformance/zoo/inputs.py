@@ -284,8 +284,23 @@ def _ran(model: Any, spec: Spec, louder: bool = False) -> Any:
     if louder:
         batch |= {name: 1.5 * batch[name] for name in spec["noise"] if name not in spec["stamped"]}
         batch |= {name: torch.cat([batch[name][..., :2], 1.5 * batch[name][..., 2:]], -1) for name in spec["stamped"]}
-    with torch.no_grad():
+    # A mask over sound that is cut to length only where there is a cache, as of Voxtral's realtime encoder, is none
+    # that a reference could be given.
+    with torch.no_grad(), _uncached(model) if spec["frames"] else contextlib.nullcontext():
         return model(**batch)
+
+
+@contextlib.contextmanager
+def _uncached(model: Any) -> Iterator[None]:
+    usual = getattr(model.config, "use_cache", None)
+    if usual is None:
+        yield
+        return
+    model.config.use_cache = False
+    try:
+        yield
+    finally:
+        model.config.use_cache = usual
 
 
 def _positions(tensor: torch.Tensor, spec: Spec) -> str:

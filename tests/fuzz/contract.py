@@ -1,6 +1,7 @@
 """What every parser owes to any input: it takes it and is right to, or says no in one short line, within seconds."""
 
 import faulthandler
+import random
 import signal
 import sys
 import time
@@ -32,6 +33,22 @@ class Ending(StrEnum):
 
 class Rubbish(AssertionError):
     """What was accepted does not mean what was given."""
+
+
+def must(holds: object, what: str) -> None:
+    """Hold what was accepted to what must be true of it."""
+    if not holds:
+        raise Rubbish(what)
+
+
+@dataclass(frozen=True)
+class Parser:
+    """One parser."""
+
+    name: str
+    share: int  # of the inputs, in thousandths
+    make: Callable[[random.Random], Any]  # an input
+    parse: Callable[[Any], None]  # takes it, refuses it with a UsageError, or raises Rubbish
 
 
 class _TooLong(BaseException):

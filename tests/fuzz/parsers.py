@@ -54,7 +54,8 @@ from reports.power import Power, power_lines, read_power, summarise, zoo_lines
 from reports.reading import read_report
 from reports.text import summary_lines
 from tests.builders import ARCHITECTURES, cuda_stack, ended, make_run, make_stack, record_of
-from tests.fuzz.contract import Rubbish
+from tests.fuzz.contract import Parser, must
+from tests.fuzz.divided import lines_of, parsers_of_parts, shards, timed
 from tests.fuzz.inputs import ODD_WORDS, broken_bytes, broken_text
 from tests.reports.test_html import everything
 
@@ -62,22 +63,6 @@ STACKS = (make_stack(), cuda_stack({"bitsandbytes": "0.50.2"}))
 ONE = "llama-float32-sdpa-prefill"
 _HUB_ID = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?")
 _real_load_architectures = architectures.load_architectures
-
-
-@dataclass(frozen=True)
-class Parser:
-    """One parser."""
-
-    name: str
-    share: int  # of the inputs, in thousandths
-    make: Callable[[random.Random], Any]  # an input
-    parse: Callable[[Any], None]  # takes it, refuses it with a UsageError, or raises Rubbish
-
-
-def must(holds: object, what: str) -> None:
-    """Hold what was accepted to what must be true of it."""
-    if not holds:
-        raise Rubbish(what)
 
 
 def every_parser(folder: Path) -> list[Parser]:
@@ -100,6 +85,7 @@ def every_parser(folder: Path) -> list[Parser]:
         _report("matrix.json", 16, folder / "plain", _documents(), lambda text: text),
         _report("matrix.json.gz", 10, folder / "packed", _documents(), packed),
         _power(folder / "power"),
+        *parsers_of_parts(folder / "parts"),
         Parser("fork server", 20, _question, _ask),
         _options(folder / "options"),
         Parser("pin", 12, _names_of_releases("transformers==5.24.0", "Flash_Attn==2.8.3.post1+cu12"), _parse_pin),
@@ -428,13 +414,13 @@ def _parse_guide(path: Path) -> int:
 def _lines() -> list[str]:
     whole, run = everything(), make_run(ONE, "gpt2-float32-eager-prefill")
     parts = [run, record_of(ONE), *whole.records[:2], *whole.rows[:2], ended("x")]
-    return ["\n".join(part.model_dump_json() for part in parts) + "\n"]
+    return ["\n".join(part.model_dump_json() for part in parts) + "\n", *(lines_of(part) for part in shards(2))]
 
 
 def _documents() -> list[str]:
     whole = everything()
     few = whole.model_copy(update={"rows": whole.rows[:2], "power": None})
-    return [whole.model_dump_json(), to_json(few), few.model_dump_json()]
+    return [whole.model_dump_json(), to_json(few), few.model_dump_json(), *map(to_json, shards(2))]
 
 
 def _report(name: str, share: int, folder: Path, seeds: Sequence[str], as_file: Callable[[bytes], bytes]) -> Parser:
@@ -570,11 +556,15 @@ def _options(folder: Path) -> Parser:
     folder.mkdir(parents=True)
     model = _checkpoint(folder / "model")
     (folder / "own").mkdir()
+    (folder / "names").write_text(f"{ONE}\nproperty:right\n")
     (folder / "rules.toml").write_text('[[rule]]\ncells = "dtype=float16"\noutcome = "supported"\nsource = "x"\n')
     values = {
         "--profile": ["smoke", "guide"],
         "--cells": ["architecture=llama dtype=bfloat16", "architecture=gpt2"],
         "--cell": [ONE],
+        "--shard": ["1/1", "2/3"],
+        "--only": ["names"],
+        "--resume": ["out", "out/latest"],
         "--require": ["cuda", "flash-attn,bitsandbytes"],
         "--report-dir": ["out"],
         "--fixture-cache": ["fixtures", "~/fixtures"],
@@ -608,10 +598,11 @@ def _options(folder: Path) -> Parser:
                 raise UsageError("argparse says no") from None
             config: Any = SimpleNamespace(option=option, invocation_params=SimpleNamespace(dir=folder))
             settings = settings_from(config, STACKS[0])
-        must(settings.plan, "nothing is planned")
+        must(settings.plan or settings.only, "nothing is planned")
         must(settings.profile in profiles, "there is no such profile")
         must(0 < settings.cell_timeout < 1e9, "no time that a cell can have")
         must(0 <= settings.seed <= 2**32, "no seed")
+        must(settings.shard is None or 1 <= settings.shard.number <= settings.shard.of, "there is no such shard")
 
     return Parser("options of pytest", 8, make, parse)
 
@@ -637,6 +628,9 @@ _REPORTS = (
     ("publish", "run", "-o", "site"),
     ("stacks", "matrix.json", "-o", "stacks.html"),
     ("calibrate", "matrix.json", "-o", "plot.svg"),
+    ("merge", "one", "two.json", "-o", "whole"),
+    ("costs", "timed.json", "-o", "costs.toml"),
+    ("growth", "timed.json", "fewer.json", "-o", "growth.svg"),
 )
 
 
@@ -649,6 +643,11 @@ def _command_line(name: str, share: int, folder: Path, app: typer.Typer, lines: 
         (folder / place).write_text(documents[1], encoding="utf-8")
     (folder / "kept.json.gz").write_bytes(gzip.compress(documents[2].encode()))
     (folder / "records.jsonl").write_text(_lines()[0], encoding="utf-8")
+    (folder / "one").mkdir()
+    one, two = shards(2)
+    (folder / "one" / "records.jsonl").write_text(lines_of(one), encoding="utf-8")
+    for place, report in (("two.json", two), ("timed.json", timed(6)), ("fewer.json", timed(3))):
+        (folder / place).write_text(to_json(report), encoding="utf-8")
     (folder / "rules.toml").write_text('[[rule]]\ncells = "dtype=float16"\noutcome = "supported"\nsource = "x"\n')
     (folder / "waivers.toml").write_text("")
     (folder / "policy.toml").write_text(_POLICIES[0])

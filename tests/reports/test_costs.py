@@ -41,6 +41,16 @@ def test_a_report_without_times_says_nothing() -> None:
     assert not took_time(report(0.0))
 
 
+@pytest.mark.parametrize("axis", ["architecture", "attention"])
+def test_what_can_be_no_key_of_the_table_is_left_out(axis: str) -> None:
+    strange = report(1.0)
+    strange.records[0].axes[axis] = 'a"\0'
+    assert "\0" not in "\n".join(toml_lines(costs_of([strange])))
+    for record in strange.records:
+        record.axes[axis] = 'a"\0'
+    assert not took_time(strange)
+
+
 def test_the_table_survives_being_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "costs.toml"
     monkeypatch.setattr(costs_module, "COSTS_FILE", path)

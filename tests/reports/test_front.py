@@ -13,8 +13,8 @@ from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import ArchitectureFacts, Report, RowRecord, make_report
 from reports.front import Measured, facts_of, front_json, front_of
-from reports.runs import Published
 from reports.intervals import Standing
+from reports.runs import Published
 from reports.support import State, all_series, state_of
 from tests.builders import ROOT, completed, cuda_stack, ended, make_run, make_stack, record_of
 

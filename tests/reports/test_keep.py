@@ -129,6 +129,7 @@ def test_a_part_of_a_profile_does_not_take_the_place_of_the_whole(tmp_path: Path
     [
         ("nowhere.json", "x.json.gz", r"nowhere\.json: No such file"),
         ("", "x.json", "must be a folder, or a file that ends in .json.gz"),
+        ("", "x" * 5_000, "must be a folder, or a file that ends in .json.gz"),
         ("", "no/such/folder", "must be a folder, or a file that ends in .json.gz"),
         ("", "no/such/x.json.gz", r"x\.json\.gz: cannot be written to"),
         ("kept.json.gz", "kept.json.gz", "is not the source"),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from matrix.architectures import Family as Modality
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.rows import Family, RowOutcome
@@ -19,9 +20,19 @@ from matrix.stack import Device
 from matrix.verdict import Verdict
 from matrix.waiver import load_waivers
 from reports.__main__ import app
-from reports.document import GuideEntry, Process, Record, Report, RowRecord, Run, Sharded, make_report
+from reports.document import (
+    ArchitectureFacts,
+    GuideEntry,
+    Process,
+    Record,
+    Report,
+    RowRecord,
+    Run,
+    Sharded,
+    make_report,
+)
 from reports.keep import kept_name
-from reports.merge import Part, merge, read_part
+from reports.merge import Part, architectures_of, merge, read_part
 from reports.reading import read_report
 from reports.records import RecordWriter
 from reports.write import write_json
@@ -107,6 +118,14 @@ def test_a_shard_that_was_cut_off_is_named_with_what_it_lacks() -> None:
     assert merged.cut_off
     assert merged.problems[0].endswith(f"tests: {first}")
     assert merged.problems[1] == f"shard 1/3: {told}"
+
+
+def test_what_could_not_be_read_of_a_shard_stays_as_short_as_a_page_can_bear(tmp_path: Path) -> None:
+    part = shard(1)
+    part.report.unreadable.append("x" * 1_000)
+    report = merge([part, shard(2), shard(3)])
+    write_json(report, tmp_path)
+    assert read_report(tmp_path).unreadable == report.unreadable
 
 
 def test_a_row_that_is_missing_is_named_too() -> None:
@@ -219,6 +238,37 @@ def test_what_only_a_whole_run_can_tell_is_asked_once_everything_is_there(tmp_pa
     nowhere = dict.fromkeys(CELLS, Verdict.UNAVAILABLE)
     empty = merge([shard(number, verdicts=nowhere) for number in (1, 2, 3)])
     assert empty.problems == ["no cell was executed: an empty run is a failed run"]
+
+
+def test_a_claim_in_whose_process_everything_died_keeps_its_record(tmp_path: Path) -> None:
+    key, other = "claim:C1", "claim:C2"
+    sharded = Sharded(number=1, of=1, planned=[], planned_rows=[key, other])
+    run = make_run(planned_rows=[key, other], shard=sharded)
+    died = RowRecord(family=Family.CLAIM, name="C1", outcome=RowOutcome.MISSING, reason="the process died")
+    write_json(make_report(run, [], rows=[died], end=ended()), tmp_path)
+    merged = merge([read_part(tmp_path)])
+    assert [row.reason for row in merged.rows] == ["the process died", "planned, but nothing came"]
+    assert merged.problems[0].endswith(f"lacks 1 of its 2 tests: {other}")
+
+
+def test_waivers_of_types_that_only_the_installed_library_has_are_asked_too(tmp_path: Path) -> None:
+    path, cell = tmp_path / "waivers.toml", "qwen9-float32-eager-prefill"
+    path.write_text(
+        '[[waiver]]\ncells = "architecture=qwen9 traits=moe"\nverdict = "inaccurate"\n'
+        'reason = "a fault"\nurl = "https://example.org/1"\n',
+        encoding="utf-8",
+    )
+    facts = ArchitectureFacts(kind="decoder", family="text decoder", traits=["moe"], model_type="qwen9")
+    sharded = Sharded(number=1, of=1, planned=[cell])
+    run = make_run(cell, profile="zoo", shard=sharded, architectures={"qwen9": facts})
+    part = Part(tmp_path, make_report(run, [record_of(cell)], end=ended()), sharded)
+    known = architectures_of([part], ARCHITECTURES)
+    assert known.keys() == {*ARCHITECTURES, "qwen9"}
+    assert merge([part], load_waivers(known, path)[:1], known).problems == [
+        f"{path}: waiver 1: the fault is gone: 1 cells ran and none is inaccurate"
+    ]
+    facts.kind = facts.family = "odd"  # as a report from elsewhere may say
+    assert architectures_of([part], {})["qwen9"].family is Modality.TEXT_DECODER
 
 
 def test_a_shard_has_no_place_among_kept_reports() -> None:

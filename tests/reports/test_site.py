@@ -335,6 +335,11 @@ def test_a_folder_without_reports_is_refused_with_the_remedy(tmp_path: Path, mak
         collect(tmp_path / "runs", tmp_path / "site")
 
 
+def test_a_folder_of_a_name_that_none_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        collect(tmp_path / ("x" * 5_000), tmp_path / "site")
+
+
 def test_a_site_that_cannot_be_written_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "site").write_text("a file")
     with pytest.raises(UsageError, match="site: cannot be written to"):

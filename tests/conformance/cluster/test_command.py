@@ -6,18 +6,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from conformance.cluster import command
 from conformance.cluster.command import Wanted, planned, run_on_cluster
+from conformance.cluster.nodes import Slots
+from matrix.architectures import FOLDER as ARCHITECTURE_FOLDER
 from matrix.errors import UsageError
 from matrix.plan import make_plan
 from matrix.selection import parse_selection
-from reports.document import Record, Report
+from reports.document import Record, Report, Sharded, make_report
+from reports.merge import Part
 from reports.reading import read_report
-from tests.builders import ARCHITECTURES
+from tests.builders import ARCHITECTURES, ended, make_run, record_of
 from tests.sessions import ROOT, run_pytest
 
 SELECTION = "architecture=llama,gpt2,opt attention=eager,sdpa sdpa_kernel=unpinned quantisation=none dtype=float32"
@@ -130,3 +134,59 @@ def test_the_plan_is_what_pytest_would_run_in_its_order() -> None:
     assert rows[0].startswith("guide:G")
     with pytest.raises(UsageError, match="--profile 'mood': allowed are "):
         planned(["--profile=mood"])
+
+
+@pytest.mark.parametrize("option", ["--shard=1/2", "--shard", "--resume=out", "--only=names", "-q"])
+def test_what_the_cluster_does_by_itself_is_refused_among_the_arguments(tmp_path: Path, option: str) -> None:
+    with pytest.raises(UsageError, match=f"{option}: the cluster divides and continues a plan by itself; leave it out"):
+        command._one_report(None, Wanted((option,), None, None, None), Slots("", 0, 1, 1), tmp_path, print)
+
+
+def test_the_waivers_and_architectures_that_pytest_was_given_count_for_the_whole(tmp_path: Path) -> None:
+    assert command.value_of("--waivers", ["--waivers", "a", "-x", "--waivers=b"]) == "b"
+    assert command.value_of("--waivers", ["-x", "--waivers", "a"]) == "a"
+    assert command.value_of("--waivers", ["--waiver=a"]) is None
+    cell = "mine-float32-eager-prefill"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.toml").write_text((ARCHITECTURE_FOLDER / "llama.toml").read_text())
+    (tmp_path / "waivers.toml").write_text(
+        '[[waiver]]\ncells = "architecture=mine"\nverdict = "inaccurate"\nreason = "a"\nurl = "https://example.org"\n'
+    )
+    sharded = Sharded(number=1, of=1, planned=[cell])
+    report = make_report(make_run(cell, shard=sharded), [record_of(cell)], end=ended())
+    given = ["--waivers", str(tmp_path / "waivers.toml"), f"--architectures={tmp_path / 'own'}"]
+    merged = command._whole([Part(tmp_path, report, sharded)], given)
+    assert [problem for problem in merged.problems if "the fault is gone" in problem]
+
+
+class Waiting:
+    """A Ray with tasks that nothing comes of, and with the nodes that there are each time one looks."""
+
+    exceptions = SimpleNamespace(RayTaskError=KeyError, RayError=OSError)
+
+    def __init__(self, *nodes: list[dict[str, Any]]) -> None:
+        self._nodes = iter(nodes)
+
+    def remote(self, function: Any) -> Any:
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda block: object()))
+
+    def wait(self, streams: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return [], streams
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return next(self._nodes)
+
+
+def test_a_cluster_without_a_node_says_what_it_waits_for_and_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = {"Alive": True, "NodeID": "a", "NodeManagerAddress": "a", "Resources": {"CPU": 1.0}}
+    gone, idle = node | {"Alive": False}, node | {"Resources": {"memory": 1.0}}
+    ray, said, clock = Waiting([node], [gone], [gone, idle], [gone]), list[str](), iter([0.0, 599.0, 600.0])
+    monkeypatch.setattr(command.time, "monotonic", lambda: next(clock))
+    plan = Sharded(number=1, of=1, planned=["llama-float32-eager-prefill"])
+    tasks = command._Tasks(ray, Slots("", 0, 1, 1), (), tmp_path, plan, said.append)
+    tasks.start(tuple(plan.planned))
+    with pytest.raises(UsageError, match="no node has measured anything"):
+        tasks.finished()
+    assert said == ["no node is left that has 1 core: 1 tests wait for one to join, at most 10 minutes"]

@@ -65,9 +65,19 @@ def test_workers_that_measure_nothing_are_not_replaced_without_end() -> None:
     assert not deaths.died(1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_said_how_many_may_be_replaced_hears_when_they_were_more() -> None:
+    deaths = IdleDeaths()
+    deaths.died(1)
+    deaths.died(1)
+    assert (deaths.beyond(None), deaths.beyond("2")) == ("", "")
+    assert deaths.beyond("1").startswith("2 of its workers died, of which --max-worker-restart=1 ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_the_session_once(number: signal.Signals) -> None:
-    before = {each: signal.signal(each, signal.SIG_DFL) for each in (signal.SIGTERM, signal.SIGHUP)}
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
     told: list[str] = []
     try:
         heed_signals(told.append)
@@ -81,11 +91,12 @@ def test_a_signal_ends_the_session_once(number: signal.Signals) -> None:
 
 
 def test_a_session_that_nohup_protects_stays_protected() -> None:
-    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     try:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        heed_signals(lambda name: None)
+        heed_signals(lambda name: None, debugging=True)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is before[signal.SIGINT], "which leads to the debugger"
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)

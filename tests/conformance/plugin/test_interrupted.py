@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.builders import record_of
 from tests.sessions import Session, run_pytest
 
 CELLS = [
@@ -37,6 +38,50 @@ def test_a_signal_ends_the_run_with_its_report(tmp_path: Path, signal: str) -> N
     assert "CUT OFF before its end" in session.output
     assert "Traceback" not in session.output
     assert "the run was cut off" in (tmp_path / "out" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("signals", ["SIGINT SIGTERM", "SIGTERM SIGINT", "SIGHUP SIGTERM"])
+def test_of_two_signals_one_counts_and_the_report_is_whole(tmp_path: Path, signals: str) -> None:
+    session = ended_by(tmp_path / "out", signals)
+    assert session.status == 2
+    assert session.verdicts[CELLS[0]] == "supported"
+    assert session.report.cut_off.startswith("the run was cut off: SIG")
+    assert "Traceback" not in session.output
+    assert (tmp_path / "out" / "summary.md").is_file()
+
+
+def test_a_fault_of_the_suite_itself_is_said_and_what_was_measured_is_told(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, sabotage={CELLS[2]: "break the controller"})
+    assert session.status == 3
+    assert session.report.cut_off.startswith("the run was cut off: an internal error; ")
+    assert session.verdicts[CELLS[0]] == "supported"
+    again = run_pytest(tmp_path / "out", *CHOSEN, resume=True)
+    assert (again.status, again.verdicts) == (0, dict.fromkeys(CELLS, "supported"))
+
+
+def test_a_run_whose_workers_are_no_longer_replaced_says_so(tmp_path: Path) -> None:
+    session = run_pytest(tmp_path / "out", *CHOSEN, "--max-worker-restart=0", sabotage={CELLS[1]: "crash"})
+    assert session.status == 1
+    assert session.verdicts[CELLS[3]] == "missing"
+    assert "the run was cut off: 1 of its workers died, of which --max-worker-restart=0 let no more" in session.output
+    assert session.report.cut_off
+
+
+WITHOUT_WORKERS = [*CHOSEN[:-2], "-p", "no:xdist"]
+
+
+def test_without_workers_a_run_that_is_ended_goes_on_too(tmp_path: Path) -> None:
+    undisturbed = run_pytest(tmp_path / "undisturbed", *WITHOUT_WORKERS)
+    for signal in ("SIGTERM", "SIGINT SIGTERM"):
+        session = ended_by(tmp_path / "out", signal, *WITHOUT_WORKERS)
+        assert session.status == 2, session.output
+        assert session.report.cut_off.startswith("the run was cut off: SIG")
+        assert list(session.verdicts.values()) == ["supported", "supported", "missing", "missing"]
+    killed = ended_by(tmp_path / "out", "SIGKILL", *WITHOUT_WORKERS)
+    assert killed.status == -9
+    again = run_pytest(tmp_path / "out", *WITHOUT_WORKERS, resume=True)
+    assert again.status == 0, again.output
+    assert measured(again) == measured(undisturbed)
 
 
 def test_a_run_that_was_killed_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
@@ -146,6 +191,15 @@ def test_another_stack_is_refused(tmp_path: Path) -> None:
     assert refused.status == 4
     assert "transformers was 4.0.0, is " in refused.output
     assert "gpus was NVIDIA L4, is nothing" in refused.output
+
+
+def test_records_of_what_was_never_planned_are_refused(tmp_path: Path) -> None:
+    ended_by(tmp_path / "out", "SIGKILL")
+    with (tmp_path / "out" / "records.jsonl").open("a") as lines:
+        lines.write(f"{record_of('bloom-float32-eager-prefill').model_dump_json()}\n")
+    refused = run_pytest(tmp_path / "out", *CHOSEN, resume=True)
+    assert refused.status == 4
+    assert "it holds 'bloom-float32-eager-prefill', which is not in its plan" in refused.output
 
 
 def test_what_is_no_run_cannot_go_on(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
-"""A process asks for its GPU once, early where it can."""
+"""A process asks for its GPU once, early where it can; what is measured again is measured as long as there is time."""
 
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,9 +10,14 @@ import pytest
 
 from conformance import bench
 from conformance.plugin.clock import Clock
-from conformance.plugin.measuring import Measure
+from conformance.plugin.measuring import Measure, _Seen
+from conformance.plugin.turnstile import SharedMemory, Turnstile
+from matrix import memory
+from matrix.cell import Cell, parse_cell
+from matrix.observation import Ending, Observation
 from matrix.stack import Device
-from tests.builders import make_stack
+from matrix.verdict import Judgement, Verdict
+from tests.builders import ARCHITECTURES, completed, make_stack
 
 
 class Played:
@@ -64,3 +71,69 @@ def test_without_a_gpu_nobody_asks(measure: Measure) -> None:
     measure.ask_for_gpu()
     wait()
     assert Played.made == []
+
+
+CELL, OTHER = parse_cell("gpt2-float32-eager-prefill"), parse_cell("gpt2-float32-sdpa-prefill")
+
+
+def seen(verdict: Verdict) -> _Seen:
+    return _Seen(Observation(Ending.NOT_RUN), Judgement(verdict, "why"))
+
+
+def measuring(workers: int, folder: Path, parameters: int = 10**9) -> Measure:
+    """One of so many workers, on a CPU, with a checkpoint of so many parameters."""
+    settings: Any = SimpleNamespace(
+        stack=make_stack(),
+        rules=(),
+        waivers=(),
+        architectures=ARCHITECTURES,
+        parameters={"gpt2": parameters},
+        cell_timeout=300.0,
+    )
+    made = Measure(settings, Clock())
+    made._shared = SharedMemory(Turnstile(folder, "host"), None, workers - 1, workers - 1)
+    return made
+
+
+@pytest.mark.parametrize(("workers", "verdict"), [(2, Verdict.SUPPORTED), (1, Verdict.UNAVAILABLE)])
+def test_a_checkpoint_that_others_leave_no_memory_for_is_asked_again_once_they_are_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int, verdict: Verdict
+) -> None:
+    measure, free = measuring(workers, tmp_path), iter([10**9, 10**12])
+    monkeypatch.setattr(memory, "free_bytes", lambda: next(free))
+    monkeypatch.setattr(measure, "_alone", lambda cell, after: completed(cell))
+    first = measure._here(CELL)
+    assert first.verdict is Verdict.UNAVAILABLE
+    assert measure._settled(CELL, first, died=False).verdict is verdict
+
+
+def test_a_checkpoint_that_fits_nowhere_stays_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = measuring(2, tmp_path)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 10**9)
+    settled = measure._settled(CELL, measure._here(CELL), died=False)
+    assert settled.verdict is Verdict.UNAVAILABLE
+    assert "GiB of memory" in settled.judgement.reason
+
+
+def test_of_predecessors_whose_replay_runs_out_of_time_none_is_accused(tmp_path: Path) -> None:
+    measure = measuring(1, tmp_path)
+    measure._measured.extend([(OTHER, 1.0), (CELL, 1.0)])
+    measure._count = 2
+    asked: list[Sequence[Cell]] = []
+
+    def afresh(cell: Cell, after: Sequence[Cell] = ()) -> _Seen:
+        asked.append(after)
+        return seen(Verdict.TIMEOUT if after else Verdict.SUPPORTED)
+
+    measure._afresh = afresh  # type: ignore[method-assign]
+    measure._here = lambda cell: seen(Verdict.SUPPORTED)  # type: ignore[method-assign]
+    settled = measure._settled(CELL, seen(Verdict.INACCURATE), died=False)
+    assert settled.verdict is Verdict.FLAKY
+    assert OTHER.id not in settled.judgement.reason
+    assert [list(after) for after in asked] == [[], [], [OTHER]]
+
+
+def test_predecessors_that_took_longer_than_a_cell_may_are_not_replayed(tmp_path: Path) -> None:
+    measure = measuring(1, tmp_path)
+    measure._measured.extend([(OTHER, 301.0), (CELL, 1.0)])
+    assert measure._in_their_wake(CELL, Verdict.INACCURATE, Verdict.SUPPORTED) == ((), False)

@@ -48,6 +48,20 @@ def test_a_path_that_can_be_none_is_refused(option: str) -> None:
         settings(f"{option}=~no-such-user/x")
 
 
+@pytest.mark.parametrize("option", ["--fixture-cache", "--expectations", "--waivers", "--resume"])
+@pytest.mark.parametrize("value", ["x" * 20_000, "a\0b"])
+def test_a_path_that_no_file_can_have_is_refused(option: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"{option} '"):
+        settings(f"{option}={value}")
+
+
+@pytest.mark.parametrize("name", ["gpt2-float33-eager-prefill", "mood:right", "property:", "x" * 5_000])
+def test_a_name_of_neither_a_cell_nor_a_row_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "names").write_text(f"gpt2-float32-eager-prefill\nproperty:right\n{name}\n")
+    with pytest.raises(UsageError, match=r"--only names: '.*' is no cell and no row: "):
+        settings("--only=names", folder=tmp_path)
+
+
 def test_what_is_refused_is_but_a_step_beyond_what_is_taken() -> None:
     taken = settings(f"--cell-timeout={LONGEST_TIMEOUT}", f"--seed={2**32}", "--cells=architecture=gpt2")
     assert {cell.architecture for cell in taken.plan} == {"gpt2"}

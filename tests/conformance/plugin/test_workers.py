@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from conformance.plugin import workers
 from conformance.plugin.hooks import SETTINGS, pytest_report_header
-from conformance.plugin.workers import WorkerInput, auto_workers, crash_record
+from conformance.plugin.workers import WorkerInput, auto_workers, crash_record, no_workers_are_asked_for
 from matrix.stack import Gpu, Stack
 from tests.builders import ARCHITECTURES, cuda_stack, make_stack
 
@@ -49,6 +49,12 @@ def test_as_many_workers_as_what_is_free_can_bear(
     monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
     monkeypatch.setattr(workers, "cpu_count", lambda: 64)
     assert auto_workers(taken(*used)) == count
+
+
+@pytest.mark.parametrize(("told", "none"), [("0", True), ("00", True), ("2", False), ("", False), ("x", False)])
+def test_the_environment_may_ask_for_no_worker(monkeypatch: pytest.MonkeyPatch, told: str, none: bool) -> None:
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", told)
+    assert no_workers_are_asked_for() is none
 
 
 def test_the_header_names_what_others_hold() -> None:

@@ -27,7 +27,7 @@ from tests.builders import cuda_stack
 
 STACK = detect_stack()
 ON_REFERENCE = pytest.mark.skipif(
-    Version(STACK.versions["transformers"]).release[:2] != (5, 23), reason="the names are those of the reference stack"
+    Version(STACK.versions["transformers"]).release[:2] != (5, 24), reason="the names are those of the reference stack"
 )
 
 

@@ -16,7 +16,7 @@ _ON_ITS_OWN = ("quantisation", "transformation", "device_map", "cache", "workloa
 
 
 @dataclass
-class Growth:
+class GpuGrowth:
     """That of one process."""
 
     mib: float = 0.0  # of all cells that count, those included that gave something back

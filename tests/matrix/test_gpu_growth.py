@@ -3,13 +3,13 @@
 import pytest
 
 from matrix.cell import parse_cell
-from matrix.growth import NOTICED_MIB, Growth
+from matrix.gpu_growth import NOTICED_MIB, GpuGrowth
 
 SDPA, EAGER = "llama-bfloat16-sdpa-prefill", "llama-bfloat16-eager-prefill"
 
 
-def noted(*told: tuple[str, float], completed: bool = True) -> tuple[Growth, list[float]]:
-    growth = Growth()
+def noted(*told: tuple[str, float], completed: bool = True) -> tuple[GpuGrowth, list[float]]:
+    growth = GpuGrowth()
     return growth, [growth.note(parse_cell(cell), mib, completed=completed) for cell, mib in told]
 
 
