@@ -92,7 +92,7 @@ def compare_traces(before: EagerTrace, after: EagerTrace) -> tuple[float | None,
     found = [*_failures(before, after), *_weights(before, after)] if same_bytes else [_other_bytes(before, after)]
     if moved is not None and not moved <= EQUAL_WITHIN:  # nor where it is no number any more
         found.append(Found(Finding.MOVED, _moved_words(before, after, moved)))
-    elif moved is not None and "generate" not in {*before.failures, *after.failures} and before.tokens != after.tokens:
+    elif moved is not None and before.tokens and after.tokens and before.tokens != after.tokens:
         found.append(Found(Finding.TOKENS, f"greedy: {_row_that_differs(before.tokens, after.tokens)}"))
     if defaults := list(_defaults(before, after)):
         found.append(Found(Finding.DEFAULTS, ", ".join(defaults)))

@@ -16,9 +16,10 @@ from reports import eager
 from reports.__main__ import app
 from reports.diff import compare
 from reports.differences import Aspect, Kind
-from reports.document import EagerTrace, Report, RowRecord, make_report
+from reports.document import EagerTrace, Report, RowRecord, Sharded, make_report
 from reports.eager import Finding, compare_eager, compare_traces, eager_differences, eager_lines
 from reports.html import render_html
+from reports.merge import Part, merge
 from reports.reading import read_report
 from reports.records import RecordWriter
 from reports.write import write_json
@@ -208,6 +209,19 @@ def test_a_trace_survives_both_files_with_numbers_that_json_has_not(tmp_path: Pa
     for path in (tmp_path / "a" / "matrix.json", tmp_path / "records.jsonl"):
         (row,) = read_report(path).rows
         assert row.eager == odd
+
+
+def test_shards_that_are_merged_keep_what_each_computed() -> None:
+    names, parts = ["llama", "gpt2"], []
+    for number, name in enumerate(names, start=1):
+        sharded = Sharded(number=number, of=2, planned=[], planned_rows=[f"eager:{one}" for one in names])
+        own = report((name, changed(fixture=f"{name}-0123456789ab")))
+        run = own.run.model_copy(update={"shard": sharded})
+        rows = [row.model_copy(update={"began": 1.0}) for row in own.rows]
+        parts.append(Part(Path(name), make_report(run, [], rows=rows, end=ended()), sharded))
+    whole = merge(parts)
+    assert [row.eager.fixture for row in whole.rows if row.eager] == ["llama-0123456789ab", "gpt2-0123456789ab"]
+    assert whole.problems == []
 
 
 def test_reports_from_elsewhere_are_limited() -> None:
