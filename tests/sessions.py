@@ -12,6 +12,7 @@ from reports.document import Record, Report
 from reports.reading import read_report
 
 ROOT = Path(__file__).parent.parent
+_PATIENCE = 900.0  # seconds, where something would be wrong if they passed
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,6 @@ def run_pytest(
     if not real:
         environment[PRELOAD] = ""  # nothing that is played needs torch
     answer = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, env=environment
+        command, cwd=ROOT, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=environment
     )
     return Session(answer.returncode, answer.stdout + answer.stderr, folder)

@@ -73,7 +73,7 @@ def test_a_node_dies_and_one_joins_and_the_report_is_that_of_a_local_run(
     _kill_the_node_that_waits(ray_cluster, tmp_path, driver)
     ray_cluster.add_node(num_cpus=1, wait=False)
     (tmp_path / "go").touch()
-    status, text = driver.wait(timeout=300), said.read_text(encoding="utf-8")
+    status, text = driver.wait(timeout=900), said.read_text(encoding="utf-8")
     assert status == 1, text
     report = read_report(tmp_path / "out")
     local = run_pytest(tmp_path / "local", *CHOSEN[1:], "-n", "1", sabotage=played)

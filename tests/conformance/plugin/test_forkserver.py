@@ -30,13 +30,16 @@ for code in sys.argv[1:]:
 """
 
 
+PATIENCE = 600.0  # seconds, where something would be wrong if they passed
+
+
 def answers(*codes: str, preload: str = "colorsys", **environment: str) -> list[tuple[int, str, str]]:
     """Status, stdout and stderr of each code, run by processes of one server."""
     usual = {name: value for name, value in os.environ.items() if name not in forkserver._ALONE}
     given = {**usual, forkserver.PRELOAD: preload, **environment}
     given.pop(forkserver.SOCKET, None)
     command = [sys.executable, "-c", CONTROLLER, *map(textwrap.dedent, codes)]
-    said = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True, timeout=60)
+    said = subprocess.run(command, cwd=ROOT, env=given, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return [tuple(json.loads(line)) for line in said.stdout.splitlines()]
 
 
@@ -178,7 +181,7 @@ def test_with_whom_it_stands_for_it_is_ended(own_server: list[str]) -> None:
     process, forked = started(own_server)
     assert forked != process.pid
     process.kill()
-    assert process.communicate(timeout=20) == ("", None)  # what it held open is closed
+    assert process.communicate(timeout=PATIENCE) == ("", None)  # what it held open is closed
     while is_there(forked):  # until it is reaped
         time.sleep(0.01)
 
@@ -186,13 +189,13 @@ def test_with_whom_it_stands_for_it_is_ended(own_server: list[str]) -> None:
 def test_whoever_waits_hears_of_its_end(own_server: list[str]) -> None:
     process, forked = started(own_server)
     os.kill(forked, signal.SIGKILL)
-    assert process.wait(timeout=20) == -signal.SIGKILL
+    assert process.wait(timeout=PATIENCE) == -signal.SIGKILL
 
 
 def test_what_it_has_started_and_left_ends_with_it_and_nobody_waits_for_its_pipes(own_server: list[str]) -> None:
     code = "import os, signal; os.fork() or signal.pause(); os.kill(os.getpid(), signal.SIGKILL)"
     process = subprocess.Popen([*own_server, "-c", code], stdout=subprocess.PIPE)
-    assert process.communicate(timeout=20) == (b"", None)
+    assert process.communicate(timeout=PATIENCE) == (b"", None)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -220,7 +223,7 @@ def test_nothing_that_hangs_outlives_whoever_started_the_server() -> None:
     assert process.stdout is not None
     forked = int(process.stdout.readline())
     process.kill()
-    process.wait(timeout=20)
+    process.wait(timeout=PATIENCE)
     while is_there(forked):
         time.sleep(0.01)
 
@@ -251,14 +254,14 @@ def test_with_the_server_everything_ends(own_server: list[str]) -> None:
     process, forked = started(own_server)
     parent = int(Path(f"/proc/{forked}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
-    assert process.wait(timeout=20) == 1
-    assert process.communicate(timeout=20) == ("", None)
+    assert process.wait(timeout=PATIENCE) == 1
+    assert process.communicate(timeout=PATIENCE) == ("", None)
 
 
 def test_whoever_asks_nothing_keeps_nobody_waiting(own_server: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(os.environ[forkserver.SOCKET])
-        assert subprocess.run([*own_server, "-c", "raise SystemExit(3)"], timeout=30, check=False).returncode == 3
+        assert subprocess.run([*own_server, "-c", "raise SystemExit(3)"], timeout=PATIENCE, check=False).returncode == 3
 
 
 GOOD = {"arguments": ["-u", "-c", "pass"], "environment": {"A": "b"}, "folder": "/"}
