@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from conformance.cluster.block import end_with_parent
 from conformance.plugin.forkserver import ROOT, SOCKET
 from conformance.upgrade.choices import How
 from matrix.errors import UsageError, enumerated
+from matrix.files import read_toml
 from matrix.releases import Pin
 from reports.files import write_whole
 
@@ -301,8 +301,7 @@ def _sources(find_links: Path | None) -> tuple[str, ...]:
 
 
 def _needs_of_suite() -> list[str]:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return list(project["dependencies"])
+    return list(read_toml(ROOT / "pyproject.toml")["project"]["dependencies"])
 
 
 def _is_editable(one: Mapping[str, Any]) -> bool:
