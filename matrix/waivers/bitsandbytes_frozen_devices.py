@@ -1,4 +1,4 @@
-"""transformers 4.48 and a bitsandbytes of today, on a CPU: no quantised model loads.
+"""transformers 4.48 and 4.49 and a bitsandbytes of today, on a CPU: no quantised model loads.
 
 `validate_bnb_backend_availability` discards from a set of devices, a frozenset by now, if there is but the CPU.
 transformers/integrations/bitsandbytes.py. On a machine with a GPU that is not reached.

@@ -1,6 +1,6 @@
 """Gemma 2 with SDPA: the soft cap on the attention scores is left out without a word.
 
-sdpa_attention_forward swallows `softcap` among its other arguments; transformers 5.23 refuses instead.
+sdpa_attention_forward swallows `softcap` among its other arguments; transformers refuses since 5.21.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Llama with SDPA and is_causal=False stays causal as soon as a padding mask is given: the mask holds the triangle.
 
-Seen with transformers 4.48.3 and 4.57.6; put right in 5.x.
+Seen with transformers 4.48.3 to 5.1.0; put right in 5.2.0.
 """
 
 import torch

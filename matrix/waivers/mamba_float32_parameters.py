@@ -1,6 +1,6 @@
 """A Mamba that is loaded in 16 bits keeps A_log in float32: it is made of a range in float32, and stays so.
 
-Seen with transformers 4.48.3 and 4.57.6; not with 5.23.0.
+Seen with transformers 4.48.3 to 5.2.0; not since 5.3.0, where it is made empty.
 """
 
 import tempfile

@@ -1,7 +1,7 @@
 """Qwen3-Next with offloaded layers: prefill is right, decoding gives garbage or NaN.
 
 A decoding step of the linear attention reads conv1d.weight without calling conv1d, so that accelerate's hook does not
-bring the weight in. transformers 5.23 calls a helper that does.
+bring the weight in. Seen with 4.57.6 to 5.12.1; 5.13.1 calls a helper that does.
 """
 
 import tempfile

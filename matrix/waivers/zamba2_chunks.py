@@ -1,7 +1,7 @@
 """Zamba2's scan in plain torch hands a wrong state from chunk to chunk: the decays are summed over the wrong axis.
 
 torch_forward sums `decay_chunk` over the chunk that is reached, not over those that it comes from. Into how many chunks
-a text is cut must not matter. Seen with transformers 4.57.6; not with 5.23.0.
+a text is cut must not matter. Seen with transformers 4.57.6 to 5.14.1 (5.0 to 5.3 do not run); not since 5.15.1.
 """
 
 import torch
