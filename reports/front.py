@@ -233,7 +233,7 @@ def front_json(measured: Sequence[Measured], facts: Mapping[str, ArchitectureFac
 
 
 def _span(span: Interval[Standing]) -> list[int]:
-    return [list(Standing).index(span.came_to), span.first, span.last, int(span.changed)]
+    return [list(Standing).index(span.came_to), span.first, span.last, int(span.begins)]
 
 
 def _type(name: str, facts: ArchitectureFacts) -> list[Any]:
@@ -298,7 +298,7 @@ def _measured(
             for version in series.versions
         ),
         subjects=tuple(
-            Subject(*key, outcomes=_outcomes(of), spans=intervals([_states(course) for course in of]))
+            Subject(*key, outcomes=_outcomes(of), spans=intervals([_states(course) for course in of], series.versions))
             for key, of in sorted(subjects.items(), key=lambda item: _in_order(item[0]))
         ),
     )
@@ -374,7 +374,7 @@ def is_pinned(backend: str) -> bool:
 
 
 def _shown(courses: Sequence[_Course], versions: tuple[str, ...]) -> Shown:
-    spans = intervals([_states(course) for course in courses])
+    spans = intervals([_states(course) for course in courses], versions)
     today = [course[spans[-1].last] for course in courses]
     refused = spans[-1].came_to is not Standing.REFUSED and any(seen and seen.state is State.REFUSED for seen in today)
     return Shown(spans, versions, refused)
@@ -384,9 +384,10 @@ def _told(series: Series) -> Iterator[Told]:
     for course in row_courses(series).values():
         latest = next(row for row in reversed(course) if row)
         looks = [None if row is None else standing_of_row(row) for row in course]
-        steps = intervals_of_one([None if row is None else (row.word, _refusal(row)) for row in course])
+        said = [None if row is None else (row.word, _refusal(row)) for row in course]
+        steps = intervals_of_one(said, series.versions)
         told = tuple(_step(span, [row for row in course[span.first : span.last + 1] if row], series) for span in steps)
-        yield Told(latest, intervals_of_one(looks), told[::-1])
+        yield Told(latest, intervals_of_one(looks, series.versions), told[::-1])
 
 
 def row_courses(series: Series) -> dict[str, list[RowRecord | None]]:

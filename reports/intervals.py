@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from matrix.verdict import Verdict
 from reports.causes import GRAVEST_FIRST, cause_of
 from reports.document import Record
-from reports.support import State, States
+from reports.support import State, States, follows
 
 _TROUBLES = 4  # of one combination in one release that are told one by one
 
@@ -73,8 +73,8 @@ class Interval(Generic[T]):
     came_to: T
     first: int
     last: int
-    # Whether something that both releases have was seen to change between the one before and the first.
-    changed: bool
+    # Whether something was seen to change from the minor release before to the first.
+    begins: bool
 
 
 def standing_of(supported: int, refused: int, wrong: int) -> Standing:
@@ -109,7 +109,7 @@ def standings(cells: Iterable[States]) -> list[Standing | None]:
     return found
 
 
-def intervals(cells: Sequence[States]) -> tuple[Interval[Standing], ...]:
+def intervals(cells: Sequence[States], versions: Sequence[str]) -> tuple[Interval[Standing], ...]:
     """The intervals of cells that are told together.
 
     A release in which other cells were measured may come to something else although nothing changed: only where one
@@ -122,20 +122,23 @@ def intervals(cells: Sequence[States]) -> tuple[Interval[Standing], ...]:
 
     spans = list(_spans(standings(cells)))
     return tuple(
-        Interval(standing, first, last, number > 0 and changed(spans[number - 1][2], first))
-        for number, (standing, first, last) in enumerate(spans)
+        Interval(standing, first, last, before is not None and changed(before, first))
+        for standing, first, last, before in _with_neighbours(spans, versions)
     )
 
 
-def intervals_of_one(states: Sequence[T | None]) -> tuple[Interval[T], ...]:
+def intervals_of_one(states: Sequence[T | None], versions: Sequence[str]) -> tuple[Interval[T], ...]:
     """The intervals of what is one in each release, and None where it was not measured."""
-    spans = _spans(states)
-    return tuple(Interval(state, first, last, number > 0) for number, (state, first, last) in enumerate(spans))
+    spans = list(_spans(states))
+    return tuple(
+        Interval(state, first, last, before is not None)
+        for state, first, last, before in _with_neighbours(spans, versions)
+    )
 
 
 def since(interval: Interval[T], versions: Sequence[str]) -> str:
     """The first release of an interval; “≤” where it may have been so before."""
-    return f"{'' if interval.changed else '≤ '}{versions[interval.first]}"
+    return f"{'' if interval.begins else '≤ '}{versions[interval.first]}"
 
 
 def interval_words(spans: Sequence[Interval[T]], versions: Sequence[str]) -> str:
@@ -162,6 +165,17 @@ def _spans(states: Iterable[T | None]) -> Iterator[tuple[T, int, int]]:
     for state, run in groupby(measured, key=itemgetter(0)):
         places = [place for _, place in run]
         yield state, places[0], places[-1]
+
+
+def _with_neighbours(
+    spans: Sequence[tuple[T, int, int]], versions: Sequence[str]
+) -> Iterator[tuple[T, int, int, int | None]]:
+    """Each with the release before it, or None where releases lie between that nobody measured."""
+    last = None
+    for state, first, end in spans:
+        neighbours = last is not None and last == first - 1 and follows(versions[last], versions[first])
+        yield state, first, end, last if neighbours else None
+        last = end
 
 
 def _gravity(verdict: Verdict) -> int:

@@ -13,6 +13,7 @@ from matrix.plan import make_plan
 from matrix.regressions import load_regressions
 from matrix.stack import Device
 from reports.calibration import Calibration
+from reports.front import front_of
 from reports.places import published_places
 from reports.policy import Counts, Matters, Policy, Within
 from reports.power import RULES, Power, PowerSummary, published_power
@@ -152,6 +153,10 @@ def test_the_interval_that_it_quotes_is_in_the_published_site() -> None:
     (series,) = (one for one in all_series(run.report for run in runs) if "H100" in one.device)
     (table,) = (table for table in series.tables if table.title == "backend")
     assert table.rows[architecture][backend][0].words == words
+    (front,) = (one for one in front_of([series], runs) if one.cuda)
+    assert {group.rows[architecture][backend].words for group in front.groups if architecture in group.rows} == {
+        f"supported {words}"
+    }
 
 
 def test_the_policy_that_it_shows_is_the_usual_one() -> None:

@@ -39,13 +39,21 @@ def front(*reports: Report) -> list[Measured]:
 
 def test_an_entry_shows_since_when_and_that_there_is_more_to_tell() -> None:
     right, wrong = Verdict.SUPPORTED, Verdict.INACCURATE
-    (one,) = front(run("4.48.3", {SDPA: wrong, EAGER: right}), run("5.23.0", {SDPA: right, EAGER: right}))
+    (one,) = front(run("5.22.2", {SDPA: wrong, EAGER: right}), run("5.23.0", {SDPA: right, EAGER: right}))
     (group,) = one.groups
     shown = group.rows["llama"]
     assert (shown["sdpa"].release, shown["sdpa"].noted) == ("5.23.0", True)
-    assert (shown["eager"].release, shown["eager"].noted) == ("≤ 4.48.3", False)
-    assert shown["sdpa"].words == "supported since 5.23.0; wrong in 4.48.3"
+    assert (shown["eager"].release, shown["eager"].noted) == ("≤ 5.22.2", False)
+    assert shown["sdpa"].words == "supported since 5.23.0; wrong in 5.22.2"
     assert group.counts == {Standing.SUPPORTED: 1}
+
+
+def test_the_front_and_the_page_of_intervals_say_the_same_of_the_same_runs() -> None:
+    right, wrong = Verdict.SUPPORTED, Verdict.INACCURATE
+    for old, new in (("5.22.2", "5.23.0"), ("4.57.6", "5.0.0"), ("4.48.3", "4.57.6"), ("4.57.6", "5.1.0")):
+        (one,) = front(run(old, {SDPA: wrong}), run(new, {SDPA: right}))
+        (history,) = one.series.tables[0].rows["llama"]["sdpa"]
+        assert one.groups[0].rows["llama"]["sdpa"].words == f"supported {history.words}"
 
 
 def test_what_newer_releases_do_not_say_is_past() -> None:
@@ -106,7 +114,7 @@ def test_rows_say_from_when_to_when_a_failure_is_there_and_what_came_and_went_st
     ]
     (one,) = front(*reports)
     assert [[step.words for step in told.steps] for told in one.told] == [
-        ["fixed since 5.23.0", "still there in 4.48.3"],
+        ["fixed since ≤ 5.23.0", "still there in 4.48.3"],
         ["still there since ≤ 4.48.3"],
     ]
 
@@ -119,7 +127,7 @@ def test_a_refusal_in_other_words_is_a_step_whatever_the_numbers_in_it() -> None
     ]
     (one,) = front(*reports)
     assert [(step.words, step.reason) for step in one.told[0].steps] == [
-        ("refused since 5.23.0", "no attribute"),
+        ("refused since ≤ 5.23.0", "no attribute"),
         ("refused in 4.49.0 to 4.57.6", "needs <4.49 but found 4.57.6"),
     ]
     assert len(one.told[0].spans) == 1

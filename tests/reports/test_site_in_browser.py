@@ -1,6 +1,7 @@
 """The pages of a site and of a comparison in a real browser."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,16 @@ def test_the_address_holds_the_question_and_the_keyboard_is_enough(opened: Open,
     assert "since ≤ 4.48.3" in page.locator(".entries .note-body").inner_text()
     page.keyboard.press("Enter")
     assert page.locator(".entries .note-body").count() == 0
+
+
+def test_where_releases_were_left_out_no_answer_says_in_which_of_them_it_changed(opened: Open, site: Path) -> None:
+    page = opened(site / "index.html")
+    answer = ask(page, "bert")
+    for entry in answer.locator(".entries button").all():
+        entry.click()
+        words = answer.inner_text()
+        assert re.search(r"since ≤ \d", words)
+        assert not re.search(r"since \d", words)
 
 
 def test_an_entry_of_the_table_opens_its_note_and_leads_to_the_whole_answer(opened: Open, site: Path) -> None:
