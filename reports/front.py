@@ -134,10 +134,9 @@ class Rows:
 
     @property
     def counts(self) -> dict[Standing, int]:
-        """How many architectures have what as the gravest of what they came to."""
-        gravest = (
-            max((shown.latest.came_to for shown in row.values()), key=_GRAVITY.index) for row in self.rows.values()
-        )
+        """How many architectures have what as the gravest of what is not past, or of all where everything is."""
+        counting = ([shown for shown in row.values() if not shown.past] or row.values() for row in self.rows.values())
+        gravest = (max((shown.latest.came_to for shown in row), key=_GRAVITY.index) for row in counting)
         found = Counter(gravest)
         return {standing: found[standing] for standing in Standing if found[standing]}
 

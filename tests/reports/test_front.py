@@ -62,6 +62,23 @@ def test_what_newer_releases_do_not_say_is_past() -> None:
     assert (shown.past, shown.release) == (True, "to 4.48.3")
 
 
+@pytest.mark.parametrize(
+    ("newest", "counts"),
+    [({EAGER: Verdict.SUPPORTED}, {Standing.SUPPORTED: 1}), ({EAGER: Verdict.ERROR}, {Standing.WRONG: 1})],
+)
+def test_what_is_past_counts_only_of_an_architecture_of_which_nothing_newer_is_known(
+    newest: dict[str, Verdict], counts: dict[Standing, int]
+) -> None:
+    old = run("4.48.3", {SDPA: Verdict.REFUSED, EAGER: Verdict.SUPPORTED})
+    (one,) = front(old, run("5.23.0", newest))
+    assert one.groups[0].counts == counts
+    (one,) = front(run("4.48.3", {SDPA: Verdict.INACCURATE}), run("5.23.0", newest))
+    assert one.groups[0].counts == counts
+    gemma = {"gemma2-float32-sdpa-prefill": Verdict.INACCURATE}
+    (one,) = front(run("4.48.3", gemma), run("5.23.0", {EAGER: Verdict.SUPPORTED}))
+    assert one.groups[0].counts == {Standing.SUPPORTED: 1, Standing.WRONG: 1}
+
+
 def test_a_kernel_that_is_pinned_stands_last_and_what_is_quantised_is_in_no_table_but_in_answers() -> None:
     (one,) = front(run("5.23.0", dict.fromkeys([FLASH, SDPA, EAGER, NF4], Verdict.SUPPORTED)))
     assert one.groups[0].backends == ("eager", "sdpa", "sdpa (flash)")
