@@ -161,6 +161,37 @@ def test_a_config_is_read_for_its_type_and_traits(opened: Open, site: Path) -> N
     assert "torch.float16" in answer.locator(".write").inner_text()
 
 
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"quant_method": "compressed-tensors"}, "compressed-tensors"),
+        ({"load_in_4bit": True, "bnb_4bit_use_double_quant": True}, "fp4_double_quant"),
+        ({}, "an unknown method"),
+    ],
+)
+def test_of_a_format_that_was_never_measured_nothing_is_said_to_be_right(
+    opened: Open, site: Path, table: dict[str, Any], named: str
+) -> None:
+    page = opened(site / "index.html")
+    answer = hand_over(page, json.dumps({"model_type": "opt", "quantization_config": table}))
+    assert f"quantised with {named}: what follows is of unquantised weights" in answer.inner_text()
+    assert answer.locator(".write").count() == 0
+    ask(page, "llama")
+    assert answer.locator(".write").count() == 1
+    assert "what follows is of unquantised weights" not in answer.inner_text()
+
+
+def test_a_config_of_a_format_that_was_measured_is_answered_of_that_format(opened: Open, site: Path) -> None:
+    page = opened(site / "index.html")
+    table = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    answer = hand_over(page, json.dumps({"model_type": "opt", "quantization_config": table}))
+    assert answer.locator(".summary").inner_text().startswith("Quantised with int8: ")
+    assert "what follows is of unquantised weights" not in answer.inner_text()
+    asked = {"model_type": "opt", "quantization_config": None}
+    assert hand_over(page, json.dumps(asked)).locator(".summary").inner_text().startswith("Works with ")
+
+
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_config_can_be_dropped_and_pasted(opened: Open, site: Path, way: str) -> None:
     page = opened(site / "index.html")
