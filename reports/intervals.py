@@ -18,7 +18,7 @@ _TROUBLES = 4  # of one combination in one release that are told one by one
 T = TypeVar("T", bound=Hashable)
 
 
-class Standing(StrEnum):
+class CameTo(StrEnum):
     """What several cells came to in one release."""
 
     SUPPORTED = "supported"  # all that ran are right; some may be refused as documented
@@ -61,9 +61,9 @@ class Outcome:
     troubles: tuple[Trouble, ...]  # the gravest first, then the most frequent
 
     @property
-    def standing(self) -> Standing:
+    def came_to(self) -> CameTo:
         """All of it in a word."""
-        return standing_of(self.supported, self.refused, self.wrong)
+        return all_came_to(self.supported, self.refused, self.wrong)
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,11 @@ class Interval(Generic[T]):
     begins: bool
 
 
-def standing_of(supported: int, refused: int, wrong: int) -> Standing:
+def all_came_to(supported: int, refused: int, wrong: int) -> CameTo:
     """What so many cells of each kind are together."""
     if wrong:
-        return Standing.MIXED if supported else Standing.WRONG
-    return Standing.SUPPORTED if supported else Standing.REFUSED
+        return CameTo.MIXED if supported else CameTo.WRONG
+    return CameTo.SUPPORTED if supported else CameTo.REFUSED
 
 
 def outcome_of(cells: Iterable[Seen]) -> Outcome:
@@ -98,18 +98,18 @@ def outcome_of(cells: Iterable[Seen]) -> Outcome:
     return Outcome(counts[State.SUPPORTED], counts[State.REFUSED], counts[State.WRONG], tuple(troubles))
 
 
-def standings(cells: Iterable[States]) -> list[Standing | None]:
+def by_release(cells: Iterable[States]) -> list[CameTo | None]:
     """Release by release, what cells came to together; None where none of them was measured."""
-    found: list[Standing | None] = []
+    found: list[CameTo | None] = []
     for states in zip(*cells, strict=True):
         counts = Counter(states)
         measured = counts.total() - counts[None]
         numbers = (counts[state] for state in (State.SUPPORTED, State.REFUSED, State.WRONG))
-        found.append(standing_of(*numbers) if measured else None)
+        found.append(all_came_to(*numbers) if measured else None)
     return found
 
 
-def intervals(cells: Sequence[States], versions: Sequence[str]) -> tuple[Interval[Standing], ...]:
+def intervals(cells: Sequence[States], versions: Sequence[str]) -> tuple[Interval[CameTo], ...]:
     """The intervals of cells that are told together.
 
     A release in which other cells were measured may come to something else although nothing changed: only where one
@@ -120,10 +120,10 @@ def intervals(cells: Sequence[States], versions: Sequence[str]) -> tuple[Interva
         pairs = ((states[before], states[after]) for states in cells)
         return any(one is not None and other is not None and one is not other for one, other in pairs)
 
-    spans = list(_spans(standings(cells)))
+    spans = list(_spans(by_release(cells)))
     return tuple(
-        Interval(standing, first, last, before is not None and changed(before, first))
-        for standing, first, last, before in _with_neighbours(spans, versions)
+        Interval(came_to, first, last, before is not None and changed(before, first))
+        for came_to, first, last, before in _with_neighbours(spans, versions)
     )
 
 

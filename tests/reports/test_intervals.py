@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from matrix.verdict import Verdict
 from reports.document import Waived
 from reports.intervals import (
+    CameTo,
     Interval,
     Seen,
-    Standing,
+    all_came_to,
+    by_release,
     interval_words,
     intervals,
     intervals_of_one,
     outcome_of,
-    standing_of,
-    standings,
 )
 from reports.support import State
 from tests.builders import PROPERTY, record_of
@@ -29,20 +29,18 @@ ONE, TWO, THREE = "llama-float32-sdpa-prefill", "llama-float32-sdpa-left-prefill
 
 
 @pytest.mark.parametrize(
-    ("supported", "refused", "wrong", "standing"),
+    ("supported", "refused", "wrong", "came_to"),
     [
-        (3, 0, 0, Standing.SUPPORTED),
-        (1, 2, 0, Standing.SUPPORTED),
-        (0, 2, 0, Standing.REFUSED),
-        (0, 0, 1, Standing.WRONG),
-        (0, 3, 1, Standing.WRONG),
-        (3, 0, 1, Standing.MIXED),
+        (3, 0, 0, CameTo.SUPPORTED),
+        (1, 2, 0, CameTo.SUPPORTED),
+        (0, 2, 0, CameTo.REFUSED),
+        (0, 0, 1, CameTo.WRONG),
+        (0, 3, 1, CameTo.WRONG),
+        (3, 0, 1, CameTo.MIXED),
     ],
 )
-def test_cells_together_are_no_better_than_they_are(
-    supported: int, refused: int, wrong: int, standing: Standing
-) -> None:
-    assert standing_of(supported, refused, wrong) is standing
+def test_cells_together_are_no_better_than_they_are(supported: int, refused: int, wrong: int, came_to: CameTo) -> None:
+    assert all_came_to(supported, refused, wrong) is came_to
 
 
 def words(*cells: Sequence[State | None]) -> str:
@@ -70,7 +68,7 @@ def test_other_cells_in_a_newer_release_are_no_change() -> None:
 
 
 def test_a_release_in_which_nothing_was_measured_came_to_nothing() -> None:
-    assert standings([(S, None, W), (S, None, S)]) == [Standing.SUPPORTED, None, Standing.MIXED]
+    assert by_release([(S, None, W), (S, None, S)]) == [CameTo.SUPPORTED, None, CameTo.MIXED]
 
 
 @PROPERTY
@@ -80,10 +78,10 @@ def test_intervals_are_in_order_and_every_measured_release_is_in_one_of_what_it_
 ) -> None:
     given_cells = [tuple(cell) for cell in cells]
     spans = intervals(given_cells, VERSIONS)
-    for place, standing in enumerate(standings(given_cells)):
-        if standing is not None:
+    for place, came_to in enumerate(by_release(given_cells)):
+        if came_to is not None:
             (span,) = [one for one in spans if one.first <= place <= one.last]
-            assert span.came_to is standing
+            assert span.came_to is came_to
     assert all(one.last < other.first for one, other in pairwise(spans))
     assert not any(one.begins for one in spans[:1])
 
