@@ -43,9 +43,10 @@ def test_from_the_index_to_any_two_runs_compared_and_on_to_a_cell(opened: Open, 
     found = compare(old, new)
     page = opened(site / "index.html")
     entry = page.get_by_role("link", name=f"{NAMES[0]} to {NAMES[2]}")
-    entry.scroll_into_view_if_needed()
     counts = {kind: sum(one.kind is kind for one in found.differences) for kind in Kind}
-    assert entry.inner_text().split("\n") == [f"{count:,} {kind}" for kind, count in counts.items() if count]
+    # Not inner_text, which is empty until the section was painted.
+    told = entry.locator(".line").all_text_contents()
+    assert told == [f"{count:,} {kind}" for kind, count in counts.items() if count]
     entry.click()
     assert page.locator("h1").inner_text() == "What changed"
     differing = page.locator(".differs").all_inner_texts()
