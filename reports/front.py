@@ -15,10 +15,10 @@ from matrix.verdict import Verdict
 from reports.cell_data import Numbered, safe_json
 from reports.document import ArchitectureFacts, Report, RowRecord, backend_of
 from reports.intervals import (
+    CameTo,
     Interval,
     Outcome,
     Seen,
-    Standing,
     interval_words,
     intervals,
     intervals_of_one,
@@ -31,9 +31,9 @@ from reports.support import Series, State, state_of
 from reports.views import axis_values
 
 # Beside the colour, so that no meaning hangs on colour alone.
-MARKS = {Standing.SUPPORTED: "✓", Standing.MIXED: "△", Standing.WRONG: "✕", Standing.REFUSED: "⊘"}
-LOOKS = {standing: standing.name.lower() for standing in Standing}  # of a stylesheet
-_ROW_LOOKS = {RowOutcome.HOLDS: Standing.SUPPORTED, RowOutcome.REFUSED: Standing.REFUSED}
+MARKS = {CameTo.SUPPORTED: "✓", CameTo.MIXED: "△", CameTo.WRONG: "✕", CameTo.REFUSED: "⊘"}
+LOOKS = {came_to: came_to.name.lower() for came_to in CameTo}  # of a stylesheet
+_ROW_LOOKS = {RowOutcome.HOLDS: CameTo.SUPPORTED, RowOutcome.REFUSED: CameTo.REFUSED}
 _LONGEST_REASON = 300  # characters; the page of the run has all
 _NUMBER = re.compile(r"\d[\w.]*")
 _OF_ROWS = (Family.REGRESSION, Family.GUIDE)
@@ -46,19 +46,19 @@ _Course = list[Seen | None]
 class Shown:
     """One entry of the table: what an architecture came to with a backend, unquantised."""
 
-    spans: tuple[Interval[Standing], ...]  # from old to new
+    spans: tuple[Interval[CameTo], ...]  # from old to new
     versions: tuple[str, ...]
     refused: bool  # whether a part of what is supported today is refused
 
     @property
-    def latest(self) -> Interval[Standing]:
+    def latest(self) -> Interval[CameTo]:
         """What counts."""
         return self.spans[-1]
 
     @property
     def noted(self) -> bool:
         """Whether there is more to say than it shows."""
-        return len(self.spans) > 1 or self.refused or self.latest.came_to is Standing.MIXED
+        return len(self.spans) > 1 or self.refused or self.latest.came_to is CameTo.MIXED
 
     @property
     def past(self) -> bool:
@@ -80,7 +80,7 @@ class Shown:
 class Step:
     """Releases in a row in which a row came to the same, and was refused in the same words."""
 
-    standing: Standing
+    came_to: CameTo
     words: str
     reason: str
 
@@ -90,11 +90,11 @@ class Told:
     """One reported failure, or one recipe of the guide, release by release."""
 
     row: RowRecord  # of the newest release that has it
-    spans: tuple[Interval[Standing], ...]
+    spans: tuple[Interval[CameTo], ...]
     steps: tuple[Step, ...]  # from new to old
 
     @property
-    def latest(self) -> Standing:
+    def latest(self) -> CameTo:
         """What counts."""
         return self.spans[-1].came_to
 
@@ -133,16 +133,15 @@ class Rows:
     rows: Mapping[str, Mapping[str, Shown]]  # architecture -> backend
 
     @property
-    def counts(self) -> dict[Standing, int]:
-        """How many architectures have what as the gravest of what they came to."""
-        gravest = (
-            max((shown.latest.came_to for shown in row.values()), key=_GRAVITY.index) for row in self.rows.values()
-        )
+    def counts(self) -> dict[CameTo, int]:
+        """How many architectures have what as the gravest of what is not past, or of all where everything is."""
+        counting = ([shown for shown in row.values() if not shown.past] or row.values() for row in self.rows.values())
+        gravest = (max((shown.latest.came_to for shown in row), key=_GRAVITY.index) for row in counting)
         found = Counter(gravest)
-        return {standing: found[standing] for standing in Standing if found[standing]}
+        return {came_to: found[came_to] for came_to in CameTo if found[came_to]}
 
 
-_GRAVITY = (Standing.REFUSED, Standing.SUPPORTED, Standing.MIXED, Standing.WRONG)
+_GRAVITY = (CameTo.REFUSED, CameTo.SUPPORTED, CameTo.MIXED, CameTo.WRONG)
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class Subject:
     dtype: str
     quantisation: str
     outcomes: tuple[Outcome | None, ...]  # by release
-    spans: tuple[Interval[Standing], ...]
+    spans: tuple[Interval[CameTo], ...]
 
 
 def front_of(series: Iterable[Series], runs: Iterable[Published]) -> list[Measured]:
@@ -195,7 +194,7 @@ def front_json(measured: Sequence[Measured], facts: Mapping[str, ArchitectureFac
     architectures = sorted({subject.architecture for one in measured for subject in one.subjects})
     place = {name: number for number, name in enumerate(architectures)}
     asked = {
-        "standings": [[standing.value, LOOKS[standing], MARKS[standing]] for standing in Standing],
+        "standings": [[came_to.value, LOOKS[came_to], MARKS[came_to]] for came_to in CameTo],
         "verdicts": [verdict.value for verdict in Verdict],
         "dtypes": [dtype.value for dtype in Dtype],
         "types": [_type(name, facts.get(name, ArchitectureFacts())) for name in architectures],
@@ -232,8 +231,8 @@ def front_json(measured: Sequence[Measured], facts: Mapping[str, ArchitectureFac
     return safe_json(asked), safe_json({"subjects": subjects, "values": kept.values})
 
 
-def _span(span: Interval[Standing]) -> list[int]:
-    return [list(Standing).index(span.came_to), span.first, span.last, int(span.changed)]
+def _span(span: Interval[CameTo]) -> list[int]:
+    return [list(CameTo).index(span.came_to), span.first, span.last, int(span.begins)]
 
 
 def _type(name: str, facts: ArchitectureFacts) -> list[Any]:
@@ -298,7 +297,7 @@ def _measured(
             for version in series.versions
         ),
         subjects=tuple(
-            Subject(*key, outcomes=_outcomes(of), spans=intervals([_states(course) for course in of]))
+            Subject(*key, outcomes=_outcomes(of), spans=intervals([_states(course) for course in of], series.versions))
             for key, of in sorted(subjects.items(), key=lambda item: _in_order(item[0]))
         ),
     )
@@ -374,19 +373,20 @@ def is_pinned(backend: str) -> bool:
 
 
 def _shown(courses: Sequence[_Course], versions: tuple[str, ...]) -> Shown:
-    spans = intervals([_states(course) for course in courses])
+    spans = intervals([_states(course) for course in courses], versions)
     today = [course[spans[-1].last] for course in courses]
-    refused = spans[-1].came_to is not Standing.REFUSED and any(seen and seen.state is State.REFUSED for seen in today)
+    refused = spans[-1].came_to is not CameTo.REFUSED and any(seen and seen.state is State.REFUSED for seen in today)
     return Shown(spans, versions, refused)
 
 
 def _told(series: Series) -> Iterator[Told]:
     for course in row_courses(series).values():
         latest = next(row for row in reversed(course) if row)
-        looks = [None if row is None else standing_of_row(row) for row in course]
-        steps = intervals_of_one([None if row is None else (row.word, _refusal(row)) for row in course])
+        looks = [None if row is None else row_came_to(row) for row in course]
+        said = [None if row is None else (row.word, _refusal(row)) for row in course]
+        steps = intervals_of_one(said, series.versions)
         told = tuple(_step(span, [row for row in course[span.first : span.last + 1] if row], series) for span in steps)
-        yield Told(latest, intervals_of_one(looks), told[::-1])
+        yield Told(latest, intervals_of_one(looks, series.versions), told[::-1])
 
 
 def row_courses(series: Series) -> dict[str, list[RowRecord | None]]:
@@ -403,9 +403,9 @@ def row_courses(series: Series) -> dict[str, list[RowRecord | None]]:
     return courses
 
 
-def standing_of_row(row: RowRecord) -> Standing:
+def row_came_to(row: RowRecord) -> CameTo:
     """What a row came to in the words of the front."""
-    return _ROW_LOOKS.get(row.outcome, Standing.WRONG)
+    return _ROW_LOOKS.get(row.outcome, CameTo.WRONG)
 
 
 def _refusal(row: RowRecord) -> str:
@@ -416,7 +416,7 @@ def _refusal(row: RowRecord) -> str:
 def _step(span: Interval[tuple[str, str]], rows: Sequence[RowRecord], series: Series) -> Step:
     newest = rows[-1]
     words = f"{newest.word} {span_words(span, series.versions)}"
-    return Step(standing_of_row(newest), words, _short(newest.reason))
+    return Step(row_came_to(newest), words, _short(newest.reason))
 
 
 def _came_or_went_first(told: Told) -> tuple[object, ...]:

@@ -30,7 +30,7 @@ from reports.flaky import flaky_cells
 from reports.front import LOOKS, MARKS, Measured, front_json, is_pinned
 from reports.gate import Gate, headline
 from reports.guide import ROW_LOOKS, by_stack, guide_lines, splits
-from reports.intervals import Standing
+from reports.intervals import CameTo
 from reports.runs import Collection, Comparison, Published
 from reports.sizes import sizes
 from reports.spent import MEANINGS as USES
@@ -75,10 +75,10 @@ _KINDS = {
 }
 _LOOKS = {State.SUPPORTED: Verdict.SUPPORTED, State.REFUSED: Verdict.REFUSED, State.WRONG: Verdict.ERROR}
 _STANDINGS = {
-    Standing.SUPPORTED: "right wherever it ran",
-    Standing.MIXED: "wrong in part",
-    Standing.WRONG: "wrong, or fails",
-    Standing.REFUSED: "refused in documented words",
+    CameTo.SUPPORTED: "right wherever it ran",
+    CameTo.MIXED: "wrong in part",
+    CameTo.WRONG: "wrong, or fails",
+    CameTo.REFUSED: "refused in documented words",
 }
 _LIBRARIES = ("transformers", "torch", "flash-attn", "bitsandbytes", "accelerate", "peft", "optimum")
 
@@ -267,7 +267,7 @@ def render_index(
         is_pinned=is_pinned,
         types=len({subject.architecture for one in measured for subject in one.subjects}),
         told=any(one.told for one in measured),
-        standings=list(Standing),
+        standings=list(CameTo),
         meanings_of_standings=_STANDINGS,
         marks=MARKS,
         looks=LOOKS,

@@ -11,14 +11,14 @@ from typing import Generic, TypeVar
 from matrix.verdict import Verdict
 from reports.causes import GRAVEST_FIRST, cause_of
 from reports.document import Record
-from reports.support import State, States
+from reports.support import State, States, follows
 
 _TROUBLES = 4  # of one combination in one release that are told one by one
 
 T = TypeVar("T", bound=Hashable)
 
 
-class Standing(StrEnum):
+class CameTo(StrEnum):
     """What several cells came to in one release."""
 
     SUPPORTED = "supported"  # all that ran are right; some may be refused as documented
@@ -61,9 +61,9 @@ class Outcome:
     troubles: tuple[Trouble, ...]  # the gravest first, then the most frequent
 
     @property
-    def standing(self) -> Standing:
+    def came_to(self) -> CameTo:
         """All of it in a word."""
-        return standing_of(self.supported, self.refused, self.wrong)
+        return all_came_to(self.supported, self.refused, self.wrong)
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,15 @@ class Interval(Generic[T]):
     came_to: T
     first: int
     last: int
-    # Whether something that both releases have was seen to change between the one before and the first.
-    changed: bool
+    # Whether something was seen to change from the minor release before to the first.
+    begins: bool
 
 
-def standing_of(supported: int, refused: int, wrong: int) -> Standing:
+def all_came_to(supported: int, refused: int, wrong: int) -> CameTo:
     """What so many cells of each kind are together."""
     if wrong:
-        return Standing.MIXED if supported else Standing.WRONG
-    return Standing.SUPPORTED if supported else Standing.REFUSED
+        return CameTo.MIXED if supported else CameTo.WRONG
+    return CameTo.SUPPORTED if supported else CameTo.REFUSED
 
 
 def outcome_of(cells: Iterable[Seen]) -> Outcome:
@@ -98,18 +98,18 @@ def outcome_of(cells: Iterable[Seen]) -> Outcome:
     return Outcome(counts[State.SUPPORTED], counts[State.REFUSED], counts[State.WRONG], tuple(troubles))
 
 
-def standings(cells: Iterable[States]) -> list[Standing | None]:
+def by_release(cells: Iterable[States]) -> list[CameTo | None]:
     """Release by release, what cells came to together; None where none of them was measured."""
-    found: list[Standing | None] = []
+    found: list[CameTo | None] = []
     for states in zip(*cells, strict=True):
         counts = Counter(states)
         measured = counts.total() - counts[None]
         numbers = (counts[state] for state in (State.SUPPORTED, State.REFUSED, State.WRONG))
-        found.append(standing_of(*numbers) if measured else None)
+        found.append(all_came_to(*numbers) if measured else None)
     return found
 
 
-def intervals(cells: Sequence[States]) -> tuple[Interval[Standing], ...]:
+def intervals(cells: Sequence[States], versions: Sequence[str]) -> tuple[Interval[CameTo], ...]:
     """The intervals of cells that are told together.
 
     A release in which other cells were measured may come to something else although nothing changed: only where one
@@ -120,22 +120,25 @@ def intervals(cells: Sequence[States]) -> tuple[Interval[Standing], ...]:
         pairs = ((states[before], states[after]) for states in cells)
         return any(one is not None and other is not None and one is not other for one, other in pairs)
 
-    spans = list(_spans(standings(cells)))
+    spans = list(_spans(by_release(cells)))
     return tuple(
-        Interval(standing, first, last, number > 0 and changed(spans[number - 1][2], first))
-        for number, (standing, first, last) in enumerate(spans)
+        Interval(came_to, first, last, before is not None and changed(before, first))
+        for came_to, first, last, before in _with_neighbours(spans, versions)
     )
 
 
-def intervals_of_one(states: Sequence[T | None]) -> tuple[Interval[T], ...]:
+def intervals_of_one(states: Sequence[T | None], versions: Sequence[str]) -> tuple[Interval[T], ...]:
     """The intervals of what is one in each release, and None where it was not measured."""
-    spans = _spans(states)
-    return tuple(Interval(state, first, last, number > 0) for number, (state, first, last) in enumerate(spans))
+    spans = list(_spans(states))
+    return tuple(
+        Interval(state, first, last, before is not None)
+        for state, first, last, before in _with_neighbours(spans, versions)
+    )
 
 
 def since(interval: Interval[T], versions: Sequence[str]) -> str:
     """The first release of an interval; “≤” where it may have been so before."""
-    return f"{'' if interval.changed else '≤ '}{versions[interval.first]}"
+    return f"{'' if interval.begins else '≤ '}{versions[interval.first]}"
 
 
 def interval_words(spans: Sequence[Interval[T]], versions: Sequence[str]) -> str:
@@ -162,6 +165,17 @@ def _spans(states: Iterable[T | None]) -> Iterator[tuple[T, int, int]]:
     for state, run in groupby(measured, key=itemgetter(0)):
         places = [place for _, place in run]
         yield state, places[0], places[-1]
+
+
+def _with_neighbours(
+    spans: Sequence[tuple[T, int, int]], versions: Sequence[str]
+) -> Iterator[tuple[T, int, int, int | None]]:
+    """Each with the release before it, or None where releases lie between that nobody measured."""
+    last = None
+    for state, first, end in spans:
+        neighbours = last is not None and last == first - 1 and follows(versions[last], versions[first])
+        yield state, first, end, last if neighbours else None
+        last = end
 
 
 def _gravity(verdict: Verdict) -> int:

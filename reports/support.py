@@ -28,6 +28,8 @@ _MOVES_WITH = {
 }
 # Touches no cell but those that need it, which do not run without: a stack that lacks it is no other stack to the rest.
 _APART = ("torchao",)
+# The first minor release of a new major one, where numbers do not tell: of transformers.
+_NEXT_MINOR = {(4, 57): (5, 0)}
 _LIBRARIES = ("transformers", "torch", "flash-attn", "flash-attn-3", "flash-attn-4", "bitsandbytes", "accelerate")
 
 
@@ -50,6 +52,7 @@ class Span:
     state: State
     first: str  # the oldest of them that was measured
     last: str
+    begins: bool  # whether the minor release before the first was measured too, and came to something else
 
     @property
     def words(self) -> str:
@@ -68,10 +71,11 @@ class History:
 
     @property
     def words(self) -> str:
-        """As compatibility tables put it: a change lies somewhere before the release that it was seen in."""
+        """As compatibility tables put it: “≤” where it may have been so in releases before that nobody measured."""
         *before, latest = self.spans
         if latest.last == self.newest:
-            words = [f"{'' if latest.state is State.SUPPORTED else f'{latest.state} '}since ≤ {latest.first}"]
+            since = f"since {'' if latest.begins else '≤ '}{latest.first}"
+            words = [since if latest.state is State.SUPPORTED else f"{latest.state} {since}"]
         else:
             words = [f"{latest.words}, not measured since"]
         return "; ".join(words + [span.words for span in reversed(before)])
@@ -137,6 +141,14 @@ def version_order(version: str) -> tuple[bool, Version, str]:
         return True, Version(version), version
     except ValueError:  # InvalidVersion, or a number without end
         return False, Version("0"), version
+
+
+def follows(before: str, after: str) -> bool:
+    """Whether one release is of the same minor release as another that is older, or of the next one."""
+    (known, one, _), (known_too, other, _) = version_order(before), version_order(after)
+    minor = (one.major, one.minor)
+    following = _NEXT_MINOR.get(minor, (one.major, one.minor + 1))
+    return known and known_too and (other.major, other.minor) in (minor, following)
 
 
 def support_data(series: Iterable[Series]) -> list[dict[str, Any]]:
@@ -243,7 +255,10 @@ def _histories(cells: Iterable[States], versions: Sequence[str]) -> Iterator[His
 
 
 def _spans(states: States, versions: Sequence[str]) -> Iterator[Span]:
-    measured = [(state, version) for state, version in zip(states, versions, strict=True) if state is not None]
+    measured = [(state, place) for place, state in enumerate(states) if state is not None]
+    last = None
     for state, run in groupby(measured, key=itemgetter(0)):
-        named = [version for _, version in run]
-        yield Span(state, named[0], named[-1])
+        places = [place for _, place in run]
+        begins = last == places[0] - 1 and follows(versions[last], versions[places[0]])
+        last = places[-1]
+        yield Span(state, versions[places[0]], versions[last], begins)

@@ -92,7 +92,7 @@ def _measured(fact: Fact, series: Series) -> Beside | None:
     if course is None:
         return None
     seen = [None if row is None else _is_so(fact, row) for row in course]
-    spans = intervals_of_one([None if so is None else "so" if so else "not so" for so in seen])
+    spans = intervals_of_one([None if so is None else "so" if so else "not so" for so in seen], series.versions)
     by_release = {version: so for version, so in zip(series.versions, seen, strict=True) if so is not None}
     must = {version: so for version, so in by_release.items() if _within(version, fact.so)}
     must_not = {version: so for version, so in by_release.items() if _within(version, fact.not_so)}

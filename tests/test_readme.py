@@ -1,9 +1,12 @@
 """The figures that the README gives are those that were measured."""
 
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from matrix.plan import make_plan
 from matrix.regressions import load_regressions
 from matrix.stack import Device
 from reports.calibration import Calibration
+from reports.front import front_of
 from reports.places import published_places
 from reports.policy import Counts, Matters, Policy, Within
 from reports.power import RULES, Power, PowerSummary, published_power
@@ -152,6 +156,10 @@ def test_the_interval_that_it_quotes_is_in_the_published_site() -> None:
     (series,) = (one for one in all_series(run.report for run in runs) if "H100" in one.device)
     (table,) = (table for table in series.tables if table.title == "backend")
     assert table.rows[architecture][backend][0].words == words
+    (front,) = (one for one in front_of([series], runs) if one.cuda)
+    assert {group.rows[architecture][backend].words for group in front.groups if architecture in group.rows} == {
+        f"supported {words}"
+    }
 
 
 def test_the_policy_that_it_shows_is_the_usual_one() -> None:
@@ -183,7 +191,7 @@ def test_every_workflow_has_jobs_whose_steps_do_something() -> None:
 
 
 def test_the_gate_of_upgrades_ends_with_the_commands_own_status_and_uploads_its_report_either_way() -> None:
-    (gate,) = [workflow["jobs"]["gate"] for workflow in workflows() if "gate" in workflow["jobs"]]
+    gate = gating()["jobs"]["gate"]
     assert "self-hosted" in gate["runs-on"]
     commands = [step for step in gate["steps"] if "run" in step]
     script = commands[-1]["run"].splitlines()
@@ -192,9 +200,62 @@ def test_the_gate_of_upgrades_ends_with_the_commands_own_status_and_uploads_its_
     # What somebody types is given as a variable: within the script it would be code.
     assert not any("${{" in step["run"] for step in commands)
     assert gate["steps"][-1]["if"] == "always()"
-    folder = re.search(r"--report-dir (\S+)", script[-1])
-    assert folder is not None
-    assert gate["steps"][-1]["with"]["path"].startswith(folder[1])
+    assert '--report-dir "$OUT"' in script[-1]
+
+
+def test_the_gate_keeps_what_it_measured_beside_the_checkout_by_what_is_asked(tmp_path: Path) -> None:
+    (step,) = [step for step in gating()["jobs"]["gate"]["steps"] if "GITHUB_ENV" in step.get("run", "")]
+
+    def kept(to: str, commit: str) -> str:
+        told = tmp_path / "env"
+        told.unlink(missing_ok=True)
+        given = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "GITHUB_ENV": str(told)}
+        asked = {**given, "TO": to, "GITHUB_SHA": commit}
+        subprocess.run(["bash", "-e", "-c", step["run"]], env=asked, cwd=tmp_path, check=True, timeout=60)
+        (line,) = told.read_text(encoding="utf-8").splitlines()
+        assert line.startswith(f"OUT={tmp_path}/home/upgrades/")
+        return line
+
+    one = kept("transformers==5.24.0", "abc")
+    assert kept("transformers==5.24.0", "abc") == one
+    others = ["transformers==5.23.0", "transformers==5.24.0 peft==0.21.2"]
+    assert len({one, kept("transformers==5.24.0", "abd"), *(kept(to, "abc") for to in others)}) == 4
+    assert re.fullmatch(r"OUT=[\w/.=-]+", kept("a\nPATH=x ../*[$(id)]", "abc"))
+
+
+def test_the_gate_uploads_verdict_and_reports_and_no_environment(tmp_path: Path) -> None:
+    upload = gating()["jobs"]["gate"]["steps"][-1]["with"]["path"].splitlines()
+    patterns = [path.removeprefix("${{ env.OUT }}/") for path in upload]
+    wanted = {"index.html", "gate.md", "gate.json", "current/matrix.json", "candidate/index.html"}
+    for name in (*wanted, "environments/candidate/venv/lib/torch/__init__.py", "current/blocks/001/matrix.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {str(path.relative_to(tmp_path)) for pattern in patterns for path in tmp_path.glob(pattern)}
+    assert found == wanted
+
+
+def gating() -> dict[Any, Any]:
+    """The workflow that gates upgrades."""
+    (found,) = (workflow for workflow in workflows() if "gate" in workflow["jobs"])
+    return found
+
+
+def test_it_names_releases_that_there_are() -> None:
+    # Looked up in the index: what the README names anew must be, too.
+    known = {
+        "transformers": {"5.24.0"},
+        "torch": {"2.14.0"},
+        "peft": {"0.15.2", "0.21.2"},
+        "accelerate": {"1.4.0"},
+        "optimum": {"1.27.0"},
+    }
+    named = set(re.findall(r"\b([a-z][\w-]*)==(\d[\w.]*\w)", README))
+    assert named
+    assert {f"{name}=={version}" for name, version in named if version not in known.get(name, ())} == set()
+
+
+def test_exit_codes_of_an_upgrade_are_told_once() -> None:
+    assert len(re.findall(r"\b2\b[^.\n|]*could not", " ".join(README.split()))) == 1
 
 
 def test_the_container_is_made_of_instructions_that_there_are_and_installs_extras_that_there_are() -> None:

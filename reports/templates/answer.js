@@ -64,12 +64,17 @@ function troubled(subjects, place, state) {
   return [...found.values()].sort((one, other) => pinned(one) - pinned(other) || other.count - one.count);
 }
 
-// Of all that runs unquantised and without a pinned kernel, in a sentence.
-function summaryOf(subjects, place) {
+// The format that a question is of: the one of its config.json, where that was measured.
+function formatOf(subjects, place, quantised) {
+  return subjects.some((one) => one.quantisation === quantised && one.outcomes[place]) ? quantised : "none";
+}
+
+// Of all that runs in one format and without a pinned kernel, in a sentence.
+function summaryOf(subjects, place, format) {
   const gravest = new Map();
   for (const { backend, quantisation, outcomes } of subjects) {
     const outcome = outcomes[place];
-    if (!outcome || quantisation !== "none" || !isPlain(backend)) continue;
+    if (!outcome || quantisation !== format || !isPlain(backend)) continue;
     const before = gravest.get(backend) || { supported: 0, refused: 0, wrong: 0 };
     for (const what of ["supported", "refused", "wrong"]) before[what] += outcome[what];
     gravest.set(backend, before);
@@ -77,18 +82,18 @@ function summaryOf(subjects, place) {
   const ranked = [...gravest].sort(([one], [other]) => rankOf(one) - rankOf(other));
   const named = (wanted) => ranked.filter(([, counts]) => wanted(counts)).map(([backend]) => backend);
   return [
-    ["Works with", named(({ supported, wrong }) => supported && !wrong)],
+    ["works with", named(({ supported, wrong }) => supported && !wrong)],
     ["wrong in part with", named(({ supported, wrong }) => supported && wrong)],
     ["wrong with", named(({ supported, wrong }) => !supported && wrong)],
     ["refused with", named(({ supported, wrong }) => !supported && !wrong)],
   ].filter(([, backends]) => backends.length);
 }
 
-// The line to write, in the spelling of that release.
-function spelling(type, subjects, place, version, wanted) {
+// The line to write, in the spelling of that release: what a checkpoint is quantised with stands in its config.json.
+function spelling(type, subjects, place, version, wanted, format) {
   const order = [...new Set([wanted, "bfloat16", "float16", "float32"].filter(Boolean))];
   for (const dtype of order) {
-    const { same } = rightBeside(subjects, place, { dtype, quantisation: "none" });
+    const { same } = rightBeside(subjects, place, { dtype, quantisation: format });
     const best = same.find(({ outcomes }) => !outcomes[place].refused) || same[0];
     if (!best) continue;
     const name = Number(version.split(".")[0]) >= 5 ? "dtype" : "torch_dtype";

@@ -2,6 +2,7 @@
 const LARGEST_CONFIG = 2 ** 20;
 const MOST_FIELDS = 20000;
 const MODEL_TYPE = /^[a-z0-9][a-z0-9_.-]{0,63}$/i;
+const QUANT_METHOD = /^[a-z0-9][a-z0-9_.-]{0,31}$/i;
 const CLASS_NAME = /^[A-Za-z0-9_]{1,100}$/;
 const RELEASE = /^\d{1,4}(\.\d{1,4}){1,3}[a-z0-9.+]{0,12}$/;
 const DTYPES = new Set(known.dtypes);
@@ -55,9 +56,20 @@ function readConfig(text) {
     family: familyOf(config, head),
     traits: traitsOf(fields),
     dtype: DTYPES.has(dtype) ? dtype : "",
-    quantised: matching(fieldOf(fieldOf(config, "quantization_config"), "quant_method"), CLASS_NAME),
+    quantised: quantisedAs(fieldOf(config, "quantization_config")),
     saved: matching(fieldOf(config, "transformers_version"), RELEASE),
   };
+}
+
+// What its weights are quantised with: the formats of bitsandbytes by the suite's names, others by the method's.
+function quantisedAs(table) {
+  if (table === null || typeof table !== "object") return "";
+  const method = matching(fieldOf(table, "quant_method"), QUANT_METHOD) || "bitsandbytes";
+  if (method !== "bitsandbytes") return method;
+  if (fieldOf(table, "load_in_8bit") === true) return "int8";
+  if (fieldOf(table, "load_in_4bit") !== true) return "an unknown method";
+  const format = matching(fieldOf(table, "bnb_4bit_quant_type"), QUANT_METHOD) || "fp4";
+  return fieldOf(table, "bnb_4bit_use_double_quant") === true ? `${format}_double_quant` : format;
 }
 
 function familyOf(config, head) {

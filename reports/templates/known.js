@@ -54,7 +54,7 @@ function subjectsOf(series, type) {
     dtype: details.values[dtype],
     quantisation: details.values[quantisation],
     outcomes: details.values[outcomes].map((number, place) => outcomeOf(number, series, place)),
-    spans: details.values[spans].map(([standing, first, last, changed]) => ({ standing, first, last, changed })),
+    spans: details.values[spans].map(([standing, first, last, begins]) => ({ standing, first, last, begins })),
   }));
 }
 
@@ -72,5 +72,5 @@ function spanAt(subject, place) {
 }
 
 function sinceWords(span, versions) {
-  return `${span.changed ? "" : "≤ "}${versions[span.first]}`;
+  return `${span.begins ? "" : "≤ "}${versions[span.first]}`;
 }

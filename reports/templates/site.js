@@ -84,14 +84,20 @@ function answered(series, here) {
   if (wanted !== Infinity && place !== wanted) {
     lines.push(make("p", { class: "aside" }, `Not measured with ${versions[wanted]}: this is what ${versions[place]} came to.`));
   }
-  const best = spelling(type, subjects, place, versions[place], given?.dtype);
+  const format = formatOf(subjects, place, given?.quantised || "none");
+  const unknown = given?.quantised && given.quantised !== format;
+  if (unknown) {
+    lines.push(make("p", { class: "aside" },
+      `No run with this release has it quantised with ${given.quantised}: what follows is of unquantised weights.`));
+  }
+  const best = unknown ? null : spelling(type, subjects, place, versions[place], given?.dtype, format);
   return [
     make("p", { class: "kicker" }, `${label}, transformers ${versions[place]}`),
     make("h2", { id: "answer-title", tabindex: "-1" }, type.model, make("small", {}, [type.auto, type.family, ...type.traits].filter(Boolean).join(" · "))),
     ...variants(here, type),
     ...ofConfig(type),
     ...lines,
-    make("p", { class: "summary" }, ...summary(subjects, place)),
+    make("p", { class: "summary" }, ...summary(subjects, place, format)),
     best ? make("p", { class: "write" }, make("code", {}, best.code), make("small", {},
       `right in ${best.cells === 1 ? "the cell" : `all ${counted(best.cells, "cell")}`} that ${best.cells === 1 ? "was" : "were"} judged`)) : null,
     make("div", { class: "cards" },
@@ -127,13 +133,14 @@ function ofConfig(type) {
   return [make("p", { class: "aside" }, `Its config.json: ${[given.model, ...said].join(", ")}.${apart}`)];
 }
 
-function summary(subjects, place) {
-  const parts = summaryOf(subjects, place).flatMap(([words, backends], number) => {
+function summary(subjects, place, format) {
+  const how = format === "none" ? "" : `Quantised with ${format}: `;
+  const parts = summaryOf(subjects, place, format).flatMap(([words, backends], number) => {
     const start = number ? "; " : "";
-    return [`${start}${number ? words : words[0].toUpperCase() + words.slice(1)} `,
+    return [`${start}${number || how ? words : words[0].toUpperCase() + words.slice(1)} `,
       ...backends.flatMap((backend, at) => [at ? (at === backends.length - 1 ? " and " : ", ") : "", make("code", {}, spaced(backend))])];
   });
-  return parts.length ? [...parts, "."] : ["Nothing of it was measured unquantised with this release."];
+  return parts.length ? [how, ...parts, "."] : [`Nothing of it was measured ${how ? `with ${format}` : "unquantised"} with this release.`];
 }
 
 function worksCard(subjects, place, versions) {

@@ -13,7 +13,7 @@ from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports.document import ArchitectureFacts, Report, RowRecord, make_report
 from reports.front import Measured, facts_of, front_json, front_of
-from reports.intervals import Standing
+from reports.intervals import CameTo
 from reports.runs import Published
 from reports.support import State, all_series, state_of
 from tests.builders import ROOT, completed, cuda_stack, ended, make_run, make_stack, record_of
@@ -39,19 +39,44 @@ def front(*reports: Report) -> list[Measured]:
 
 def test_an_entry_shows_since_when_and_that_there_is_more_to_tell() -> None:
     right, wrong = Verdict.SUPPORTED, Verdict.INACCURATE
-    (one,) = front(run("4.48.3", {SDPA: wrong, EAGER: right}), run("5.23.0", {SDPA: right, EAGER: right}))
+    (one,) = front(run("5.22.2", {SDPA: wrong, EAGER: right}), run("5.23.0", {SDPA: right, EAGER: right}))
     (group,) = one.groups
     shown = group.rows["llama"]
     assert (shown["sdpa"].release, shown["sdpa"].noted) == ("5.23.0", True)
-    assert (shown["eager"].release, shown["eager"].noted) == ("≤ 4.48.3", False)
-    assert shown["sdpa"].words == "supported since 5.23.0; wrong in 4.48.3"
-    assert group.counts == {Standing.SUPPORTED: 1}
+    assert (shown["eager"].release, shown["eager"].noted) == ("≤ 5.22.2", False)
+    assert shown["sdpa"].words == "supported since 5.23.0; wrong in 5.22.2"
+    assert group.counts == {CameTo.SUPPORTED: 1}
+
+
+def test_the_front_and_the_page_of_intervals_say_the_same_of_the_same_runs() -> None:
+    right, wrong = Verdict.SUPPORTED, Verdict.INACCURATE
+    for old, new in (("5.22.2", "5.23.0"), ("4.57.6", "5.0.0"), ("4.48.3", "4.57.6"), ("4.57.6", "5.1.0")):
+        (one,) = front(run(old, {SDPA: wrong}), run(new, {SDPA: right}))
+        (history,) = one.series.tables[0].rows["llama"]["sdpa"]
+        assert one.groups[0].rows["llama"]["sdpa"].words == f"supported {history.words}"
 
 
 def test_what_newer_releases_do_not_say_is_past() -> None:
     (one,) = front(run("4.48.3", {SDPA: Verdict.REFUSED}), run("5.23.0", {EAGER: Verdict.SUPPORTED}))
     shown = one.groups[0].rows["llama"]["sdpa"]
     assert (shown.past, shown.release) == (True, "to 4.48.3")
+
+
+@pytest.mark.parametrize(
+    ("newest", "counts"),
+    [({EAGER: Verdict.SUPPORTED}, {CameTo.SUPPORTED: 1}), ({EAGER: Verdict.ERROR}, {CameTo.WRONG: 1})],
+)
+def test_what_is_past_counts_only_of_an_architecture_of_which_nothing_newer_is_known(
+    newest: dict[str, Verdict], counts: dict[CameTo, int]
+) -> None:
+    old = run("4.48.3", {SDPA: Verdict.REFUSED, EAGER: Verdict.SUPPORTED})
+    (one,) = front(old, run("5.23.0", newest))
+    assert one.groups[0].counts == counts
+    (one,) = front(run("4.48.3", {SDPA: Verdict.INACCURATE}), run("5.23.0", newest))
+    assert one.groups[0].counts == counts
+    gemma = {"gemma2-float32-sdpa-prefill": Verdict.INACCURATE}
+    (one,) = front(run("4.48.3", gemma), run("5.23.0", {EAGER: Verdict.SUPPORTED}))
+    assert one.groups[0].counts == {CameTo.SUPPORTED: 1, CameTo.WRONG: 1}
 
 
 def test_a_kernel_that_is_pinned_stands_last_and_what_is_quantised_is_in_no_table_but_in_answers() -> None:
@@ -69,8 +94,8 @@ def test_gpus_stand_before_cpus_and_never_mix() -> None:
     right = {SDPA: Verdict.SUPPORTED}
     found = front(run("5.23.0", right), run("5.23.0", {SDPA: Verdict.ERROR}, stack=cuda_stack))
     assert [(one.series.device, one.subjects[0].spans[0].came_to) for one in found] == [
-        ("NVIDIA H100", Standing.WRONG),
-        ("CPU", Standing.SUPPORTED),
+        ("NVIDIA H100", CameTo.WRONG),
+        ("CPU", CameTo.SUPPORTED),
     ]
 
 
@@ -106,7 +131,7 @@ def test_rows_say_from_when_to_when_a_failure_is_there_and_what_came_and_went_st
     ]
     (one,) = front(*reports)
     assert [[step.words for step in told.steps] for told in one.told] == [
-        ["fixed since 5.23.0", "still there in 4.48.3"],
+        ["fixed since ≤ 5.23.0", "still there in 4.48.3"],
         ["still there since ≤ 4.48.3"],
     ]
 
@@ -119,7 +144,7 @@ def test_a_refusal_in_other_words_is_a_step_whatever_the_numbers_in_it() -> None
     ]
     (one,) = front(*reports)
     assert [(step.words, step.reason) for step in one.told[0].steps] == [
-        ("refused since 5.23.0", "no attribute"),
+        ("refused since ≤ 5.23.0", "no attribute"),
         ("refused in 4.49.0 to 4.57.6", "needs <4.49 but found 4.57.6"),
     ]
     assert len(one.told[0].spans) == 1

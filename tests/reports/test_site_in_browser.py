@@ -1,6 +1,7 @@
 """The pages of a site and of a comparison in a real browser."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,10 @@ def test_from_the_index_to_any_two_runs_compared_and_on_to_a_cell(opened: Open, 
     found = compare(old, new)
     page = opened(site / "index.html")
     entry = page.get_by_role("link", name=f"{NAMES[0]} to {NAMES[2]}")
-    entry.scroll_into_view_if_needed()
     counts = {kind: sum(one.kind is kind for one in found.differences) for kind in Kind}
-    assert entry.inner_text().split("\n") == [f"{count:,} {kind}" for kind, count in counts.items() if count]
+    # Not inner_text, which is empty until the section was painted.
+    told = entry.locator(".line").all_text_contents()
+    assert told == [f"{count:,} {kind}" for kind, count in counts.items() if count]
     entry.click()
     assert page.locator("h1").inner_text() == "What changed"
     differing = page.locator(".differs").all_inner_texts()
@@ -130,6 +132,16 @@ def test_the_address_holds_the_question_and_the_keyboard_is_enough(opened: Open,
     assert page.locator(".entries .note-body").count() == 0
 
 
+def test_where_releases_were_left_out_no_answer_says_in_which_of_them_it_changed(opened: Open, site: Path) -> None:
+    page = opened(site / "index.html")
+    answer = ask(page, "bert")
+    for entry in answer.locator(".entries button").all():
+        entry.click()
+        words = answer.inner_text()
+        assert re.search(r"since ≤ \d", words)
+        assert not re.search(r"since \d", words)
+
+
 def test_an_entry_of_the_table_opens_its_note_and_leads_to_the_whole_answer(opened: Open, site: Path) -> None:
     page = opened(site / "index.html")
     entry = page.get_by_role("row", name="falcon", exact=False).first.locator("td.s a").first
@@ -148,6 +160,37 @@ def test_a_config_is_read_for_its_type_and_traits(opened: Open, site: Path) -> N
     assert page.get_by_label("Does my model work?").input_value() == "falcon"
     assert "saved by transformers 4.40.1, in float16, with alibi" in answer.locator(".aside").first.inner_text()
     assert "torch.float16" in answer.locator(".write").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ({"quant_method": "gptq", "bits": 4}, "gptq"),
+        ({"quant_method": "compressed-tensors"}, "compressed-tensors"),
+        ({"load_in_4bit": True, "bnb_4bit_use_double_quant": True}, "fp4_double_quant"),
+        ({}, "an unknown method"),
+    ],
+)
+def test_of_a_format_that_was_never_measured_nothing_is_said_to_be_right(
+    opened: Open, site: Path, table: dict[str, Any], named: str
+) -> None:
+    page = opened(site / "index.html")
+    answer = hand_over(page, json.dumps({"model_type": "opt", "quantization_config": table}))
+    assert f"quantised with {named}: what follows is of unquantised weights" in answer.inner_text()
+    assert answer.locator(".write").count() == 0
+    ask(page, "llama")
+    assert answer.locator(".write").count() == 1
+    assert "what follows is of unquantised weights" not in answer.inner_text()
+
+
+def test_a_config_of_a_format_that_was_measured_is_answered_of_that_format(opened: Open, site: Path) -> None:
+    page = opened(site / "index.html")
+    table = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    answer = hand_over(page, json.dumps({"model_type": "opt", "quantization_config": table}))
+    assert answer.locator(".summary").inner_text().startswith("Quantised with int8: ")
+    assert "what follows is of unquantised weights" not in answer.inner_text()
+    asked = {"model_type": "opt", "quantization_config": None}
+    assert hand_over(page, json.dumps(asked)).locator(".summary").inner_text().startswith("Works with ")
 
 
 @pytest.mark.parametrize("way", ["drop", "paste"])

@@ -16,7 +16,7 @@ from tests.builders import PROPERTY, cuda_stack, ended, make_run, make_stack, re
 FLASH = "falcon-bfloat16-flash_attention_2-prefill"
 LEFT = "falcon-bfloat16-flash_attention_2-left-prefill"
 NF4 = "falcon-bfloat16-sdpa-nf4-prefill"
-OLD, MIDDLE, NEW = "4.48.3", "4.57.6", "5.17.0"
+OLD, MIDDLE, NEW = "4.48.3", "4.57.6", "5.17.0"  # others lie between them
 
 
 def run(version: str, stack: Any = cuda_stack, **cells: Verdict) -> Report:
@@ -51,6 +51,27 @@ def test_an_interval_says_what_was_measured_and_no_more(old: str, middle: str, n
     verdicts = zip((OLD, MIDDLE, NEW), (old, middle, new), strict=True)
     runs = [run(version, flash=Verdict(verdict)) for version, verdict in verdicts]
     assert told(*runs) == told(*reversed(runs)) == {words: 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("5.23.0", "5.24.0", "since 5.24.0; refused in 5.23.0"),
+        ("4.57.6", "5.0.0", "since 5.0.0; refused in 4.57.6"),
+        ("4.57.1", "4.57.6", "since 4.57.6; refused in 4.57.1"),
+        ("5.22.2", "5.24.0", "since ≤ 5.24.0; refused in 5.22.2"),
+        ("4.56.2", "5.0.0", "since ≤ 5.0.0; refused in 4.56.2"),
+        ("nightly", "0.0.1", "since ≤ 0.0.1; refused in nightly"),
+    ],
+)
+def test_a_change_is_of_a_release_where_the_one_before_was_measured(before: str, after: str, words: str) -> None:
+    assert told(run(before, flash=Verdict.REFUSED), run(after, flash=Verdict.SUPPORTED)) == {words: 1}
+
+
+def test_a_cell_that_the_release_before_lacks_may_have_changed_in_it() -> None:
+    right, refused = Verdict.SUPPORTED, Verdict.REFUSED
+    runs = [run("5.22.2", flash=refused), run("5.22.3", left=right), run("5.22.4", flash=right)]
+    assert "since ≤ 5.22.4; refused in 5.22.2" in told(*runs)
 
 
 def test_cells_of_one_combination_are_counted_by_their_history() -> None:
