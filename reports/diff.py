@@ -4,6 +4,7 @@ A side is a report, or several of which the first is the whole and the others me
 those differ by is noise. What fails in the same way in both sides is no difference.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -25,6 +26,8 @@ __all__ = ["Aspect", "Bands", "Diff", "Difference", "Doubt", "Group", "Kind", "c
 
 _USUAL = Bands()
 _LISTED = ("left unquantised: ", "parameters in ")
+# Why a row says itself that it is about other releases, or about a kernel that is not there.
+_OF_OTHERS = re.compile(r"[<>=!~]\S* \(here (?!none\))|\bis here$")
 _ASPECT_OF_MEASURE: Mapping[Measure, Aspect] = {Measure.TIME: Aspect.TIME, Measure.MEMORY: Aspect.MEMORY}
 
 
@@ -196,8 +199,7 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     old, new = before.measured[name][0], after.measured[name][0]
     was, now = before.standings(name)[0], after.standings(name)[0]
     found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
-    if isinstance(new, RowRecord) and now is Standing.ABSENT and new.family is not Family.GUIDE:
-        # It says itself that it is about other releases.
+    if isinstance(new, RowRecord) and now is Standing.ABSENT and _is_of_others(new):
         return Difference(Kind.DELETED, Aspect.PLAN, name, found, (f"not reachable any more: {new.reason}",), "")
     step, command = move(was, now), after.command(new)
     if isinstance(new, RowRecord) and (was, now) == (Standing.WRONG, Standing.RAISES):
@@ -212,6 +214,11 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
     aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)
     return Difference(Kind.REGRESSION, aspect, name, found, _what_is_wrong(new, now), command)
+
+
+def _is_of_others(row: RowRecord) -> bool:
+    """Whether it says itself that it asks nothing of such a stack; of what the guide says everybody asks."""
+    return row.family is not Family.GUIDE and _OF_OTHERS.search(row.reason) is not None
 
 
 def _what_was_wrong(old: Record | RowRecord, was: Standing) -> tuple[str, ...]:

@@ -197,6 +197,27 @@ def refused(reason: str) -> RowRecord:
     return RowRecord(family=Family.GUIDE, name="G1", outcome=RowOutcome.REFUSED, reason=reason)
 
 
+@pytest.mark.parametrize(
+    ("family", "reason", "kind"),
+    [
+        (Family.REGRESSION, "needs transformers <4.49 (here 5.23.0), optimum <2 (here none)", Kind.DELETED),
+        (Family.PROPERTY, "flash is here", Kind.DELETED),
+        (Family.REGRESSION, "needs optimum <2 (here none)", Kind.REGRESSION),
+        (Family.REGRESSION, "needs 2 GPUs (here 1)", Kind.REGRESSION),
+        (Family.REGRESSION, "flash-attn is not installed", Kind.REGRESSION),
+        (Family.EAGER, "no fixture of it can be made: KeyError", Kind.REGRESSION),
+        (Family.GUIDE, "needs transformers >=4.49 (here 4.48.3)", Kind.REGRESSION),
+    ],
+)
+def test_a_row_that_held_and_cannot_be_reached_is_worse_unless_it_is_about_other_releases(
+    family: Family, reason: str, kind: Kind
+) -> None:
+    held = RowRecord(family=family, name="one", outcome=RowOutcome.HOLDS)
+    away = held.model_copy(update={"outcome": RowOutcome.UNAVAILABLE, "reason": reason})
+    (one,) = compare(report(rows=(held,)), report(rows=(away,))).differences
+    assert (one.kind, one.aspect) == (kind, Aspect.PLAN if kind is Kind.DELETED else Aspect.UNAVAILABLE)
+
+
 def point(seconds: float = 0.1, **changes: Any) -> Point:
     return Point(subject="Llama-7B", backend="sdpa", sequence=512, seconds=[seconds, seconds, 9.0], **changes)
 
