@@ -47,6 +47,7 @@ def compare(before: Report | Sequence[Report], after: Report | Sequence[Report],
         tuple(sorted(differences, key=lambda one: order.index(one.kind))),
         measured,
         tuple(one for one in found if isinstance(one, Doubt)),
+        tuple(name for name in names if _is_compared(old, new, name)),
     )
 
 
@@ -145,6 +146,14 @@ def _named(report: Report) -> dict[str, str]:
     device = ", ".join(gpu.name for gpu in stack.gpus) or stack.device.value
     found = {"device": device, "driver": stack.driver, "python": report.run.python, **stack.versions}
     return {name: version for name, version in found.items() if version}
+
+
+def _is_compared(before: Side, after: Side, name: str) -> bool:
+    """Whether both sides measured it; that it could be in neither is no measurement."""
+    if name not in before.measured or name not in after.measured:
+        return False
+    sides = [{*side.standings(name)} - {Standing.UNKNOWN} for side in (before, after)]
+    return all(sides) and sides != [{Standing.ABSENT}, {Standing.ABSENT}]
 
 
 def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Difference | Doubt]:

@@ -77,6 +77,7 @@ class Diff:
     differences: tuple[Difference, ...]  # the worst kind first
     paces: tuple[Pace, ...] = ()  # of the backends with enough cells that ran in both
     doubts: tuple[Doubt, ...] = ()
+    compared: tuple[str, ...] = ()  # the cells and rows of which both sides measured something
 
     @property
     def counts(self) -> Counter[Kind]:

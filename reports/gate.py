@@ -117,7 +117,7 @@ def judge(
     doubts = [one for one in diff.doubts if one.name not in told and _matters(one.name, policy, records)]
     found = groups(differences)
     incomparable = list(_incomparable(before[0].run, after[0].run, allowed))
-    compared = _compared(before, after, policy, records)
+    compared = sum(_matters(name, policy, records) for name in diff.compared)
     why = [
         *incomparable,
         *([] if compared else ["no cell and no row that matters was measured in both sides"]),
@@ -294,15 +294,6 @@ def _missing(run: Report) -> set[str]:
     """What was planned and has no record."""
     cells = {record.cell for record in run.records if record.verdict is Verdict.MISSING}
     return cells | {row.key for row in run.rows if row.outcome is RowOutcome.MISSING}
-
-
-def _compared(before: Sequence[Report], after: Sequence[Report], policy: Policy, records: Mapping[str, Record]) -> int:
-    old, new = (
-        {name for run in side for name in (*(r.cell for r in run.records), *(r.key for r in run.rows))}
-        - _missing(side[0])
-        for side in (before, after)
-    )
-    return sum(_matters(name, policy, records) for name in old & new)
 
 
 def _incomparable(before: Run, after: Run, allowed: Sequence[Allowed]) -> Iterator[str]:

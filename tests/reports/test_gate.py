@@ -336,6 +336,16 @@ def test_two_sides_with_nothing_in_common_cannot_be_compared() -> None:
     assert [cause.kind for cause in found.groups] == [Kind.ADDED, Kind.DELETED]
 
 
+@pytest.mark.parametrize("verdict", [Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.FLAKY, Verdict.MISSING])
+def test_what_neither_side_measured_is_not_compared(verdict: Verdict) -> None:
+    cells = [record_of(cell, verdict, "why") for cell in honest()]
+    row = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.UNAVAILABLE, reason="needs cuda")
+    found = judge([report(*cells, rows=(row,))], [report(*cells, rows=(row,), transformers=NEW)])
+    assert (found.verdict, found.compared) == (Answer.UNSURE, 0)
+    some = judge([report(*cells[1:])], [report(*cells[1:], transformers=NEW)])
+    assert (some.verdict, some.compared) == (Answer.SAFE, 1)
+
+
 def test_cells_that_only_one_side_plans_fail_nothing() -> None:
     found = gate(wrong("t5-float16-eager-prefill"))
     assert (found.verdict, found.counts[Kind.ADDED]) == (Answer.SAFE, 1)
