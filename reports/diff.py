@@ -167,7 +167,10 @@ def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diff
     was, now = stood[0], stands[0]
     asked_for = after.measured[name][0].fails and not before.measured[name][0].fails
     if len({*stood}) > 1 or len({*stands}) > 1:
-        yield from _wavers(name, stood, stands)
+        if Standing.UNKNOWN not in (*stood, *stands) and _all_worse(stood, stands):
+            yield _moved(before, after, name)
+        else:
+            yield from _wavers(name, stood, stands)
     elif Standing.UNKNOWN in (was, now) or (was is Standing.ABSENT and (was is not now or asked_for)):
         yield from _not_measured(before, after, name)
     elif was is not now:
@@ -177,10 +180,27 @@ def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diff
 
 
 def _wavers(name: str, stood: Sequence[Standing], stands: Sequence[Standing]) -> Iterator[Doubt]:
-    """What a side does not agree on itself is noise, unless the second side does what the first never did."""
-    worse = [now for now in stands if now not in stood and any(move(was, now) is Move.WORSE for was in stood)]
-    if worse:
+    """What a side does not agree on itself is noise.
+
+    Unless the second side does what the first never did, and the first did not waver alike, or never does any more what
+    the first did at its best.
+    """
+    wavered = len({*stood}) > 1
+    worse = [
+        now
+        for now in stands
+        if now not in stood
+        and any(move(was, now) is Move.WORSE for was in stood)
+        and not (wavered and now is Standing.UNKNOWN)
+    ]
+    lost = [was for was in stood if was not in stands and _all_worse([was], stands)]
+    if worse or lost:
         yield Doubt(name, f"wavers when it is measured again: {', '.join(stood)} before, {', '.join(stands)} after")
+
+
+def _all_worse(stood: Sequence[Standing], stands: Sequence[Standing]) -> bool:
+    """Whether every run of the second side is worse than every run of the first."""
+    return all(move(was, now) is Move.WORSE for was in stood for now in stands)
 
 
 def _not_measured(before: Side, after: Side, name: str) -> Iterator[Difference | Doubt]:

@@ -283,6 +283,29 @@ def test_a_regression_that_is_measured_again_is_believed_if_it_comes_again() -> 
     assert (excused.verdict, excused.why) == (Answer.SAFE, [])
 
 
+DIED, RIGHT, BAD = (record_of(FREE, Verdict.CRASHED, "died"), record_of(FREE, kernels=["flash"]), wrong(FREE))
+FLAKY = record_of(FREE, Verdict.FLAKY, "why")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        ([RIGHT, BAD], [BAD, BAD, BAD], Answer.UNSURE),
+        ([RIGHT, RIGHT], [BAD, DIED], Answer.REGRESSIONS),
+        ([RIGHT, RIGHT], [FLAKY, RIGHT, RIGHT], Answer.UNSURE),
+        ([RIGHT, BAD], [FLAKY, RIGHT], Answer.SAFE),
+        ([RIGHT, FLAKY], [RIGHT, FLAKY], Answer.SAFE),
+        ([FLAKY, RIGHT], [BAD, BAD], Answer.UNSURE),
+        ([RIGHT, RIGHT], [record_of(FREE, Verdict.NOT_BUILT, "why"), RIGHT], Answer.SAFE),
+    ],
+)
+def test_what_a_side_wavers_about_is_weighed_by_all_of_its_runs(
+    before: list[Record], after: list[Record], answer: Answer
+) -> None:
+    found = judge([report(one) for one in before], [report(one, transformers=NEW) for one in after])
+    assert found.verdict is answer
+
+
 @pytest.mark.parametrize("before", [Verdict.MISSING, Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.FLAKY])
 def test_what_fails_now_and_was_not_measured_before_cannot_be_told(before: Verdict) -> None:
     found = judge([report(record_of(FREE, before, "why"))], [report(wrong(FREE), transformers=NEW)])
