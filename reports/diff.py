@@ -20,7 +20,7 @@ from reports.markdown import literal
 from reports.noise import Measure, Pace, paces
 from reports.side import Side, said_by, word_of
 from reports.standing import Move, Standing, move
-from reports.words import kind_of_module, of_any_model
+from reports.words import kind_of_module, of_any_model, words_of
 
 __all__ = ["Aspect", "Bands", "Diff", "Difference", "Doubt", "Group", "Kind", "compare", "groups"]
 
@@ -176,7 +176,7 @@ def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diff
     elif was is not now:
         yield _moved(before, after, name)
     else:
-        yield from drifts(before, after, name, bands)
+        yield from list(_as_bad_otherwise(before, after, name)) or drifts(before, after, name, bands)
 
 
 def _wavers(name: str, stood: Sequence[Standing], stands: Sequence[Standing]) -> Iterator[Doubt]:
@@ -243,6 +243,44 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
     aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)
     return Difference(Kind.REGRESSION, aspect, name, found, _what_is_wrong(new, now), command)
+
+
+def _as_bad_otherwise(before: Side, after: Side, name: str) -> Iterator[Difference]:
+    """What is as bad as it was, but excused no more, or by something else."""
+    olds, news = before.measured[name], after.measured[name]
+    old, new, standing = olds[0], news[0], after.standings(name)[0]
+    if standing in (Standing.WORKS, Standing.ABSENT, Standing.UNKNOWN) or _was_refused(old):
+        return
+    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
+    aspect = Aspect.FALLBACK if standing is Standing.FALLS_BACK else Aspect.VERDICT
+    causes = _what_is_wrong(new, standing)
+    if all(one.fails for one in news) and not any(one.fails for one in olds):
+        yield Difference(Kind.REGRESSION, aspect, name, found, causes, after.command(new))
+    elif standing is not Standing.RAISES and not _is_claim(new):
+        # Whether a fault is excused makes it no other fault; of one whose place was not looked for no more is known.
+        was, now = ({cause for one in ones for cause in _faults(one, standing)} for ones in (olds, news))
+        if was.isdisjoint(now) and len({_has_origin(one) for one in (*olds, *news)}) == 1:
+            yield Difference(Kind.CHANGE, aspect, name, found, causes, after.command(new))
+
+
+def _was_refused(one: Record | RowRecord) -> bool:
+    """Whether a library said no as it is documented to: what it says instead is another message."""
+    return (one.outcome is RowOutcome.REFUSED) if isinstance(one, RowRecord) else one.verdict is Verdict.REFUSED
+
+
+def _is_claim(one: Record | RowRecord) -> bool:
+    """Whether its figures are compared, which its reason only repeats."""
+    return isinstance(one, RowRecord) and one.family is Family.CLAIM
+
+
+def _has_origin(one: Record | RowRecord) -> bool:
+    return isinstance(one, Record) and one.observation.origin is not None
+
+
+def _faults(one: Record | RowRecord, standing: Standing) -> Iterator[frozenset[str]]:
+    """All that may be called its fault, excused or not."""
+    for cause in (*_what_is_wrong(one, standing), *_what_is_wrong(one.model_copy(update={"waived": None}), standing)):
+        yield words_of(cause)
 
 
 def _is_of_others(row: RowRecord) -> bool:

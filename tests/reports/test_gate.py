@@ -272,6 +272,48 @@ def test_what_fails_in_both_sides_is_neither_worse_nor_better() -> None:
     assert (found.verdict, found.groups) == (Answer.SAFE, [])
 
 
+def substituted(reason: str, **changes: Any) -> Record:
+    return record_of(PINNED, Verdict.SUBSTITUTED, reason, **changes)
+
+
+KNOWN_FAULT = Waived(reason="a fault", url="https://example.org/1")
+ROW = RowRecord(family=Family.REGRESSION, name="lost", outcome=RowOutcome.VIOLATED, reason="reaches 4")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        (wrong(FAULTY, waived=KNOWN_FAULT), wrong(FAULTY, "GPT2MLP"), Kind.REGRESSION),
+        (wrong(FAULTY, waived=KNOWN_FAULT), wrong(FAULTY), Kind.REGRESSION),
+        (
+            substituted("left unquantised: a, b", waived=KNOWN_FAULT),
+            substituted("kernels that ran: math"),
+            Kind.REGRESSION,
+        ),
+        (wrong(FAULTY), wrong(FAULTY, "GPT2MLP"), Kind.CHANGE),
+        (substituted("left unquantised: a, b"), substituted("kernels that ran: math"), Kind.CHANGE),
+        (substituted("left unquantised: a, b"), substituted("left unquantised: a, c"), None),
+        (wrong(FAULTY), wrong(FAULTY, waived=KNOWN_FAULT), None),
+        (wrong(FAULTY), record_of(FAULTY, Verdict.INACCURATE, "off by 3"), None),  # nobody looked for its place
+    ],
+)
+def test_what_is_as_bad_as_it_was_but_excused_no_more_or_otherwise_is_told(
+    old: Record, new: Record, kind: Kind | None
+) -> None:
+    found = judge([report(old)], [report(new, transformers=NEW)])
+    assert [cause.kind for cause in found.groups] == ([] if kind is None else [kind])
+    assert found.exit_status == (1 if kind is Kind.REGRESSION else 0)
+
+
+def test_a_failure_that_is_excused_no_more_is_a_regression() -> None:
+    excused = ROW.model_copy(update={"waived": KNOWN_FAULT})
+    sides = [report(rows=(excused,))], [report(rows=(ROW,), transformers=NEW)]
+    assert judge(*sides).verdict is Answer.REGRESSIONS
+    raising = refused("No", FREE).model_copy(update={"verdict": Verdict.ERROR})
+    known = raising.model_copy(update={"waived": KNOWN_FAULT})
+    assert judge([report(known)], [report(raising, transformers=NEW)]).verdict is Answer.REGRESSIONS
+
+
 def test_a_regression_that_is_measured_again_is_believed_if_it_comes_again() -> None:
     before, after = report(), report(wrong(FREE), transformers=NEW)
     again = judge([before, before], [after, after])
