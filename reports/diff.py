@@ -231,8 +231,8 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     if isinstance(new, RowRecord) and now is Standing.ABSENT and _is_of_others(new):
         return Difference(Kind.DELETED, Aspect.PLAN, name, found, (f"not reachable any more: {new.reason}",), "")
     step, command = move(was, now), after.command(new)
-    if isinstance(new, RowRecord) and (was, now) == (Standing.WRONG, Standing.RAISES):
-        step = Move.OTHER  # of a row that was violated nobody knows whether it raised something, too
+    if was in (Standing.WRONG, Standing.DIES) and now is Standing.RAISES:
+        step = Move.OTHER  # what does not run any more was not repaired: it may be gone
     if step is Move.BETTER:
         out_of_date = isinstance(new, Record) and new.verdict is Verdict.UNEXPECTED
         aspect = Aspect.EXPECTATION if out_of_date else Aspect.VERDICT

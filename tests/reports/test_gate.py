@@ -272,6 +272,15 @@ def test_what_fails_in_both_sides_is_neither_worse_nor_better() -> None:
     assert (found.verdict, found.groups) == (Answer.SAFE, [])
 
 
+@pytest.mark.parametrize("verdict", [Verdict.INACCURATE, Verdict.CRASHED])
+def test_what_was_wrong_and_is_refused_now_was_not_repaired(verdict: Verdict) -> None:
+    gone = refused("'BloomModel' object has no attribute 'to_bettertransformer'", FAULTY)
+    found = judge([report(record_of(FAULTY, verdict, "off by 3"))], [report(gone, transformers=NEW)])
+    (cause,) = found.groups
+    assert (cause.kind, cause.aspect, found.exit_status) == (Kind.CHANGE, Aspect.MESSAGE, 0)
+    assert cause.cause == "now ValueError: '<model>' object has no attribute 'to_bettertransformer'"
+
+
 def substituted(reason: str, **changes: Any) -> Record:
     return record_of(PINNED, Verdict.SUBSTITUTED, reason, **changes)
 
