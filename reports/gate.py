@@ -146,6 +146,27 @@ def judge(
     )
 
 
+def check_repeated(side: Sequence[tuple[str, Report]]) -> None:
+    """Look whether the runs of a side, each with the name of its source, measured the same again.
+
+    Raises:
+        UsageError: one is the same run as another, or was made with something else than the first.
+    """
+    (first, whole), *others = side
+    seen = {whole.run.started: first}
+    for name, again in others:
+        if again.run.started in seen:
+            raise UsageError(f"{name}: is the same run as {seen[again.run.started]}; name one that measured it again")
+        seen[again.run.started] = name
+        old, new = whole.run.stack.versions, again.run.stack.versions
+        if library := next((one for one in {**old, **new} if old.get(one) != new.get(one)), None):
+            both = f"{library} {new.get(library, 'none')}, {first} with {old.get(library, 'none')}"
+            raise UsageError(f"{name}: was measured with {both}: it is no further run of that side")
+        for what, was, now in _differs(whole.run, again.run):
+            if what not in _PARTS:
+                raise UsageError(f"{name}: has another {what} than {first}, {now} and not {was}; measure it again")
+
+
 def parse_allowed(text: str) -> tuple[Allowed, ...]:
     """The names after --allow.
 
@@ -298,11 +319,19 @@ def _missing(run: Report) -> set[str]:
 
 def _incomparable(before: Run, after: Run, allowed: Sequence[Allowed]) -> Iterator[str]:
     """What makes both sides measurements of different things, but for what may differ."""
-    for name, what, value_of in _SAME:
+    names = {what: name for name, what, _ in _SAME}
+    for what, was, now in _differs(before, after):
+        if names[what] not in allowed:
+            yield f"another {what}: {was} before, {now} after (--allow {names[what]})"
+
+
+def _differs(before: Run, after: Run) -> Iterator[tuple[str, str, str]]:
+    """What of both is another, and both values as they are told."""
+    for _, what, value_of in _SAME:
         old, new = value_of(before), value_of(after)
-        if old != new and name not in allowed:
-            said = " before, ".join(map(_shown, _differing(old, new)))
-            yield f"another {what}: {said} after (--allow {name})"
+        if old != new:
+            was, now = map(_shown, _differing(old, new))
+            yield what, was, now
 
 
 _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
@@ -316,6 +345,8 @@ _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
     (Allowed.PLAN, "set of options", lambda run: run.options),
     (Allowed.PLAN, "set of bounds", bounds_of),
 )
+# Who measures again measures some of it.
+_PARTS = ("profile", "part of the profile", "shard")
 
 
 def _differing(old: object, new: object) -> tuple[object, object]:

@@ -4,13 +4,14 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
@@ -21,7 +22,17 @@ from matrix.verdict import Verdict
 from reports.__main__ import app
 from reports.differences import Aspect, Kind
 from reports.document import Bound, Record, Report, RowRecord, Waived, make_report
-from reports.gate import Allowed, Answer, Format, Gate, gate_lines, json_schema, judge, parse_allowed
+from reports.gate import (
+    Allowed,
+    Answer,
+    Format,
+    Gate,
+    check_repeated,
+    gate_lines,
+    json_schema,
+    judge,
+    parse_allowed,
+)
 from reports.html import render_gate
 from reports.policy import Policy
 from reports.reading import read_report
@@ -545,7 +556,47 @@ def test_the_command_ends_with_the_answer(sides: list[str], tmp_path: Path, monk
     assert ends(*sides) == 1
     (tmp_path / "mine.toml").write_text("[matters]\narchitectures = ['opt']\n", encoding="utf-8")
     assert ends(*sides, "--policy", "mine.toml") == 0
-    assert ends(*sides, "--before-again", sides[0], "--after-again", sides[0]) == 2
+
+
+def again(one: Report, **changes: Any) -> Report:
+    return one.model_copy(update={"run": one.run.model_copy(update={"started": LATER, **changes})})
+
+
+LATER = datetime(2026, 1, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("further", "words"),
+    [
+        (report(), "second: is the same run as first; name one that measured it again"),
+        (again(report(transformers=NEW)), f"second: was measured with transformers {NEW}, first with 5.23.0: it is no"),
+        (again(report(), stack=cuda_stack({"transformers": "5.23.0"})), "second: has another device than first"),
+        (again(report(), seed=3), "second: has another seed than first, 3 and not 0; measure it again"),
+        (again(report(), options={"--fault": "x"}), "second: has another set of options than first, --fault x and not"),
+    ],
+)
+def test_a_further_run_of_a_side_is_one_of_that_side(further: Report, words: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        check_repeated([("first", report()), ("second", further)])
+    assert str(raised.value).startswith(words)
+    check_repeated([("first", report()), ("second", again(report(), narrowed="--only", profile="zoo"))])
+
+
+def test_the_command_looks_at_further_runs(sides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "later").mkdir()
+    write_json(again(report(wrong(FREE), transformers=NEW)), tmp_path / "later")
+
+    def ended_with(before: str, after: str) -> Result:
+        return CliRunner().invoke(app, ["gate", *sides, "--before-again", before, "--after-again", after])
+
+    assert "is the same run" in str(ended_with(sides[0], str(tmp_path / "later")).exception)
+    (tmp_path / "earlier").mkdir()
+    write_json(again(report()), tmp_path / "earlier")
+    assert ended_with(str(tmp_path / "earlier"), str(tmp_path / "later")).exit_code == 1
+    assert "no further run of that side" in str(
+        ended_with(str(tmp_path / "later"), str(tmp_path / "earlier")).exception
+    )
 
 
 @pytest.mark.parametrize("form", list(Format))
