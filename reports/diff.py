@@ -16,6 +16,7 @@ from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Group, K
 from reports.document import Record, Report, RowRecord, Waived, backend_of
 from reports.drift import drifts, reworded, what_is_said
 from reports.eager import eager_differences, traced_in_both
+from reports.lines import beneath, one_line
 from reports.markdown import literal
 from reports.noise import Measure, Pace, paces
 from reports.side import Side, said_by, word_of
@@ -25,6 +26,7 @@ from reports.words import kind_of_module, of_any_model, words_of
 __all__ = ["Aspect", "Bands", "Diff", "Difference", "Doubt", "Group", "Kind", "compare", "groups"]
 
 _USUAL = Bands()
+_NAMED = 3  # of many cells that differ alike
 _LISTED = ("left unquantised: ", "parameters in ")
 # Why a row says itself that it is about other releases, or about a kernel that is not there.
 _OF_OTHERS = re.compile(r"[<>=!~]\S* \(here (?!none\))|\bis here$")
@@ -60,23 +62,24 @@ def transitions(before: Report, after: Report) -> Counter[tuple[str, str]]:
 
 def text_lines(diff: Diff) -> Iterator[str]:
     """For a terminal: versions, counts, then the differences by cause."""
-    yield from (f"{name}: {old} -> {new}" for name, old, new in diff.versions)
+    yield from (one_line(f"{name}: {old} -> {new}") for name, old, new in diff.versions)
     counts = diff.counts
     yield ", ".join(f"{counts[kind]:,} {kind}" for kind in Kind)
-    yield from pace_lines(diff.paces)
+    yield from map(one_line, pace_lines(diff.paces))
     for group in groups(diff.differences):
         example = group.example
         others = [one.name for one in group.differences if one is not example]
-        yield f"{group.kind.upper()} {example.name}{f' and {len(others)} more' if others else ''}"
-        yield f"    {group.cause}"
-        yield from (f"    {line}" for found in example.found for line in found.splitlines())
+        yield one_line(f"{group.kind.upper()} {example.name}{f' and {len(others):,} more' if others else ''}")
+        yield from beneath(group.cause)
+        for found in example.found:
+            yield from beneath(found)
         if others:
-            yield f"    the same: {', '.join(others)}"
-        if example.command:
-            yield f"    {example.command}"
+            more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+            yield from beneath(one_line(f"the same: {', '.join(others[:_NAMED])}{more}"))
+        yield from beneath(example.command)
     for doubt in diff.doubts:
-        yield f"COULD NOT TELL {doubt.name}"
-        yield f"    {doubt.why}"
+        yield one_line(f"COULD NOT TELL {doubt.name}")
+        yield from beneath(doubt.why)
 
 
 def markdown_lines(diff: Diff) -> Iterator[str]:

@@ -124,7 +124,7 @@ def _explained(kind: Kind, differences: Sequence[Difference]) -> Iterator[Group]
         gathered = tuple(differences[place] for place in places)
         example = min(gathered, key=lambda one: len(one.name))
         cause = next(cause for cause in example.causes if _key(example, cause) == key)
-        yield Group(kind, key[0], cause, example, gathered)
+        yield Group(kind, key[0], " ".join(cause.split()), example, gathered)
 
 
 def _key(one: Difference, cause: str) -> tuple[Aspect, frozenset[str]]:

@@ -16,6 +16,7 @@ from reports.diff import compare, is_beyond_noise, pace_lines
 from reports.differences import Aspect, Diff, Difference, Doubt, Group, Kind, groups
 from reports.document import Record, Report, Run, backend_of
 from reports.drift import bounds_of
+from reports.lines import beneath, one_line
 from reports.markdown import literal
 from reports.part import Part
 from reports.policy import Policy
@@ -207,28 +208,27 @@ def headline(gate: Gate) -> str:
 
 
 def _text(gate: Gate) -> Iterator[str]:
-    yield f"{headline(gate)}"
-    yield from (f"{one.name}: {one.before} -> {one.after}" for one in gate.versions)
-    yield from (f"COULD NOT TELL {why}" for why in gate.why)
+    yield headline(gate)
+    yield from (one_line(f"{one.name}: {one.before} -> {one.after}") for one in gate.versions)
+    yield from (one_line(f"COULD NOT TELL {why}") for why in gate.why)
     for cause in gate.groups:
         yield ""
         count = f"{cause.count:,} cells or rows" if cause.count > 1 else cause.example
-        yield f"{_label(cause).upper()} {count}: {cause.cause}"
-        if cause.where:
-            yield f"    {cause.where}"
+        yield one_line(f"{_label(cause).upper()} {count}: {cause.cause}")
+        yield from beneath(cause.where)
         if cause.count > 1:
-            yield f"    for example {cause.example}"
+            yield from beneath(one_line(f"for example {cause.example}"))
         if cause.aspect is Aspect.PLAN:
             continue
-        yield from (f"    {line}" for found in cause.found for line in found.splitlines())
-        if cause.command:
-            yield f"    {cause.command}"
+        for told in (*cause.found, cause.command):
+            yield from beneath(told)
     if gate.paces or gate.proposals or gate.doubtful or gate.left_out:
         yield ""
-    yield from gate.paces
+    yield from map(one_line, gate.paces)
     for proposal in gate.proposals:
-        yield f"the expectation is out of date: {proposal.why} in {proposal.cells:,} cells{_of_rule(proposal)}"
-        yield from (f"    {line}" for line in proposal.toml.splitlines())
+        said = f"the expectation is out of date: {proposal.why} in {proposal.cells:,} cells{_of_rule(proposal)}"
+        yield one_line(said)
+        yield from beneath(proposal.toml)
     if gate.doubtful:
         yield f"{len(gate.doubtful):,} cells look worse and were measured once: measure them again in both sides"
     if gate.left_out:

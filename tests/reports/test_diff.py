@@ -338,6 +338,14 @@ def test_nothing_in_a_report_steers_the_terminal(tmp_path: Path, form: str) -> N
     assert "gone" in output
 
 
+def test_of_many_that_differ_alike_some_are_named_and_the_rest_counted() -> None:
+    cells = _sdpa_cells()
+    lines = text_lines(compare(report(*map(record_of, cells)), report(*(raising(cell, "no") for cell in cells))))
+    (same,) = [line for line in lines if line.startswith("    the same: ")]
+    assert same.count("-sdpa-") == 3
+    assert same.endswith(f" and {len(cells) - 4} more")
+
+
 def test_the_command_tells_it_in_three_ways(tmp_path: Path) -> None:
     paths = []
     for name, verdict in (("old", Verdict.SUPPORTED), ("new", Verdict.INACCURATE)):

@@ -20,6 +20,7 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Device
 from matrix.verdict import Verdict
 from reports.__main__ import app
+from reports.diff import compare, text_lines
 from reports.differences import Aspect, Kind
 from reports.document import Bound, Record, Report, RowRecord, Waived, make_report
 from reports.gate import (
@@ -509,10 +510,22 @@ def test_annotations_are_escaped_as_github_asks() -> None:
     assert not any("\n" in line for line in lines)
     first = lines[0]
     assert first.startswith(f"::error title=regression (known)%3A {FREE}::")
-    assert "50 %25%0A" in first
+    assert "50 %25 ::error::<script>" in first
+    assert "%0Aoff by 3%0A" in first
     assert list(gate_lines(gate(), Format.GITHUB)) == [
         "::notice title=upgrade::safe: nothing got worse; 4 cells and rows compared"
     ]
+
+
+def test_nothing_in_a_report_commands_the_service_that_runs_the_gate() -> None:
+    reason = "line one\n::error title=x::injected"
+    row = RowRecord(family=Family.GUIDE, name="G6\n::error::name", outcome=RowOutcome.HOLDS)
+    bad = row.model_copy(update={"outcome": RowOutcome.VIOLATED, "reason": reason})
+    old = report(rows=(row,))
+    new = report(rows=(bad,), transformers="1\n::warning::v")
+    lines = [*gate_lines(judge([old], [new]), Format.TEXT), *text_lines(compare(old, new))]
+    assert any("injected" in line for line in lines)
+    assert not any(line.strip().startswith("::") for told in lines for line in told.splitlines())
 
 
 def test_nothing_in_a_report_is_markup() -> None:
