@@ -14,13 +14,14 @@ from matrix.verdict import Verdict
 from reports.causes import few
 from reports.diff import compare, is_beyond_noise, pace_lines
 from reports.differences import Aspect, Diff, Difference, Doubt, Group, Kind, groups
-from reports.document import Record, Report, Run, backend_of
+from reports.document import CUT_OFF, Record, Report, Run, backend_of
 from reports.drift import bounds_of
 from reports.lines import beneath, one_line
 from reports.markdown import literal
 from reports.part import Part
 from reports.policy import Policy
 from reports.proposals import Proposal, proposals
+from reports.words import words_of
 
 SCHEMA_VERSION = "1.0"
 _NAMED = 3  # of many doubts
@@ -123,6 +124,7 @@ def judge(
         *incomparable,
         *([] if compared else ["no cell and no row that matters was measured in both sides"]),
         *_cut_off(before, after),
+        *_new_problems(before[0], after[0]),
         *_doubts_in_words(doubts),
     ]
     causes = [_cause(group, policy, records) for group in found]
@@ -369,6 +371,18 @@ def _cut_off(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]
                 yield f"{side}: {run.cut_off}"
             if run.unreadable:
                 yield f"{side}: {len(run.unreadable):,} parts of the report cannot be read: {run.unreadable[0]}"
+
+
+def _new_problems(before: Report, after: Report) -> Iterator[str]:
+    """What makes the new run fail beside its cells, and not the old one.
+
+    A waiver that excuses nothing any more is none of it: its fault is gone.
+    """
+    known = {words_of(problem) for problem in before.problems}
+    for problem in after.problems:
+        is_of_a_waiver = ".toml: waiver " in problem
+        if words_of(problem) not in known and not is_of_a_waiver and not problem.startswith(CUT_OFF):
+            yield f"after: {problem}"
 
 
 def _doubts_in_words(doubts: Sequence[Doubt]) -> Iterator[str]:

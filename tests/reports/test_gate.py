@@ -414,6 +414,15 @@ def test_a_run_that_was_cut_off_cannot_call_anything_safe() -> None:
     assert judge([part], [report()]).verdict is Answer.UNSURE
 
 
+def test_what_fails_the_new_run_beside_its_cells_cannot_be_called_safe() -> None:
+    lacking = report(transformers=NEW).model_copy(update={"problems": ["--require flash-attn: not here"]})
+    found = judge([report()], [lacking])
+    assert (found.verdict, found.why) == (Answer.UNSURE, ["after: --require flash-attn: not here"])
+    assert judge([report().model_copy(update={"problems": lacking.problems})], [lacking]).verdict is Answer.SAFE
+    idle = "matrix/waivers/bloom.toml: waiver 2: the fault is gone: window_lost holds"
+    assert judge([report()], [lacking.model_copy(update={"problems": [idle]})]).verdict is Answer.SAFE
+
+
 def test_two_sides_with_nothing_in_common_cannot_be_compared() -> None:
     other = make_report(make_run(PINNED), [record_of(PINNED)], end=ended())
     one = make_report(make_run(FREE), [record_of(FREE)], end=ended())
