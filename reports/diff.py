@@ -317,7 +317,7 @@ def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ..
         return tuple(part.split(": ")[0] if part.startswith(_LISTED) else part for part in one.reason.split("; "))
     if one.verdict is Verdict.REFUSED:
         return f"refused now: {one.expectation.source}", of_any_model(said_by(one))
-    if standing is Standing.RAISES:
+    if standing is Standing.RAISES or one.verdict is Verdict.ERROR:
         return of_any_model(said_by(one)), cause_of(one)
     return (cause_of(one),)
 

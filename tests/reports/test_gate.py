@@ -167,6 +167,18 @@ PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
         Aspect.FALLBACK,
         "parameters in float32, not bfloat16",
     ),
+    "half of a model in a dtype that it does not name": (
+        lambda: in_float32(*(f"layers.{n}.weight" for n in range(14))),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "parameters in float32, not bfloat16",
+    ),
+    "a refusal that became a fault of the device": (
+        lambda: refused("CUDA error: misaligned address").model_copy(update={"verdict": Verdict.ERROR}),
+        Kind.REGRESSION,
+        Aspect.VERDICT,
+        "CUDA error: misaligned address",
+    ),
     "a ratio that left its band": (
         lambda: record_of(FREE, kernels=["flash"], bounds=bounded(0.9)),
         Kind.REGRESSION,

@@ -16,7 +16,7 @@ from matrix.stack import Device
 from matrix.verdict import Verdict
 from reports.document import Record
 from reports.proposals import Proposal, proposals
-from tests.builders import ARCHITECTURES, PROPERTY, ROOT, completed, cuda_stack, record_of
+from tests.builders import ARCHITECTURES, PROPERTY, REFUSED, ROOT, completed, cuda_stack, record_of
 
 STACK = cuda_stack({"transformers": "5.24.0"})
 RULES = load_rules(ARCHITECTURES)
@@ -82,6 +82,15 @@ def test_an_error_in_other_words_is_a_rule_with_those_words(tmp_path: Path) -> N
     assert rule.matches(said)
     assert rule.matches(replace(said, message=said.message.replace("T5Model", "BertModel").replace("/opt/x", "/y")))
     assert expect(parse_cell(T5[1]), STACK, load_rules(ARCHITECTURES, path)) == expected(T5[1])
+
+
+def test_a_fault_of_the_device_is_never_proposed() -> None:
+    def proposed(message: str) -> list[Proposal]:
+        one = raised(T5[0], replace(KERNEL, message=message), Verdict.ERROR)
+        return proposals([one.model_copy(update={"expectation": REFUSED})], STACK, ["torch"])
+
+    assert proposed("CUDA error: misaligned address") == []
+    assert len(proposed("no")) == 1
 
 
 def test_what_a_library_keeps_in_float32_is_for_the_architecture_to_say() -> None:
