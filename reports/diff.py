@@ -163,7 +163,9 @@ def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diff
     if name not in before.measured or name not in after.measured:
         side, kind = (after, Kind.ADDED) if name in after.measured else (before, Kind.DELETED)
         one = side.measured[name][0]
-        cause = f"planned on one side only{f': {word_of(one)}' if one.fails else ''}"
+        worked = kind is Kind.DELETED and side.standings(name)[0] is Standing.WORKS
+        became = f": {word_of(one)}" if one.fails else ", and it worked" if worked else ""
+        cause = f"planned on one side only{became}"
         yield Difference(kind, Aspect.PLAN, name, (word_of(one),), (cause,), side.command(one))
         return
     stood, stands = before.standings(name), after.standings(name)

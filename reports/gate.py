@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from matrix.errors import UsageError, quoted
-from matrix.rows import RowOutcome
+from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import few
 from reports.diff import compare, is_beyond_noise, pace_lines
@@ -19,7 +19,7 @@ from reports.drift import bounds_of
 from reports.lines import beneath, one_line
 from reports.markdown import literal
 from reports.part import Part
-from reports.policy import Policy
+from reports.policy import Matters, Policy
 from reports.proposals import Proposal, proposals
 from reports.words import words_of
 
@@ -119,7 +119,7 @@ def judge(
     doubts = [one for one in diff.doubts if one.name not in told and _matters(one.name, policy, records)]
     found = groups(differences)
     incomparable = list(_incomparable(before[0].run, after[0].run, allowed))
-    compared = sum(_matters(name, policy, records) for name in diff.compared)
+    compared = sum(_is_told_of(name, policy, records) for name in diff.compared)
     why = [
         *incomparable,
         *([] if compared else ["no cell and no row that matters was measured in both sides"]),
@@ -205,6 +205,8 @@ def headline(gate: Gate) -> str:
         for kind in (Kind.REGRESSION, Kind.CHANGE, Kind.IMPROVEMENT)
         if gate.counts[kind]
     ]
+    if gone := gate.counts[Kind.DELETED]:
+        parts.append(f"{gone:,} not measured any more")
     compared = f"{gate.compared:,} cells and rows compared"
     return "; ".join([said, *parts, compared])
 
@@ -270,7 +272,7 @@ def _markdown(gate: Gate) -> Iterator[str]:
 
 def _github(gate: Gate) -> Iterator[str]:
     for cause in gate.groups:
-        if cause.kind in (Kind.ADDED, Kind.DELETED):
+        if cause.kind is Kind.ADDED:
             continue
         level = "error" if cause.fails else "notice" if cause.kind is Kind.IMPROVEMENT else "warning"
         told = "\n".join([cause.cause, *cause.found, *([cause.command] if cause.command else [])])
@@ -308,9 +310,16 @@ def _weighed(one: Difference, policy: Policy, records: Mapping[str, Record]) -> 
 
 def _matters(name: str, policy: Policy, records: Mapping[str, Record]) -> bool:
     record = records.get(name)
-    if record is None:  # a row
-        return True
+    if record is None:
+        family, _, row = name.partition(":")
+        return family != Family.EAGER or policy.matters.includes_architecture(row)
     return policy.matters.includes(record.axes["architecture"], record.axes["dtype"], backend_of(record))
+
+
+def _is_told_of(name: str, policy: Policy, records: Mapping[str, Record]) -> bool:
+    """Whether it says something of what matters: where not all does, a row of no architecture does not."""
+    of_one = name in records or name.startswith(f"{Family.EAGER}:")
+    return _matters(name, policy, records) and (of_one or policy.matters == Matters())
 
 
 def _missing(run: Report) -> set[str]:

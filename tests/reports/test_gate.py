@@ -476,6 +476,30 @@ def test_the_policy_says_what_counts_and_which_cells_matter() -> None:
     assert gate(wrong(FREE), policy=Policy.model_validate({"matters": {"dtypes": ["float16"]}})).left_out == 1
 
 
+def test_rows_of_no_architecture_are_no_answer_about_one() -> None:
+    jamba = Policy.model_validate({"matters": {"architectures": ["jamba"]}})
+    claim = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.HOLDS)
+    eager = claim.model_copy(update={"family": Family.EAGER, "name": "jamba"})
+
+    def judged(old: tuple[RowRecord, ...], new: tuple[RowRecord, ...]) -> Gate:
+        return judge([report(rows=old)], [report(rows=new, transformers=NEW)], jamba)
+
+    assert judged((claim,), (claim,)).verdict is Answer.UNSURE
+    assert judged((claim, eager), (claim, eager)).verdict is Answer.SAFE
+    other = eager.model_copy(update={"name": "llama"})
+    broken = other.model_copy(update={"outcome": RowOutcome.VIOLATED, "reason": "load: KeyError"})
+    assert judged((eager, other), (eager, broken)).groups == []
+
+
+def test_what_worked_and_is_not_measured_any_more_is_told() -> None:
+    row = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.HOLDS)
+    found = judge([report(record_of("t5-float16-eager-prefill"), rows=(row,))], [report(transformers=NEW)])
+    assert found.verdict is Answer.SAFE
+    lines = list(gate_lines(found, Format.GITHUB))
+    assert lines[0].startswith("::warning title=deleted%3A 2 × guide%3AG6::planned on one side only, and it worked")
+    assert lines[-1].endswith("safe: nothing got worse; 2 not measured any more; 4 cells and rows compared")
+
+
 def test_cells_that_one_repair_made_right_are_one_improvement() -> None:
     cells = [f"t5-{dtype}-sdpa-mem_efficient-{load}" for dtype in ("float16", "bfloat16") for load in LOADS]
     rule = replace(REFUSED, source="T5's position bias is a permuted tensor", message="No available kernel")
