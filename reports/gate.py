@@ -26,6 +26,10 @@ from reports.words import words_of
 SCHEMA_VERSION = "1.0"
 _NAMED = 3  # of many doubts
 _LONGEST = 200  # characters of a value
+_REPEAT = """\
+name them in a file, one a line (all are in `doubtful` of --format json), and measure them again in both environments:
+python -m pytest --only=FILE --report-dir=RUN
+then give both runs to the gate: --before-again RUN --after-again RUN"""
 _USUAL = Policy()
 _TO_REPEAT = 20  # cells of a backend that seems to take more
 
@@ -96,7 +100,7 @@ class Gate(Part):
     groups: list[Cause] = Field(description="the worst kind first, the most frequent cause first")
     paces: list[str] = Field(description="time and memory of the same cells")
     proposals: list[Proposal]
-    doubtful: list[str] = Field(description="cells that look worse and were measured once: to be measured again")
+    doubtful: list[str] = Field(description="cells and rows that look worse and were measured once: to be repeated")
     left_out: int = Field(description="differences that the policy leaves out")
     policy: Policy
 
@@ -234,9 +238,16 @@ def _text(gate: Gate) -> Iterator[str]:
         yield one_line(said)
         yield from beneath(proposal.toml)
     if gate.doubtful:
-        yield f"{len(gate.doubtful):,} cells look worse and were measured once: measure them again in both sides"
+        yield from _to_be_repeated(gate.doubtful)
     if gate.left_out:
         yield f"{gate.left_out:,} differences left out by the policy"
+
+
+def _to_be_repeated(names: Sequence[str]) -> Iterator[str]:
+    """What look worse, and how they are measured again."""
+    named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+    yield one_line(f"{len(names):,} cells or rows look worse and were measured once: {named}")
+    yield from beneath(_REPEAT)
 
 
 def _of_rule(proposal: Proposal) -> str:
@@ -429,6 +440,12 @@ def _proposed(after: Sequence[Report], diff: Diff) -> list[Proposal]:
     return proposals(after[0].records, stack, raised)
 
 
+def _repeatable(run: Report) -> Iterator[str]:
+    """What may come out otherwise another time: what eager attention computes does not."""
+    yield from (record.cell for record in run.records)
+    yield from (row.key for row in run.rows if row.family is not Family.EAGER)
+
+
 def _doubtful(
     before: Sequence[Report],
     after: Sequence[Report],
@@ -436,9 +453,9 @@ def _doubtful(
     doubts: Sequence[Doubt],
     diff: Diff,
 ) -> Iterator[str]:
-    """Cells that look worse and that one of the sides measured once."""
-    counts = [Counter(record.cell for run in side for record in run.records) for side in (before, after)]
-    names = [one.name for one in differences if one.kind is Kind.REGRESSION]
+    """Cells and rows that look worse, or take another time, and that one of the sides measured once."""
+    counts = [Counter(name for run in side for name in _repeatable(run)) for side in (before, after)]
+    names = [one.name for one in differences if one.kind is Kind.REGRESSION or one.aspect is Aspect.TIME]
     names += [doubt.name for doubt in doubts]
     for pace in diff.paces:
         if pace.noise is None and pace.ratio > 1 and is_beyond_noise(pace):

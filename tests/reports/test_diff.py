@@ -233,7 +233,8 @@ def point(seconds: float = 0.1, **changes: Any) -> Point:
         (claim(point()), claim(point().model_copy(update={"batch": 2})), []),
         (claim(figures={"speedup": 2.9}), claim(figures={"speedup": 2.0}), ["speedup: 2.9 -> 2"]),
         (claim(figures={"speedup": 2.9}, reason="2.9 times"), claim(figures={"speedup": 2.8}, reason="2.8 times"), []),
-        (claim(figures={"nats": 0.001}), claim(figures={"nats": -0.002}), ["nats: 0.001 -> -0.002"]),
+        (claim(figures={"nats": 0.01}), claim(figures={"nats": -0.012}), ["nats: 0.01 -> -0.012"]),
+        (claim(figures={"nats": 0.001}), claim(figures={"nats": -0.001}), []),
         (claim(reason="refused 3 of 4"), claim(reason="refused 2 of 4"), []),
         (refused("TypeError"), refused("ValueError"), ["TypeError -> ValueError"]),
         (claim(reason="TypeError"), claim(reason="ValueError"), []),
@@ -242,6 +243,13 @@ def point(seconds: float = 0.1, **changes: Any) -> Point:
 def test_a_row_drifts_too(before: RowRecord, after: RowRecord, words: list[str]) -> None:
     found = [line for one in compare(report(rows=(before,)), report(rows=(after,))).differences for line in one.found]
     assert [line[-len(word) :] for line, word in zip(found, words, strict=True)] == words
+
+
+def test_a_time_of_one_run_a_side_is_a_change_and_of_several_it_is_worse_or_better() -> None:
+    fast, slow = report(rows=(claim(point(1.0)),)), report(rows=(claim(point(1.3)),))
+    assert [one.kind for one in compare(fast, slow).differences] == [Kind.CHANGE]
+    assert [one.kind for one in compare([fast, fast], [slow, slow]).differences] == [Kind.REGRESSION]
+    assert [one.kind for one in compare([slow, slow], [fast, fast]).differences] == [Kind.IMPROVEMENT]
 
 
 def test_what_is_right_now_needs_no_reason_but_what_was_wrong_with_it() -> None:

@@ -290,6 +290,19 @@ def test_a_guide_that_is_refused_now_and_a_failure_that_is_back_are_regressions(
     assert judge([report(rows=(gone, back))], [report(rows=(gone, back), transformers=NEW)]).groups == []
 
 
+def test_rows_that_look_worse_are_to_be_measured_again_but_for_what_is_computed() -> None:
+    row = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.HOLDS)
+    eager = row.model_copy(update={"family": Family.EAGER, "name": "jamba"})
+    bad = [one.model_copy(update={"outcome": RowOutcome.VIOLATED, "reason": "no"}) for one in (row, eager)]
+    old, new = report(rows=(row, eager)), report(rows=tuple(bad), transformers=NEW)
+    found = judge([old], [new])
+    assert found.doubtful == ["guide:G6"]
+    assert judge([old, old], [new, new]).doubtful == []
+    lines = list(gate_lines(found, Format.TEXT))
+    assert "1 cells or rows look worse and were measured once: guide:G6" in lines
+    assert any("--only=FILE" in line for line in lines)
+
+
 def test_what_fails_in_both_sides_is_neither_worse_nor_better() -> None:
     bad = wrong(FREE), record_of(PINNED, Verdict.CRASHED, "died")
     found = judge([report(*bad)], [report(*bad, transformers=NEW)])
