@@ -12,7 +12,7 @@ from matrix.expectation import Outcome
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import cause_of
-from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Group, Kind, groups
+from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Kind, groups
 from reports.document import Record, Report, RowRecord, Waived, backend_of
 from reports.drift import drifts, reworded, what_is_said
 from reports.eager import eager_differences, traced_in_both
@@ -22,8 +22,6 @@ from reports.noise import Measure, Pace, paces
 from reports.side import Side, said_by, word_of
 from reports.standing import Move, Standing, move
 from reports.words import kind_of_module, of_any_model, words_of
-
-__all__ = ["Aspect", "Bands", "Diff", "Difference", "Doubt", "Group", "Kind", "compare", "groups"]
 
 _USUAL = Bands()
 _NAMED = 3  # of many cells that differ alike
@@ -100,10 +98,10 @@ def markdown_lines(diff: Diff) -> Iterator[str]:
         yield f"| could not tell | {literal(doubt.name)} | | {literal(doubt.why)} |"
 
 
-def pace_lines(measured: Sequence[Pace]) -> Iterator[str]:
+def pace_lines(measured: Sequence[Pace], bands: Bands = _USUAL) -> Iterator[str]:
     """What the same cells take, backend by backend."""
     for measure in Measure:
-        if told := [pace_words(pace) for pace in measured if pace.measure is measure]:
+        if told := [pace_words(pace, bands) for pace in measured if pace.measure is measure]:
             yield f"{measure} of the same cells, after / before: {', '.join(told)}"
 
 
@@ -147,7 +145,14 @@ def _versions(before: Report, after: Report) -> tuple[tuple[str, str, str], ...]
 def _named(report: Report) -> dict[str, str]:
     stack = report.run.stack
     device = ", ".join(gpu.name for gpu in stack.gpus) or stack.device.value
-    found = {"device": device, "driver": stack.driver, "python": report.run.python, **stack.versions}
+    found = {
+        "device": device,
+        "driver": stack.driver,
+        "python": report.run.python,
+        **stack.versions,
+        "commit of the suite": report.run.commit,
+        "schema of the report": report.run.schema_version,
+    }
     return {name: version for name, version in found.items() if version}
 
 

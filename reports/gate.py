@@ -13,11 +13,12 @@ from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import few
 from reports.diff import compare, is_beyond_noise, pace_lines
-from reports.differences import Aspect, Diff, Difference, Doubt, Group, Kind, groups
+from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Group, Kind, groups
 from reports.document import CUT_OFF, Record, Report, Run, backend_of
 from reports.drift import bounds_of
 from reports.lines import beneath, one_line
 from reports.markdown import literal
+from reports.noise import Pace
 from reports.part import Part
 from reports.policy import Matters, Policy
 from reports.proposals import Proposal, proposals
@@ -145,9 +146,9 @@ def judge(
         compared=compared,
         counts={kind: counts[kind] for kind in Kind},
         groups=causes,
-        paces=list(pace_lines(diff.paces)),
+        paces=list(pace_lines(diff.paces, policy.within.bands)),
         proposals=_proposed(after, diff),
-        doubtful=list(_doubtful(before, after, differences, doubts, diff)),
+        doubtful=list(_doubtful(before, after, differences, doubts, diff.paces, policy.within.bands)),
         left_out=len(diff.differences) - len(differences),
         policy=policy,
     )
@@ -451,14 +452,15 @@ def _doubtful(
     after: Sequence[Report],
     differences: Sequence[Difference],
     doubts: Sequence[Doubt],
-    diff: Diff,
+    paces: Sequence[Pace],
+    bands: Bands,
 ) -> Iterator[str]:
     """Cells and rows that look worse, or take another time, and that one of the sides measured once."""
     counts = [Counter(name for run in side for name in _repeatable(run)) for side in (before, after)]
     names = [one.name for one in differences if one.kind is Kind.REGRESSION or one.aspect is Aspect.TIME]
     names += [doubt.name for doubt in doubts]
-    for pace in diff.paces:
-        if pace.noise is None and pace.ratio > 1 and is_beyond_noise(pace):
+    for pace in paces:
+        if pace.noise is None and pace.ratio > 1 and is_beyond_noise(pace, bands):
             same = (record.cell for record in after[0].records if backend_of(record) == pace.backend)
             names += list(same)[:_TO_REPEAT]
     for name in dict.fromkeys(names):

@@ -74,6 +74,12 @@ def test_versions_stand_on_top() -> None:
     assert next(text_lines(diff)) == "transformers: 5.23.0 -> 5.99"
 
 
+def test_that_the_suites_differ_is_told_too() -> None:
+    old = report(record_of(ONE))
+    new = old.model_copy(update={"run": old.run.model_copy(update={"commit": "abc", "schema_version": "9"})})
+    assert {line[0] for line in compare(old, new).versions} == {"commit of the suite", "schema of the report"}
+
+
 def bounded(ratio: float) -> Record:
     return record_of(ONE, bounds=[Bound(name="logits max", value=ratio, allowed=1.0, ratio=ratio)])
 

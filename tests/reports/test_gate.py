@@ -260,6 +260,14 @@ def test_attention_that_takes_30_percent_more_is_caught_where_runs_were_repeated
     assert once.verdict is Answer.SAFE
 
 
+def test_a_pace_is_told_by_the_bands_of_the_policy() -> None:
+    sides = [measured(n) for n in (1, 2, 3)], [measured(n, slower=1.3) for n in (4, 5, 6)]
+    wide = judge(*sides, Policy.model_validate({"within": {"time_factor": 3}}))
+    assert wide.verdict is Answer.SAFE
+    assert not any("beyond noise" in line for line in wide.paces)
+    assert any("beyond noise" in line for line in judge(*sides).paces)
+
+
 def test_what_seems_to_take_more_is_to_be_measured_again() -> None:
     many = [f"{name}-float16-sdpa-{load}" for name in ("llama", "opt", "gpt2", "mistral") for load in LOADS]
 

@@ -82,6 +82,12 @@ def test_a_side_that_differs_by_as_much_itself_cannot_tell() -> None:
     assert (noise["sdpa"] or 0) > 1.3
 
 
+def test_a_time_that_is_no_number_says_nothing() -> None:
+    strange = [measured(n, slower=float("inf")) for n in (3, 4)]
+    assert found([measured(1), measured(2)], strange) == []
+    assert "sdpa" not in {pace.backend for pace in paces(strange, strange) if pace.measure is Measure.TIME}
+
+
 def test_what_did_not_come_to_its_end_took_no_time() -> None:
     seen = completed(parse_cell(CELLS[0]), ending=Ending.RAISED, seconds={"forward": 9.0})
     run = make_report(make_run(*CELLS), [record_of(name, observation=seen) for name in CELLS], end=ended())
