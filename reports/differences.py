@@ -39,6 +39,18 @@ class Aspect(StrEnum):
     PLAN = "plan"  # what is measured at all
 
 
+# Of these no library speaks, and numbers and order tell: kernels `flash -> math`, or gemma2 and gemma3.
+_OWN_WORDS = (
+    Aspect.KERNELS,
+    Aspect.DTYPE,
+    Aspect.ACCURACY,
+    Aspect.TIME,
+    Aspect.MEMORY,
+    Aspect.FIGURES,
+    Aspect.FALLBACK,
+)
+
+
 @dataclass(frozen=True)
 class Bands:
     """What differs by less is no difference. Of time and memory: beyond what repeated runs of one side differ by."""
@@ -128,4 +140,5 @@ def _explained(kind: Kind, differences: Sequence[Difference]) -> Iterator[Group]
 
 
 def _key(one: Difference, cause: str) -> tuple[Aspect, frozenset[str]]:
-    return one.aspect, words_of(of_any_model(cause))
+    """What is the same for one cause: of a library's words those that count, of the suite's own all, in their order."""
+    return one.aspect, frozenset([cause]) if one.aspect in _OWN_WORDS else words_of(of_any_model(cause))

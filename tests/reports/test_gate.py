@@ -719,15 +719,18 @@ def test_two_real_runs_of_four_hundred_changes_come_to_their_causes() -> None:
     found = judge([published(GUIDE.format("4.57.6"))], [published(GUIDE.format("5.23.0"))])
     told = [(one.kind, one.count, one.example) for one in found.groups]
     assert told == [
-        (Kind.REGRESSION, 5, "guide:G16-int8_t5-guide"),
+        (Kind.REGRESSION, 4, "guide:G16-int8_t5-guide"),
+        (Kind.REGRESSION, 1, "guide:G6-lora_4bit-guide"),
         (Kind.CHANGE, 155, "guide:G7-bettertransformer_vit-guide"),
         (Kind.CHANGE, 66, "guide:G2-flash_on_cpu-guide"),
-        (Kind.CHANGE, 7, "guide:G12-fp4_bloom-guide"),
         (Kind.CHANGE, 4, "t5-bfloat16-eager-int8-left-prefill"),
+        (Kind.CHANGE, 4, "guide:G12-fp4_bloom-guide"),
+        (Kind.CHANGE, 3, "guide:G14-cast_by_to-guide"),
     ]
-    assert "unexpected keyword argument" in found.groups[0].cause
-    assert "to_bettertransformer" in found.groups[1].cause
-    assert "FlashAttention2" in found.groups[2].cause
+    assert "unexpected keyword argument 'load_in_8bit'" in found.groups[0].cause
+    assert "unexpected keyword argument 'load_in_4bit'" in found.groups[1].cause
+    assert "to_bettertransformer" in found.groups[2].cause
+    assert "FlashAttention2" in found.groups[3].cause
     assert "no longer in float32" in found.groups[4].found[0]
 
 
