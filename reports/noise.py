@@ -63,6 +63,8 @@ def paces(before: Sequence[Report], after: Sequence[Report]) -> Iterator[Pace]:
                 continue
             ratios = {cell: usual_new[cell] / usual_old[cell] for cell in cells}
             middle = median(ratios.values())
+            if not 0 < middle < math.inf:  # times that no cell can have, of a file from elsewhere
+                continue
             noise = _noise((old, new), cells) if repeated else None
             example = min(cells, key=lambda cell: abs(ratios[cell] - middle))
             yield Pace(measure, backend, len(cells), middle, noise, example)
