@@ -23,7 +23,7 @@ from reports.eager import compare_eager, eager_lines
 from reports.files import write_whole
 from reports.flaky import flaky_cells, flaky_lines
 from reports.gate import Format as GateFormat
-from reports.gate import gate_lines, judge, parse_allowed
+from reports.gate import check_repeated, gate_lines, judge, parse_allowed
 from reports.gate import headline as gate_headline
 from reports.gate import json_schema as gate_schema
 from reports.growth import growth_lines, growth_of, growth_svg
@@ -248,6 +248,8 @@ def gate(
         raise UsageError(f"--output {output}: is one of the sources")
     asked = read_policy(policy)
     old, new = ([read_report(source) for source in side] for side in sides)
+    for side, reports in zip(sides, (old, new), strict=True):
+        check_repeated(list(zip(map(str, side), reports, strict=True)))
     found = judge(old, new, asked, parse_allowed(allow))
     told = [render_gate(found)] if form is GateFormat.HTML else list(gate_lines(found, form))
     if output is None:

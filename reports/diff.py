@@ -4,6 +4,7 @@ A side is a report, or several of which the first is the whole and the others me
 those differ by is noise. What fails in the same way in both sides is no difference.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,20 +12,22 @@ from matrix.expectation import Outcome
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import cause_of
-from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Group, Kind, groups
+from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Kind, groups
 from reports.document import Record, Report, RowRecord, Waived, backend_of
 from reports.drift import drifts, reworded, what_is_said
 from reports.eager import eager_differences, traced_in_both
+from reports.lines import beneath, one_line
 from reports.markdown import literal
 from reports.noise import Measure, Pace, paces
 from reports.side import Side, said_by, word_of
 from reports.standing import Move, Standing, move
-from reports.words import kind_of_module, of_any_model
-
-__all__ = ["Aspect", "Bands", "Diff", "Difference", "Doubt", "Group", "Kind", "compare", "groups"]
+from reports.words import kind_of_module, of_any_model, words_of
 
 _USUAL = Bands()
+_NAMED = 3  # of many cells that differ alike
 _LISTED = ("left unquantised: ", "parameters in ")
+# Why a row says itself that it is about other releases, or about a kernel that is not there.
+_OF_OTHERS = re.compile(r"[<>=!~]\S* \(here (?!none\))|\bis here$")
 _ASPECT_OF_MEASURE: Mapping[Measure, Aspect] = {Measure.TIME: Aspect.TIME, Measure.MEMORY: Aspect.MEMORY}
 
 
@@ -44,6 +47,7 @@ def compare(before: Report | Sequence[Report], after: Report | Sequence[Report],
         tuple(sorted(differences, key=lambda one: order.index(one.kind))),
         measured,
         tuple(one for one in found if isinstance(one, Doubt)),
+        tuple(name for name in names if _is_compared(old, new, name)),
     )
 
 
@@ -56,23 +60,24 @@ def transitions(before: Report, after: Report) -> Counter[tuple[str, str]]:
 
 def text_lines(diff: Diff) -> Iterator[str]:
     """For a terminal: versions, counts, then the differences by cause."""
-    yield from (f"{name}: {old} -> {new}" for name, old, new in diff.versions)
+    yield from (one_line(f"{name}: {old} -> {new}") for name, old, new in diff.versions)
     counts = diff.counts
     yield ", ".join(f"{counts[kind]:,} {kind}" for kind in Kind)
-    yield from pace_lines(diff.paces)
+    yield from map(one_line, pace_lines(diff.paces))
     for group in groups(diff.differences):
         example = group.example
         others = [one.name for one in group.differences if one is not example]
-        yield f"{group.kind.upper()} {example.name}{f' and {len(others)} more' if others else ''}"
-        yield f"    {group.cause}"
-        yield from (f"    {line}" for found in example.found for line in found.splitlines())
+        yield one_line(f"{group.kind.upper()} {example.name}{f' and {len(others):,} more' if others else ''}")
+        yield from beneath(group.cause)
+        for found in example.found:
+            yield from beneath(found)
         if others:
-            yield f"    the same: {', '.join(others)}"
-        if example.command:
-            yield f"    {example.command}"
+            more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+            yield from beneath(one_line(f"the same: {', '.join(others[:_NAMED])}{more}"))
+        yield from beneath(example.command)
     for doubt in diff.doubts:
-        yield f"COULD NOT TELL {doubt.name}"
-        yield f"    {doubt.why}"
+        yield one_line(f"COULD NOT TELL {doubt.name}")
+        yield from beneath(doubt.why)
 
 
 def markdown_lines(diff: Diff) -> Iterator[str]:
@@ -93,10 +98,10 @@ def markdown_lines(diff: Diff) -> Iterator[str]:
         yield f"| could not tell | {literal(doubt.name)} | | {literal(doubt.why)} |"
 
 
-def pace_lines(measured: Sequence[Pace]) -> Iterator[str]:
+def pace_lines(measured: Sequence[Pace], bands: Bands = _USUAL) -> Iterator[str]:
     """What the same cells take, backend by backend."""
     for measure in Measure:
-        if told := [pace_words(pace) for pace in measured if pace.measure is measure]:
+        if told := [pace_words(pace, bands) for pace in measured if pace.measure is measure]:
             yield f"{measure} of the same cells, after / before: {', '.join(told)}"
 
 
@@ -140,35 +145,72 @@ def _versions(before: Report, after: Report) -> tuple[tuple[str, str, str], ...]
 def _named(report: Report) -> dict[str, str]:
     stack = report.run.stack
     device = ", ".join(gpu.name for gpu in stack.gpus) or stack.device.value
-    found = {"device": device, "driver": stack.driver, "python": report.run.python, **stack.versions}
+    found = {
+        "device": device,
+        "driver": stack.driver,
+        "python": report.run.python,
+        **stack.versions,
+        "commit of the suite": report.run.commit,
+        "schema of the report": report.run.schema_version,
+    }
     return {name: version for name, version in found.items() if version}
+
+
+def _is_compared(before: Side, after: Side, name: str) -> bool:
+    """Whether both sides measured it; that it could be in neither is no measurement."""
+    if name not in before.measured or name not in after.measured:
+        return False
+    sides = [{*side.standings(name)} - {Standing.UNKNOWN} for side in (before, after)]
+    return all(sides) and sides != [{Standing.ABSENT}, {Standing.ABSENT}]
 
 
 def _became(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Difference | Doubt]:
     if name not in before.measured or name not in after.measured:
         side, kind = (after, Kind.ADDED) if name in after.measured else (before, Kind.DELETED)
         one = side.measured[name][0]
-        cause = f"planned on one side only{f': {word_of(one)}' if one.fails else ''}"
+        worked = kind is Kind.DELETED and side.standings(name)[0] is Standing.WORKS
+        became = f": {word_of(one)}" if one.fails else ", and it worked" if worked else ""
+        cause = f"planned on one side only{became}"
         yield Difference(kind, Aspect.PLAN, name, (word_of(one),), (cause,), side.command(one))
         return
     stood, stands = before.standings(name), after.standings(name)
     was, now = stood[0], stands[0]
     asked_for = after.measured[name][0].fails and not before.measured[name][0].fails
     if len({*stood}) > 1 or len({*stands}) > 1:
-        yield from _wavers(name, stood, stands)
+        if Standing.UNKNOWN not in (*stood, *stands) and _all_worse(stood, stands):
+            yield _moved(before, after, name)
+        else:
+            yield from _wavers(name, stood, stands)
     elif Standing.UNKNOWN in (was, now) or (was is Standing.ABSENT and (was is not now or asked_for)):
         yield from _not_measured(before, after, name)
     elif was is not now:
         yield _moved(before, after, name)
     else:
-        yield from drifts(before, after, name, bands)
+        yield from list(_as_bad_otherwise(before, after, name)) or drifts(before, after, name, bands)
 
 
 def _wavers(name: str, stood: Sequence[Standing], stands: Sequence[Standing]) -> Iterator[Doubt]:
-    """What a side does not agree on itself is noise, unless the second side does what the first never did."""
-    worse = [now for now in stands if now not in stood and any(move(was, now) is Move.WORSE for was in stood)]
-    if worse:
+    """What a side does not agree on itself is noise.
+
+    Unless the second side does what the first never did, and the first did not waver alike, or never does any more what
+    the first did at its best.
+    """
+    wavered = len({*stood}) > 1
+    worse = [
+        now
+        for now in stands
+        if now not in stood
+        and any(move(was, now) is Move.WORSE for was in stood)
+        and not (wavered and now is Standing.UNKNOWN)
+    ]
+    lost = [was for was in stood if was not in stands and _all_worse([was], stands)]
+    if worse or lost:
         yield Doubt(name, f"wavers when it is measured again: {', '.join(stood)} before, {', '.join(stands)} after")
+
+
+def _all_worse(stood: Sequence[Standing], stands: Sequence[Standing]) -> bool:
+    """Whether every run of the second side is worse than every run of the first."""
+    return all(move(was, now) is Move.WORSE for was in stood for now in stands)
 
 
 def _not_measured(before: Side, after: Side, name: str) -> Iterator[Difference | Doubt]:
@@ -196,12 +238,11 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     old, new = before.measured[name][0], after.measured[name][0]
     was, now = before.standings(name)[0], after.standings(name)[0]
     found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
-    if isinstance(new, RowRecord) and now is Standing.ABSENT and new.family is not Family.GUIDE:
-        # It says itself that it is about other releases.
+    if isinstance(new, RowRecord) and now is Standing.ABSENT and _is_of_others(new):
         return Difference(Kind.DELETED, Aspect.PLAN, name, found, (f"not reachable any more: {new.reason}",), "")
     step, command = move(was, now), after.command(new)
-    if isinstance(new, RowRecord) and (was, now) == (Standing.WRONG, Standing.RAISES):
-        step = Move.OTHER  # of a row that was violated nobody knows whether it raised something, too
+    if was in (Standing.WRONG, Standing.DIES) and now is Standing.RAISES:
+        step = Move.OTHER  # what does not run any more was not repaired: it may be gone
     if step is Move.BETTER:
         out_of_date = isinstance(new, Record) and new.verdict is Verdict.UNEXPECTED
         aspect = Aspect.EXPECTATION if out_of_date else Aspect.VERDICT
@@ -212,6 +253,49 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
     aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)
     return Difference(Kind.REGRESSION, aspect, name, found, _what_is_wrong(new, now), command)
+
+
+def _as_bad_otherwise(before: Side, after: Side, name: str) -> Iterator[Difference]:
+    """What is as bad as it was, but excused no more, or by something else."""
+    olds, news = before.measured[name], after.measured[name]
+    old, new, standing = olds[0], news[0], after.standings(name)[0]
+    if standing in (Standing.WORKS, Standing.ABSENT, Standing.UNKNOWN) or _was_refused(old):
+        return
+    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
+    aspect = Aspect.FALLBACK if standing is Standing.FALLS_BACK else Aspect.VERDICT
+    causes = _what_is_wrong(new, standing)
+    if all(one.fails for one in news) and not any(one.fails for one in olds):
+        yield Difference(Kind.REGRESSION, aspect, name, found, causes, after.command(new))
+    elif standing is not Standing.RAISES and not _is_claim(new):
+        # Whether a fault is excused makes it no other fault; of one whose place was not looked for no more is known.
+        was, now = ({cause for one in ones for cause in _faults(one, standing)} for ones in (olds, news))
+        if was.isdisjoint(now) and len({_has_origin(one) for one in (*olds, *news)}) == 1:
+            yield Difference(Kind.CHANGE, aspect, name, found, causes, after.command(new))
+
+
+def _was_refused(one: Record | RowRecord) -> bool:
+    """Whether a library said no as it is documented to: what it says instead is another message."""
+    return (one.outcome is RowOutcome.REFUSED) if isinstance(one, RowRecord) else one.verdict is Verdict.REFUSED
+
+
+def _is_claim(one: Record | RowRecord) -> bool:
+    """Whether its figures are compared, which its reason only repeats."""
+    return isinstance(one, RowRecord) and one.family is Family.CLAIM
+
+
+def _has_origin(one: Record | RowRecord) -> bool:
+    return isinstance(one, Record) and one.observation.origin is not None
+
+
+def _faults(one: Record | RowRecord, standing: Standing) -> Iterator[frozenset[str]]:
+    """All that may be called its fault, excused or not."""
+    for cause in (*_what_is_wrong(one, standing), *_what_is_wrong(one.model_copy(update={"waived": None}), standing)):
+        yield words_of(cause)
+
+
+def _is_of_others(row: RowRecord) -> bool:
+    """Whether it says itself that it asks nothing of such a stack; of what the guide says everybody asks."""
+    return row.family is not Family.GUIDE and _OF_OTHERS.search(row.reason) is not None
 
 
 def _what_was_wrong(old: Record | RowRecord, was: Standing) -> tuple[str, ...]:
@@ -240,7 +324,7 @@ def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ..
         return tuple(part.split(": ")[0] if part.startswith(_LISTED) else part for part in one.reason.split("; "))
     if one.verdict is Verdict.REFUSED:
         return f"refused now: {one.expectation.source}", of_any_model(said_by(one))
-    if standing is Standing.RAISES:
+    if standing is Standing.RAISES or one.verdict is Verdict.ERROR:
         return of_any_model(said_by(one)), cause_of(one)
     return (cause_of(one),)
 

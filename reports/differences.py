@@ -39,6 +39,18 @@ class Aspect(StrEnum):
     PLAN = "plan"  # what is measured at all
 
 
+# Of these no library speaks, and numbers and order tell: kernels `flash -> math`, or gemma2 and gemma3.
+_OWN_WORDS = (
+    Aspect.KERNELS,
+    Aspect.DTYPE,
+    Aspect.ACCURACY,
+    Aspect.TIME,
+    Aspect.MEMORY,
+    Aspect.FIGURES,
+    Aspect.FALLBACK,
+)
+
+
 @dataclass(frozen=True)
 class Bands:
     """What differs by less is no difference. Of time and memory: beyond what repeated runs of one side differ by."""
@@ -77,6 +89,7 @@ class Diff:
     differences: tuple[Difference, ...]  # the worst kind first
     paces: tuple[Pace, ...] = ()  # of the backends with enough cells that ran in both
     doubts: tuple[Doubt, ...] = ()
+    compared: tuple[str, ...] = ()  # the cells and rows of which both sides measured something
 
     @property
     def counts(self) -> Counter[Kind]:
@@ -123,8 +136,9 @@ def _explained(kind: Kind, differences: Sequence[Difference]) -> Iterator[Group]
         gathered = tuple(differences[place] for place in places)
         example = min(gathered, key=lambda one: len(one.name))
         cause = next(cause for cause in example.causes if _key(example, cause) == key)
-        yield Group(kind, key[0], cause, example, gathered)
+        yield Group(kind, key[0], " ".join(cause.split()), example, gathered)
 
 
 def _key(one: Difference, cause: str) -> tuple[Aspect, frozenset[str]]:
-    return one.aspect, words_of(of_any_model(cause))
+    """What is the same for one cause: of a library's words those that count, of the suite's own all, in their order."""
+    return one.aspect, frozenset([cause]) if one.aspect in _OWN_WORDS else words_of(of_any_model(cause))

@@ -132,7 +132,8 @@ def bounds_of(run: Run) -> dict[str, object]:
 def _of_figures(after: Side, old: RowRecord, new: RowRecord) -> Iterator[Difference]:
     for name in sorted(old.figures.keys() & new.figures.keys()):
         was, now = old.figures[name], new.figures[name]
-        if beyond(abs(was), abs(now), _FIGURE_FACTOR, _FIGURE_STEP) or was * now < 0:
+        turned = was * now < 0 and abs(was - now) > _FIGURE_STEP
+        if turned or beyond(abs(was), abs(now), _FIGURE_FACTOR, _FIGURE_STEP):
             words, cause = f"{name}: {was:.4g} -> {now:.4g}", f"{new.name}: {name}"
             yield Difference(Kind.CHANGE, Aspect.FIGURES, new.key, (words,), (cause,), after.command(new))
 
@@ -162,7 +163,9 @@ def _of_point(old: Point, new: Point, noise: float | None, bands: Bands) -> Iter
         was, now = median(old.seconds), median(new.seconds)
         factor = _POINT_FACTOR if noise is None else noise * bands.time_factor
         if beyond(was, now, factor, 0.0):
-            yield _kind_of_more(was, now), Aspect.TIME, f"{was:.4g} -> {now:.4g} s"
+            # Of one run a side nobody knows what noise is.
+            kind = Kind.CHANGE if noise is None else _kind_of_more(was, now)
+            yield kind, Aspect.TIME, f"{was:.4g} -> {now:.4g} s"
     # A CPU has no counter of it.
     held, holds = old.peak_mib, new.peak_mib
     if held is not None and holds is not None and beyond(held, holds, _POINT_FACTOR, _POINT_STEP):

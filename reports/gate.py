@@ -9,21 +9,28 @@ from typing import Any, Literal
 from pydantic import Field
 
 from matrix.errors import UsageError, quoted
-from matrix.rows import RowOutcome
+from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import few
 from reports.diff import compare, is_beyond_noise, pace_lines
-from reports.differences import Aspect, Diff, Difference, Doubt, Group, Kind, groups
-from reports.document import Record, Report, Run, backend_of
+from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Group, Kind, groups
+from reports.document import CUT_OFF, Record, Report, Run, backend_of
 from reports.drift import bounds_of
+from reports.lines import beneath, one_line
 from reports.markdown import literal
+from reports.noise import Pace
 from reports.part import Part
-from reports.policy import Policy
+from reports.policy import Matters, Policy
 from reports.proposals import Proposal, proposals
+from reports.words import words_of
 
 SCHEMA_VERSION = "1.0"
 _NAMED = 3  # of many doubts
 _LONGEST = 200  # characters of a value
+_REPEAT = """\
+name them in a file, one a line (all are in `doubtful` of --format json), and measure them again in both environments:
+python -m pytest --only=FILE --report-dir=RUN
+then give both runs to the gate: --before-again RUN --after-again RUN"""
 _USUAL = Policy()
 _TO_REPEAT = 20  # cells of a backend that seems to take more
 
@@ -94,7 +101,7 @@ class Gate(Part):
     groups: list[Cause] = Field(description="the worst kind first, the most frequent cause first")
     paces: list[str] = Field(description="time and memory of the same cells")
     proposals: list[Proposal]
-    doubtful: list[str] = Field(description="cells that look worse and were measured once: to be measured again")
+    doubtful: list[str] = Field(description="cells and rows that look worse and were measured once: to be repeated")
     left_out: int = Field(description="differences that the policy leaves out")
     policy: Policy
 
@@ -117,11 +124,12 @@ def judge(
     doubts = [one for one in diff.doubts if one.name not in told and _matters(one.name, policy, records)]
     found = groups(differences)
     incomparable = list(_incomparable(before[0].run, after[0].run, allowed))
-    compared = _compared(before, after, policy, records)
+    compared = sum(_is_told_of(name, policy, records) for name in diff.compared)
     why = [
         *incomparable,
         *([] if compared else ["no cell and no row that matters was measured in both sides"]),
         *_cut_off(before, after),
+        *_new_problems(before[0], after[0]),
         *_doubts_in_words(doubts),
     ]
     causes = [_cause(group, policy, records) for group in found]
@@ -138,12 +146,33 @@ def judge(
         compared=compared,
         counts={kind: counts[kind] for kind in Kind},
         groups=causes,
-        paces=list(pace_lines(diff.paces)),
+        paces=list(pace_lines(diff.paces, policy.within.bands)),
         proposals=_proposed(after, diff),
-        doubtful=list(_doubtful(before, after, differences, doubts, diff)),
+        doubtful=list(_doubtful(before, after, differences, doubts, diff.paces, policy.within.bands)),
         left_out=len(diff.differences) - len(differences),
         policy=policy,
     )
+
+
+def check_repeated(side: Sequence[tuple[str, Report]]) -> None:
+    """Look whether the runs of a side, each with the name of its source, measured the same again.
+
+    Raises:
+        UsageError: one is the same run as another, or was made with something else than the first.
+    """
+    (first, whole), *others = side
+    seen = {whole.run.started: first}
+    for name, again in others:
+        if again.run.started in seen:
+            raise UsageError(f"{name}: is the same run as {seen[again.run.started]}; name one that measured it again")
+        seen[again.run.started] = name
+        old, new = whole.run.stack.versions, again.run.stack.versions
+        if library := next((one for one in {**old, **new} if old.get(one) != new.get(one)), None):
+            both = f"{library} {new.get(library, 'none')}, {first} with {old.get(library, 'none')}"
+            raise UsageError(f"{name}: was measured with {both}: it is no further run of that side")
+        for what, was, now in _differs(whole.run, again.run):
+            if what not in _PARTS:
+                raise UsageError(f"{name}: has another {what} than {first}, {now} and not {was}; measure it again")
 
 
 def parse_allowed(text: str) -> tuple[Allowed, ...]:
@@ -181,37 +210,45 @@ def headline(gate: Gate) -> str:
         for kind in (Kind.REGRESSION, Kind.CHANGE, Kind.IMPROVEMENT)
         if gate.counts[kind]
     ]
+    if gone := gate.counts[Kind.DELETED]:
+        parts.append(f"{gone:,} not measured any more")
     compared = f"{gate.compared:,} cells and rows compared"
     return "; ".join([said, *parts, compared])
 
 
 def _text(gate: Gate) -> Iterator[str]:
-    yield f"{headline(gate)}"
-    yield from (f"{one.name}: {one.before} -> {one.after}" for one in gate.versions)
-    yield from (f"COULD NOT TELL {why}" for why in gate.why)
+    yield headline(gate)
+    yield from (one_line(f"{one.name}: {one.before} -> {one.after}") for one in gate.versions)
+    yield from (one_line(f"COULD NOT TELL {why}") for why in gate.why)
     for cause in gate.groups:
         yield ""
         count = f"{cause.count:,} cells or rows" if cause.count > 1 else cause.example
-        yield f"{_label(cause).upper()} {count}: {cause.cause}"
-        if cause.where:
-            yield f"    {cause.where}"
+        yield one_line(f"{_label(cause).upper()} {count}: {cause.cause}")
+        yield from beneath(cause.where)
         if cause.count > 1:
-            yield f"    for example {cause.example}"
+            yield from beneath(one_line(f"for example {cause.example}"))
         if cause.aspect is Aspect.PLAN:
             continue
-        yield from (f"    {line}" for found in cause.found for line in found.splitlines())
-        if cause.command:
-            yield f"    {cause.command}"
+        for told in (*cause.found, cause.command):
+            yield from beneath(told)
     if gate.paces or gate.proposals or gate.doubtful or gate.left_out:
         yield ""
-    yield from gate.paces
+    yield from map(one_line, gate.paces)
     for proposal in gate.proposals:
-        yield f"the expectation is out of date: {proposal.why} in {proposal.cells:,} cells{_of_rule(proposal)}"
-        yield from (f"    {line}" for line in proposal.toml.splitlines())
+        said = f"the expectation is out of date: {proposal.why} in {proposal.cells:,} cells{_of_rule(proposal)}"
+        yield one_line(said)
+        yield from beneath(proposal.toml)
     if gate.doubtful:
-        yield f"{len(gate.doubtful):,} cells look worse and were measured once: measure them again in both sides"
+        yield from _to_be_repeated(gate.doubtful)
     if gate.left_out:
         yield f"{gate.left_out:,} differences left out by the policy"
+
+
+def _to_be_repeated(names: Sequence[str]) -> Iterator[str]:
+    """What look worse, and how they are measured again."""
+    named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+    yield one_line(f"{len(names):,} cells or rows look worse and were measured once: {named}")
+    yield from beneath(_REPEAT)
 
 
 def _of_rule(proposal: Proposal) -> str:
@@ -247,7 +284,7 @@ def _markdown(gate: Gate) -> Iterator[str]:
 
 def _github(gate: Gate) -> Iterator[str]:
     for cause in gate.groups:
-        if cause.kind in (Kind.ADDED, Kind.DELETED):
+        if cause.kind is Kind.ADDED:
             continue
         level = "error" if cause.fails else "notice" if cause.kind is Kind.IMPROVEMENT else "warning"
         told = "\n".join([cause.cause, *cause.found, *([cause.command] if cause.command else [])])
@@ -285,9 +322,16 @@ def _weighed(one: Difference, policy: Policy, records: Mapping[str, Record]) -> 
 
 def _matters(name: str, policy: Policy, records: Mapping[str, Record]) -> bool:
     record = records.get(name)
-    if record is None:  # a row
-        return True
+    if record is None:
+        family, _, row = name.partition(":")
+        return family != Family.EAGER or policy.matters.includes_architecture(row)
     return policy.matters.includes(record.axes["architecture"], record.axes["dtype"], backend_of(record))
+
+
+def _is_told_of(name: str, policy: Policy, records: Mapping[str, Record]) -> bool:
+    """Whether it says something of what matters: where not all does, a row of no architecture does not."""
+    of_one = name in records or name.startswith(f"{Family.EAGER}:")
+    return _matters(name, policy, records) and (of_one or policy.matters == Matters())
 
 
 def _missing(run: Report) -> set[str]:
@@ -296,22 +340,21 @@ def _missing(run: Report) -> set[str]:
     return cells | {row.key for row in run.rows if row.outcome is RowOutcome.MISSING}
 
 
-def _compared(before: Sequence[Report], after: Sequence[Report], policy: Policy, records: Mapping[str, Record]) -> int:
-    old, new = (
-        {name for run in side for name in (*(r.cell for r in run.records), *(r.key for r in run.rows))}
-        - _missing(side[0])
-        for side in (before, after)
-    )
-    return sum(_matters(name, policy, records) for name in old & new)
-
-
 def _incomparable(before: Run, after: Run, allowed: Sequence[Allowed]) -> Iterator[str]:
     """What makes both sides measurements of different things, but for what may differ."""
-    for name, what, value_of in _SAME:
+    names = {what: name for name, what, _ in _SAME}
+    for what, was, now in _differs(before, after):
+        if names[what] not in allowed:
+            yield f"another {what}: {was} before, {now} after (--allow {names[what]})"
+
+
+def _differs(before: Run, after: Run) -> Iterator[tuple[str, str, str]]:
+    """What of both is another, and both values as they are told."""
+    for _, what, value_of in _SAME:
         old, new = value_of(before), value_of(after)
-        if old != new and name not in allowed:
-            said = " before, ".join(map(_shown, _differing(old, new)))
-            yield f"another {what}: {said} after (--allow {name})"
+        if old != new:
+            was, now = map(_shown, _differing(old, new))
+            yield what, was, now
 
 
 _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
@@ -325,6 +368,8 @@ _SAME: tuple[tuple[Allowed, str, Callable[[Run], object]], ...] = (
     (Allowed.PLAN, "set of options", lambda run: run.options),
     (Allowed.PLAN, "set of bounds", bounds_of),
 )
+# Who measures again measures some of it.
+_PARTS = ("profile", "part of the profile", "shard")
 
 
 def _differing(old: object, new: object) -> tuple[object, object]:
@@ -347,6 +392,18 @@ def _cut_off(before: Sequence[Report], after: Sequence[Report]) -> Iterator[str]
                 yield f"{side}: {run.cut_off}"
             if run.unreadable:
                 yield f"{side}: {len(run.unreadable):,} parts of the report cannot be read: {run.unreadable[0]}"
+
+
+def _new_problems(before: Report, after: Report) -> Iterator[str]:
+    """What makes the new run fail beside its cells, and not the old one.
+
+    A waiver that excuses nothing any more is none of it: its fault is gone.
+    """
+    known = {words_of(problem) for problem in before.problems}
+    for problem in after.problems:
+        is_of_a_waiver = ".toml: waiver " in problem
+        if words_of(problem) not in known and not is_of_a_waiver and not problem.startswith(CUT_OFF):
+            yield f"after: {problem}"
 
 
 def _doubts_in_words(doubts: Sequence[Doubt]) -> Iterator[str]:
@@ -384,19 +441,26 @@ def _proposed(after: Sequence[Report], diff: Diff) -> list[Proposal]:
     return proposals(after[0].records, stack, raised)
 
 
+def _repeatable(run: Report) -> Iterator[str]:
+    """What may come out otherwise another time: what eager attention computes does not."""
+    yield from (record.cell for record in run.records)
+    yield from (row.key for row in run.rows if row.family is not Family.EAGER)
+
+
 def _doubtful(
     before: Sequence[Report],
     after: Sequence[Report],
     differences: Sequence[Difference],
     doubts: Sequence[Doubt],
-    diff: Diff,
+    paces: Sequence[Pace],
+    bands: Bands,
 ) -> Iterator[str]:
-    """Cells that look worse and that one of the sides measured once."""
-    counts = [Counter(record.cell for run in side for record in run.records) for side in (before, after)]
-    names = [one.name for one in differences if one.kind is Kind.REGRESSION]
+    """Cells and rows that look worse, or take another time, and that one of the sides measured once."""
+    counts = [Counter(name for run in side for name in _repeatable(run)) for side in (before, after)]
+    names = [one.name for one in differences if one.kind is Kind.REGRESSION or one.aspect is Aspect.TIME]
     names += [doubt.name for doubt in doubts]
-    for pace in diff.paces:
-        if pace.noise is None and pace.ratio > 1 and is_beyond_noise(pace):
+    for pace in paces:
+        if pace.noise is None and pace.ratio > 1 and is_beyond_noise(pace, bands):
             same = (record.cell for record in after[0].records if backend_of(record) == pace.backend)
             names += list(same)[:_TO_REPEAT]
     for name in dict.fromkeys(names):

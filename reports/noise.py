@@ -1,5 +1,6 @@
 """Time and memory of two sides: what repeated runs of one side differ by is noise, and what lies beyond it is not."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -62,6 +63,8 @@ def paces(before: Sequence[Report], after: Sequence[Report]) -> Iterator[Pace]:
                 continue
             ratios = {cell: usual_new[cell] / usual_old[cell] for cell in cells}
             middle = median(ratios.values())
+            if not 0 < middle < math.inf:  # times that no cell can have, of a file from elsewhere
+                continue
             noise = _noise((old, new), cells) if repeated else None
             example = min(cells, key=lambda cell: abs(ratios[cell] - middle))
             yield Pace(measure, backend, len(cells), middle, noise, example)
@@ -69,7 +72,7 @@ def paces(before: Sequence[Report], after: Sequence[Report]) -> Iterator[Pace]:
 
 def _values(run: Report, value_of: Callable[[Record], float]) -> dict[str, float]:
     found = ((record.cell, value_of(record)) for record in run.records)
-    return {cell: value for cell, value in found if value > 0}
+    return {cell: value for cell, value in found if 0 < value < math.inf}
 
 
 def _usual(side: Sequence[Mapping[str, float]], fewest: int) -> dict[str, float]:

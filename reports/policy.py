@@ -62,6 +62,10 @@ class Matters(_Table):
         pairs = ((self.architectures, architecture), (self.dtypes, dtype), (self.backends, backend))
         return all(not patterns or any(fnmatchcase(one, pattern) for pattern in patterns) for patterns, one in pairs)
 
+    def includes_architecture(self, architecture: str) -> bool:
+        """Whether some cell of an architecture may be one of them."""
+        return not self.architectures or any(fnmatchcase(architecture, pattern) for pattern in self.architectures)
+
 
 class Within(_Table):
     """By how much numbers may differ."""

@@ -80,7 +80,8 @@ def _contradicted(record: Record, stack: Stack) -> tuple[Expectation, str, str, 
     if record.verdict is Verdict.UNEXPECTED and standing_of(record, stack.device) is Standing.WORKS:
         return expectation, "", "", frozenset()
     failure = record.observation.failure
-    if record.verdict is Verdict.ERROR and failure is not None and expectation.type and record.waived is None:
+    refuses = standing_of(record, stack.device) is Standing.RAISES  # and does not break
+    if record.verdict is Verdict.ERROR and refuses and failure is not None and expectation.type and not record.waived:
         return expectation, failure.type, failure.phase, words_of(of_any_model(failure.message))
     return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matrix.errors import UsageError
 from matrix.stack import Device
-from reports.diff import Diff
+from reports.differences import Diff
 from reports.document import Report, complaint
 from reports.packed import SUFFIX, plain_name
 from reports.reading import NoReport, read_report

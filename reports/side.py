@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from functools import cached_property
 
+from matrix.rows import RowOutcome
 from matrix.stack import Device
+from matrix.verdict import Verdict
 from reports.document import Record, Report, RowRecord
 from reports.standing import Standing, standing_of
 from reports.text import reproducing_command, row_command
@@ -23,8 +25,8 @@ class Side:
             for one in found:
                 self.measured.setdefault(name_of(one), []).append(one)
         for name, ones in self.measured.items():
-            # What another run of the side measured is not missing.
-            came = [one for one in ones if standing_of(one, self.device) is not Standing.UNKNOWN]
+            # What another run of the side measured is not missing; that it was flaky is never forgotten.
+            came = [one for one in ones if not _did_not_come(one)]
             self.measured[name] = came or ones[:1]
 
     @cached_property
@@ -47,6 +49,12 @@ class Side:
         if isinstance(one, RowRecord):
             return row_command(one)
         return reproducing_command(one.cell, one.seed, self.whole.run.checkpoints)
+
+
+def _did_not_come(one: Record | RowRecord) -> bool:
+    if isinstance(one, RowRecord):
+        return one.outcome is RowOutcome.MISSING
+    return one.verdict in (Verdict.MISSING, Verdict.NOT_BUILT)
 
 
 def name_of(one: Record | RowRecord) -> str:

@@ -1,5 +1,6 @@
 """What a verdict means to whoever runs the cell, and whether it got better or worse for them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
@@ -58,6 +59,14 @@ _OF_OUTCOME: Mapping[RowOutcome, Standing] = {
     RowOutcome.UNAVAILABLE: Standing.ABSENT,
     RowOutcome.MISSING: Standing.UNKNOWN,
 }
+# More than so large a share of the parameters is not what a library keeps by design, such as routers and norms.
+_KEPT_AT_MOST = 0.1
+# In these words a device or a compiler fails, and no library refuses: after most of them nothing runs any more.
+_FAULTS = re.compile(
+    r"\bCUDA error\b|\bdevice-side assert|\billegal memory access|\bmisaligned address"
+    r"|\bC(?:UBLAS|UDNN|USPARSE|USOLVER)_STATUS_|\bINTERNAL ASSERT FAILED|\binternal error\b",
+    re.IGNORECASE,
+)
 # Beyond the order of the standings. Who was told no and is silently given something else is as badly served as who
 # lived with that and is told no; and what fails in two ways that are equally bad is no worse in one of them.
 _WORSE_EITHER_WAY = {frozenset({Standing.FALLS_BACK, Standing.RAISES})}
@@ -73,8 +82,8 @@ _ORDER = list(Standing)
 def standing_of(one: Record | RowRecord, device: Device) -> Standing:
     """Where it stands.
 
-    A documented error that did not come is judged by what ran instead; and what is right with some parameters in
-    float32, which a library keeps so by design, works.
+    A documented error that did not come is judged by what ran instead; what is right with a few parameters in float32,
+    which a library keeps so by design, works; and an error of the device takes with it what runs after it.
     """
     if isinstance(one, RowRecord):
         return _OF_OUTCOME[one.outcome]
@@ -82,6 +91,8 @@ def standing_of(one: Record | RowRecord, device: Device) -> Standing:
         return Standing.WORKS if ran_as_named(one, device) else Standing.FALLS_BACK
     if one.verdict is Verdict.SUBSTITUTED and _only_keeps_float32(one):
         return Standing.WORKS
+    if one.verdict is Verdict.ERROR and _is_a_fault(one):
+        return Standing.DIES
     return _OF_VERDICT[one.verdict]
 
 
@@ -110,11 +121,17 @@ def ran_as_named(record: Record, device: Device) -> bool:
 
 
 def _only_keeps_float32(record: Record) -> bool:
-    """Whether all that is another than it names are some parameters in float32, and most are as it names."""
+    """Whether all that is another than it names are a few parameters in float32, and the others are as it names."""
     said = record.reason.split("; ")
     counts = record.observation.evidence.parameter_dtypes
-    few = counts.get(record.axes["dtype"], 0) > counts.get(Dtype.FLOAT32, 0)
+    few = 0 < counts.get(Dtype.FLOAT32, 0) <= _KEPT_AT_MOST * sum(counts.values())
     return few and all(part.startswith(f"parameters in {Dtype.FLOAT32}, not ") for part in said)
+
+
+def _is_a_fault(record: Record) -> bool:
+    """Whether what was raised is a fault of a device or compiler, whatever was documented."""
+    failure = record.observation.failure
+    return failure is not None and _FAULTS.search(f"{failure.type}: {failure.message}") is not None
 
 
 @cache

@@ -11,7 +11,8 @@ _PASSING = (
     (re.compile(r"\btmp\w{8}\b"), "#"),
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "#"),
     (re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{7,}\b", re.IGNORECASE), "#"),
-    (re.compile(r"\d+(?:\.\d+)*(?:e[+-]?\d+)?"), "#"),
+    # A number stands alone, or with its unit: what belongs to a name, as in gemma2 and load_in_8bit, does not pass.
+    (re.compile(r"(?<![A-Za-z_\d])\d+(?:\.\d+)*(?:e[+-]?\d+)?(?:[munk]?s|[kKMGT]i?B)?(?![A-Za-z_\d])"), "#"),
 )
 _WORD = re.compile(r"[^\s\[\](){}<>,;:'\"`=|]+")
 _MODEL = re.compile(r"\b[A-Z]\w*(?:For[A-Z]\w*|Model)\b")

@@ -74,6 +74,12 @@ def test_versions_stand_on_top() -> None:
     assert next(text_lines(diff)) == "transformers: 5.23.0 -> 5.99"
 
 
+def test_that_the_suites_differ_is_told_too() -> None:
+    old = report(record_of(ONE))
+    new = old.model_copy(update={"run": old.run.model_copy(update={"commit": "abc", "schema_version": "9"})})
+    assert {line[0] for line in compare(old, new).versions} == {"commit of the suite", "schema of the report"}
+
+
 def bounded(ratio: float) -> Record:
     return record_of(ONE, bounds=[Bound(name="logits max", value=ratio, allowed=1.0, ratio=ratio)])
 
@@ -197,6 +203,27 @@ def refused(reason: str) -> RowRecord:
     return RowRecord(family=Family.GUIDE, name="G1", outcome=RowOutcome.REFUSED, reason=reason)
 
 
+@pytest.mark.parametrize(
+    ("family", "reason", "kind"),
+    [
+        (Family.REGRESSION, "needs transformers <4.49 (here 5.23.0), optimum <2 (here none)", Kind.DELETED),
+        (Family.PROPERTY, "flash is here", Kind.DELETED),
+        (Family.REGRESSION, "needs optimum <2 (here none)", Kind.REGRESSION),
+        (Family.REGRESSION, "needs 2 GPUs (here 1)", Kind.REGRESSION),
+        (Family.REGRESSION, "flash-attn is not installed", Kind.REGRESSION),
+        (Family.EAGER, "no fixture of it can be made: KeyError", Kind.REGRESSION),
+        (Family.GUIDE, "needs transformers >=4.49 (here 4.48.3)", Kind.REGRESSION),
+    ],
+)
+def test_a_row_that_held_and_cannot_be_reached_is_worse_unless_it_is_about_other_releases(
+    family: Family, reason: str, kind: Kind
+) -> None:
+    held = RowRecord(family=family, name="one", outcome=RowOutcome.HOLDS)
+    away = held.model_copy(update={"outcome": RowOutcome.UNAVAILABLE, "reason": reason})
+    (one,) = compare(report(rows=(held,)), report(rows=(away,))).differences
+    assert (one.kind, one.aspect) == (kind, Aspect.PLAN if kind is Kind.DELETED else Aspect.UNAVAILABLE)
+
+
 def point(seconds: float = 0.1, **changes: Any) -> Point:
     return Point(subject="Llama-7B", backend="sdpa", sequence=512, seconds=[seconds, seconds, 9.0], **changes)
 
@@ -212,7 +239,8 @@ def point(seconds: float = 0.1, **changes: Any) -> Point:
         (claim(point()), claim(point().model_copy(update={"batch": 2})), []),
         (claim(figures={"speedup": 2.9}), claim(figures={"speedup": 2.0}), ["speedup: 2.9 -> 2"]),
         (claim(figures={"speedup": 2.9}, reason="2.9 times"), claim(figures={"speedup": 2.8}, reason="2.8 times"), []),
-        (claim(figures={"nats": 0.001}), claim(figures={"nats": -0.002}), ["nats: 0.001 -> -0.002"]),
+        (claim(figures={"nats": 0.01}), claim(figures={"nats": -0.012}), ["nats: 0.01 -> -0.012"]),
+        (claim(figures={"nats": 0.001}), claim(figures={"nats": -0.001}), []),
         (claim(reason="refused 3 of 4"), claim(reason="refused 2 of 4"), []),
         (refused("TypeError"), refused("ValueError"), ["TypeError -> ValueError"]),
         (claim(reason="TypeError"), claim(reason="ValueError"), []),
@@ -221,6 +249,13 @@ def point(seconds: float = 0.1, **changes: Any) -> Point:
 def test_a_row_drifts_too(before: RowRecord, after: RowRecord, words: list[str]) -> None:
     found = [line for one in compare(report(rows=(before,)), report(rows=(after,))).differences for line in one.found]
     assert [line[-len(word) :] for line, word in zip(found, words, strict=True)] == words
+
+
+def test_a_time_of_one_run_a_side_is_a_change_and_of_several_it_is_worse_or_better() -> None:
+    fast, slow = report(rows=(claim(point(1.0)),)), report(rows=(claim(point(1.3)),))
+    assert [one.kind for one in compare(fast, slow).differences] == [Kind.CHANGE]
+    assert [one.kind for one in compare([fast, fast], [slow, slow]).differences] == [Kind.REGRESSION]
+    assert [one.kind for one in compare([slow, slow], [fast, fast]).differences] == [Kind.IMPROVEMENT]
 
 
 def test_what_is_right_now_needs_no_reason_but_what_was_wrong_with_it() -> None:
@@ -315,6 +350,14 @@ def test_nothing_in_a_report_steers_the_terminal(tmp_path: Path, form: str) -> N
     output = CliRunner().invoke(app, ["diff", *paths, "--format", form]).output
     assert not set(output) & {"\x1b", "\x07", "\u202e"}
     assert "gone" in output
+
+
+def test_of_many_that_differ_alike_some_are_named_and_the_rest_counted() -> None:
+    cells = _sdpa_cells()
+    lines = text_lines(compare(report(*map(record_of, cells)), report(*(raising(cell, "no") for cell in cells))))
+    (same,) = [line for line in lines if line.startswith("    the same: ")]
+    assert same.count("-sdpa-") == 3
+    assert same.endswith(f" and {len(cells) - 4} more")
 
 
 def test_the_command_tells_it_in_three_ways(tmp_path: Path) -> None:

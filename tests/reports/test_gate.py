@@ -4,13 +4,14 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
@@ -19,9 +20,20 @@ from matrix.rows import Family, RowOutcome
 from matrix.stack import Device
 from matrix.verdict import Verdict
 from reports.__main__ import app
+from reports.diff import compare, text_lines
 from reports.differences import Aspect, Kind
 from reports.document import Bound, Record, Report, RowRecord, Waived, make_report
-from reports.gate import Allowed, Answer, Format, Gate, gate_lines, json_schema, judge, parse_allowed
+from reports.gate import (
+    Allowed,
+    Answer,
+    Format,
+    Gate,
+    check_repeated,
+    gate_lines,
+    json_schema,
+    judge,
+    parse_allowed,
+)
 from reports.html import render_gate
 from reports.policy import Policy
 from reports.reading import read_report
@@ -155,6 +167,18 @@ PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
         Aspect.FALLBACK,
         "parameters in float32, not bfloat16",
     ),
+    "half of a model in a dtype that it does not name": (
+        lambda: in_float32(*(f"layers.{n}.weight" for n in range(14))),
+        Kind.REGRESSION,
+        Aspect.FALLBACK,
+        "parameters in float32, not bfloat16",
+    ),
+    "a refusal that became a fault of the device": (
+        lambda: refused("CUDA error: misaligned address").model_copy(update={"verdict": Verdict.ERROR}),
+        Kind.REGRESSION,
+        Aspect.VERDICT,
+        "CUDA error: misaligned address",
+    ),
     "a ratio that left its band": (
         lambda: record_of(FREE, kernels=["flash"], bounds=bounded(0.9)),
         Kind.REGRESSION,
@@ -236,6 +260,14 @@ def test_attention_that_takes_30_percent_more_is_caught_where_runs_were_repeated
     assert once.verdict is Answer.SAFE
 
 
+def test_a_pace_is_told_by_the_bands_of_the_policy() -> None:
+    sides = [measured(n) for n in (1, 2, 3)], [measured(n, slower=1.3) for n in (4, 5, 6)]
+    wide = judge(*sides, Policy.model_validate({"within": {"time_factor": 3}}))
+    assert wide.verdict is Answer.SAFE
+    assert not any("beyond noise" in line for line in wide.paces)
+    assert any("beyond noise" in line for line in judge(*sides).paces)
+
+
 def test_what_seems_to_take_more_is_to_be_measured_again() -> None:
     many = [f"{name}-float16-sdpa-{load}" for name in ("llama", "opt", "gpt2", "mistral") for load in LOADS]
 
@@ -266,10 +298,74 @@ def test_a_guide_that_is_refused_now_and_a_failure_that_is_back_are_regressions(
     assert judge([report(rows=(gone, back))], [report(rows=(gone, back), transformers=NEW)]).groups == []
 
 
+def test_rows_that_look_worse_are_to_be_measured_again_but_for_what_is_computed() -> None:
+    row = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.HOLDS)
+    eager = row.model_copy(update={"family": Family.EAGER, "name": "jamba"})
+    bad = [one.model_copy(update={"outcome": RowOutcome.VIOLATED, "reason": "no"}) for one in (row, eager)]
+    old, new = report(rows=(row, eager)), report(rows=tuple(bad), transformers=NEW)
+    found = judge([old], [new])
+    assert found.doubtful == ["guide:G6"]
+    assert judge([old, old], [new, new]).doubtful == []
+    lines = list(gate_lines(found, Format.TEXT))
+    assert "1 cells or rows look worse and were measured once: guide:G6" in lines
+    assert any("--only=FILE" in line for line in lines)
+
+
 def test_what_fails_in_both_sides_is_neither_worse_nor_better() -> None:
     bad = wrong(FREE), record_of(PINNED, Verdict.CRASHED, "died")
     found = judge([report(*bad)], [report(*bad, transformers=NEW)])
     assert (found.verdict, found.groups) == (Answer.SAFE, [])
+
+
+@pytest.mark.parametrize("verdict", [Verdict.INACCURATE, Verdict.CRASHED])
+def test_what_was_wrong_and_is_refused_now_was_not_repaired(verdict: Verdict) -> None:
+    gone = refused("'BloomModel' object has no attribute 'to_bettertransformer'", FAULTY)
+    found = judge([report(record_of(FAULTY, verdict, "off by 3"))], [report(gone, transformers=NEW)])
+    (cause,) = found.groups
+    assert (cause.kind, cause.aspect, found.exit_status) == (Kind.CHANGE, Aspect.MESSAGE, 0)
+    assert cause.cause == "now ValueError: '<model>' object has no attribute 'to_bettertransformer'"
+
+
+def substituted(reason: str, **changes: Any) -> Record:
+    return record_of(PINNED, Verdict.SUBSTITUTED, reason, **changes)
+
+
+KNOWN_FAULT = Waived(reason="a fault", url="https://example.org/1")
+ROW = RowRecord(family=Family.REGRESSION, name="lost", outcome=RowOutcome.VIOLATED, reason="reaches 4")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        (wrong(FAULTY, waived=KNOWN_FAULT), wrong(FAULTY, "GPT2MLP"), Kind.REGRESSION),
+        (wrong(FAULTY, waived=KNOWN_FAULT), wrong(FAULTY), Kind.REGRESSION),
+        (
+            substituted("left unquantised: a, b", waived=KNOWN_FAULT),
+            substituted("kernels that ran: math"),
+            Kind.REGRESSION,
+        ),
+        (wrong(FAULTY), wrong(FAULTY, "GPT2MLP"), Kind.CHANGE),
+        (substituted("left unquantised: a, b"), substituted("kernels that ran: math"), Kind.CHANGE),
+        (substituted("left unquantised: a, b"), substituted("left unquantised: a, c"), None),
+        (wrong(FAULTY), wrong(FAULTY, waived=KNOWN_FAULT), None),
+        (wrong(FAULTY), record_of(FAULTY, Verdict.INACCURATE, "off by 3"), None),  # nobody looked for its place
+    ],
+)
+def test_what_is_as_bad_as_it_was_but_excused_no_more_or_otherwise_is_told(
+    old: Record, new: Record, kind: Kind | None
+) -> None:
+    found = judge([report(old)], [report(new, transformers=NEW)])
+    assert [cause.kind for cause in found.groups] == ([] if kind is None else [kind])
+    assert found.exit_status == (1 if kind is Kind.REGRESSION else 0)
+
+
+def test_a_failure_that_is_excused_no_more_is_a_regression() -> None:
+    excused = ROW.model_copy(update={"waived": KNOWN_FAULT})
+    sides = [report(rows=(excused,))], [report(rows=(ROW,), transformers=NEW)]
+    assert judge(*sides).verdict is Answer.REGRESSIONS
+    raising = refused("No", FREE).model_copy(update={"verdict": Verdict.ERROR})
+    known = raising.model_copy(update={"waived": KNOWN_FAULT})
+    assert judge([report(known)], [report(raising, transformers=NEW)]).verdict is Answer.REGRESSIONS
 
 
 def test_a_regression_that_is_measured_again_is_believed_if_it_comes_again() -> None:
@@ -281,6 +377,29 @@ def test_a_regression_that_is_measured_again_is_believed_if_it_comes_again() -> 
     assert "wavers" in wavering.why[0]
     excused = judge([before, report(wrong(FREE))], [after, report(transformers=NEW)])
     assert (excused.verdict, excused.why) == (Answer.SAFE, [])
+
+
+DIED, RIGHT, BAD = (record_of(FREE, Verdict.CRASHED, "died"), record_of(FREE, kernels=["flash"]), wrong(FREE))
+FLAKY = record_of(FREE, Verdict.FLAKY, "why")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "answer"),
+    [
+        ([RIGHT, BAD], [BAD, BAD, BAD], Answer.UNSURE),
+        ([RIGHT, RIGHT], [BAD, DIED], Answer.REGRESSIONS),
+        ([RIGHT, RIGHT], [FLAKY, RIGHT, RIGHT], Answer.UNSURE),
+        ([RIGHT, BAD], [FLAKY, RIGHT], Answer.SAFE),
+        ([RIGHT, FLAKY], [RIGHT, FLAKY], Answer.SAFE),
+        ([FLAKY, RIGHT], [BAD, BAD], Answer.UNSURE),
+        ([RIGHT, RIGHT], [record_of(FREE, Verdict.NOT_BUILT, "why"), RIGHT], Answer.SAFE),
+    ],
+)
+def test_what_a_side_wavers_about_is_weighed_by_all_of_its_runs(
+    before: list[Record], after: list[Record], answer: Answer
+) -> None:
+    found = judge([report(one) for one in before], [report(one, transformers=NEW) for one in after])
+    assert found.verdict is answer
 
 
 @pytest.mark.parametrize("before", [Verdict.MISSING, Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.FLAKY])
@@ -328,12 +447,31 @@ def test_a_run_that_was_cut_off_cannot_call_anything_safe() -> None:
     assert judge([part], [report()]).verdict is Answer.UNSURE
 
 
+def test_what_fails_the_new_run_beside_its_cells_cannot_be_called_safe() -> None:
+    lacking = report(transformers=NEW).model_copy(update={"problems": ["--require flash-attn: not here"]})
+    found = judge([report()], [lacking])
+    assert (found.verdict, found.why) == (Answer.UNSURE, ["after: --require flash-attn: not here"])
+    assert judge([report().model_copy(update={"problems": lacking.problems})], [lacking]).verdict is Answer.SAFE
+    idle = "matrix/waivers/bloom.toml: waiver 2: the fault is gone: window_lost holds"
+    assert judge([report()], [lacking.model_copy(update={"problems": [idle]})]).verdict is Answer.SAFE
+
+
 def test_two_sides_with_nothing_in_common_cannot_be_compared() -> None:
     other = make_report(make_run(PINNED), [record_of(PINNED)], end=ended())
     one = make_report(make_run(FREE), [record_of(FREE)], end=ended())
     found = judge([one], [other])
     assert (found.verdict, found.compared) == (Answer.UNSURE, 0)
     assert [cause.kind for cause in found.groups] == [Kind.ADDED, Kind.DELETED]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNAVAILABLE, Verdict.NOT_BUILT, Verdict.FLAKY, Verdict.MISSING])
+def test_what_neither_side_measured_is_not_compared(verdict: Verdict) -> None:
+    cells = [record_of(cell, verdict, "why") for cell in honest()]
+    row = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.UNAVAILABLE, reason="needs cuda")
+    found = judge([report(*cells, rows=(row,))], [report(*cells, rows=(row,), transformers=NEW)])
+    assert (found.verdict, found.compared) == (Answer.UNSURE, 0)
+    some = judge([report(*cells[1:])], [report(*cells[1:], transformers=NEW)])
+    assert (some.verdict, some.compared) == (Answer.SAFE, 1)
 
 
 def test_cells_that_only_one_side_plans_fail_nothing() -> None:
@@ -357,6 +495,30 @@ def test_the_policy_says_what_counts_and_which_cells_matter() -> None:
     close = record_of(FREE, kernels=["flash"], bounds=bounded(0.9))
     assert answer(close, within={"accuracy_factor": 4}) is Answer.SAFE
     assert gate(wrong(FREE), policy=Policy.model_validate({"matters": {"dtypes": ["float16"]}})).left_out == 1
+
+
+def test_rows_of_no_architecture_are_no_answer_about_one() -> None:
+    jamba = Policy.model_validate({"matters": {"architectures": ["jamba"]}})
+    claim = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.HOLDS)
+    eager = claim.model_copy(update={"family": Family.EAGER, "name": "jamba"})
+
+    def judged(old: tuple[RowRecord, ...], new: tuple[RowRecord, ...]) -> Gate:
+        return judge([report(rows=old)], [report(rows=new, transformers=NEW)], jamba)
+
+    assert judged((claim,), (claim,)).verdict is Answer.UNSURE
+    assert judged((claim, eager), (claim, eager)).verdict is Answer.SAFE
+    other = eager.model_copy(update={"name": "llama"})
+    broken = other.model_copy(update={"outcome": RowOutcome.VIOLATED, "reason": "load: KeyError"})
+    assert judged((eager, other), (eager, broken)).groups == []
+
+
+def test_what_worked_and_is_not_measured_any_more_is_told() -> None:
+    row = RowRecord(family=Family.GUIDE, name="G6", outcome=RowOutcome.HOLDS)
+    found = judge([report(record_of("t5-float16-eager-prefill"), rows=(row,))], [report(transformers=NEW)])
+    assert found.verdict is Answer.SAFE
+    lines = list(gate_lines(found, Format.GITHUB))
+    assert lines[0].startswith("::warning title=deleted%3A 2 × guide%3AG6::planned on one side only, and it worked")
+    assert lines[-1].endswith("safe: nothing got worse; 2 not measured any more; 4 cells and rows compared")
 
 
 def test_cells_that_one_repair_made_right_are_one_improvement() -> None:
@@ -414,10 +576,22 @@ def test_annotations_are_escaped_as_github_asks() -> None:
     assert not any("\n" in line for line in lines)
     first = lines[0]
     assert first.startswith(f"::error title=regression (known)%3A {FREE}::")
-    assert "50 %25%0A" in first
+    assert "50 %25 ::error::<script>" in first
+    assert "%0Aoff by 3%0A" in first
     assert list(gate_lines(gate(), Format.GITHUB)) == [
         "::notice title=upgrade::safe: nothing got worse; 4 cells and rows compared"
     ]
+
+
+def test_nothing_in_a_report_commands_the_service_that_runs_the_gate() -> None:
+    reason = "line one\n::error title=x::injected"
+    row = RowRecord(family=Family.GUIDE, name="G6\n::error::name", outcome=RowOutcome.HOLDS)
+    bad = row.model_copy(update={"outcome": RowOutcome.VIOLATED, "reason": reason})
+    old = report(rows=(row,))
+    new = report(rows=(bad,), transformers="1\n::warning::v")
+    lines = [*gate_lines(judge([old], [new]), Format.TEXT), *text_lines(compare(old, new))]
+    assert any("injected" in line for line in lines)
+    assert not any(line.strip().startswith("::") for told in lines for line in told.splitlines())
 
 
 def test_nothing_in_a_report_is_markup() -> None:
@@ -461,7 +635,47 @@ def test_the_command_ends_with_the_answer(sides: list[str], tmp_path: Path, monk
     assert ends(*sides) == 1
     (tmp_path / "mine.toml").write_text("[matters]\narchitectures = ['opt']\n", encoding="utf-8")
     assert ends(*sides, "--policy", "mine.toml") == 0
-    assert ends(*sides, "--before-again", sides[0], "--after-again", sides[0]) == 2
+
+
+def again(one: Report, **changes: Any) -> Report:
+    return one.model_copy(update={"run": one.run.model_copy(update={"started": LATER, **changes})})
+
+
+LATER = datetime(2026, 1, 3, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("further", "words"),
+    [
+        (report(), "second: is the same run as first; name one that measured it again"),
+        (again(report(transformers=NEW)), f"second: was measured with transformers {NEW}, first with 5.23.0: it is no"),
+        (again(report(), stack=cuda_stack({"transformers": "5.23.0"})), "second: has another device than first"),
+        (again(report(), seed=3), "second: has another seed than first, 3 and not 0; measure it again"),
+        (again(report(), options={"--fault": "x"}), "second: has another set of options than first, --fault x and not"),
+    ],
+)
+def test_a_further_run_of_a_side_is_one_of_that_side(further: Report, words: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        check_repeated([("first", report()), ("second", further)])
+    assert str(raised.value).startswith(words)
+    check_repeated([("first", report()), ("second", again(report(), narrowed="--only", profile="zoo"))])
+
+
+def test_the_command_looks_at_further_runs(sides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "later").mkdir()
+    write_json(again(report(wrong(FREE), transformers=NEW)), tmp_path / "later")
+
+    def ended_with(before: str, after: str) -> Result:
+        return CliRunner().invoke(app, ["gate", *sides, "--before-again", before, "--after-again", after])
+
+    assert "is the same run" in str(ended_with(sides[0], str(tmp_path / "later")).exception)
+    (tmp_path / "earlier").mkdir()
+    write_json(again(report()), tmp_path / "earlier")
+    assert ended_with(str(tmp_path / "earlier"), str(tmp_path / "later")).exit_code == 1
+    assert "no further run of that side" in str(
+        ended_with(str(tmp_path / "later"), str(tmp_path / "earlier")).exception
+    )
 
 
 @pytest.mark.parametrize("form", list(Format))
@@ -505,15 +719,18 @@ def test_two_real_runs_of_four_hundred_changes_come_to_their_causes() -> None:
     found = judge([published(GUIDE.format("4.57.6"))], [published(GUIDE.format("5.23.0"))])
     told = [(one.kind, one.count, one.example) for one in found.groups]
     assert told == [
-        (Kind.REGRESSION, 5, "guide:G16-int8_t5-guide"),
+        (Kind.REGRESSION, 4, "guide:G16-int8_t5-guide"),
+        (Kind.REGRESSION, 1, "guide:G6-lora_4bit-guide"),
         (Kind.CHANGE, 155, "guide:G7-bettertransformer_vit-guide"),
         (Kind.CHANGE, 66, "guide:G2-flash_on_cpu-guide"),
-        (Kind.CHANGE, 7, "guide:G12-fp4_bloom-guide"),
         (Kind.CHANGE, 4, "t5-bfloat16-eager-int8-left-prefill"),
+        (Kind.CHANGE, 4, "guide:G12-fp4_bloom-guide"),
+        (Kind.CHANGE, 3, "guide:G14-cast_by_to-guide"),
     ]
-    assert "unexpected keyword argument" in found.groups[0].cause
-    assert "to_bettertransformer" in found.groups[1].cause
-    assert "FlashAttention2" in found.groups[2].cause
+    assert "unexpected keyword argument 'load_in_8bit'" in found.groups[0].cause
+    assert "unexpected keyword argument 'load_in_4bit'" in found.groups[1].cause
+    assert "to_bettertransformer" in found.groups[2].cause
+    assert "FlashAttention2" in found.groups[3].cause
     assert "no longer in float32" in found.groups[4].found[0]
 
 

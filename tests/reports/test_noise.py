@@ -82,6 +82,17 @@ def test_a_side_that_differs_by_as_much_itself_cannot_tell() -> None:
     assert (noise["sdpa"] or 0) > 1.3
 
 
+def test_a_time_that_is_no_number_says_nothing() -> None:
+    strange = [measured(n, slower=float("inf")) for n in (3, 4)]
+    assert found([measured(1), measured(2)], strange) == []
+    assert "sdpa" not in {pace.backend for pace in paces(strange, strange) if pace.measure is Measure.TIME}
+
+
+def test_a_ratio_that_is_no_number_is_no_pace() -> None:
+    endless, short = ([measured(n, slower=scale, larger=scale) for n in (1, 2)] for scale in (1e305, 1e-305))
+    assert {pace.backend for pace in paces(short, endless)} == {"eager"}
+
+
 def test_what_did_not_come_to_its_end_took_no_time() -> None:
     seen = completed(parse_cell(CELLS[0]), ending=Ending.RAISED, seconds={"forward": 9.0})
     run = make_report(make_run(*CELLS), [record_of(name, observation=seen) for name in CELLS], end=ended())

@@ -12,7 +12,7 @@ from matrix.stack import Device
 from matrix.verdict import Verdict
 from reports.document import RowRecord
 from reports.standing import Move, Standing, move, standing_of
-from tests.builders import REFUSED, completed, record_of
+from tests.builders import REFUSAL, REFUSED, completed, record_of
 
 ONE = "llama-bfloat16-sdpa-prefill"
 KNOWN = [standing for standing in Standing if standing is not Standing.UNKNOWN]
@@ -66,6 +66,20 @@ def test_what_a_type_of_the_library_keeps_is_not_held_against_it() -> None:
     assert (
         unexpected(replace(seen, evidence=replace(kept, sdpa_calls=0, attention_ops={})), cell) is Standing.FALLS_BACK
     )
+
+
+@pytest.mark.parametrize(
+    ("message", "standing"),
+    [
+        ("CUDA error: an illegal memory access was encountered", Standing.DIES),
+        ("CUBLAS_STATUS_EXECUTION_FAILED when calling cublasGemmEx", Standing.DIES),
+        ("false INTERNAL ASSERT FAILED at file", Standing.DIES),
+        ("this kernel does not run on CUDA", Standing.RAISES),
+    ],
+)
+def test_an_error_of_the_device_is_no_refusal(message: str, standing: Standing) -> None:
+    seen = completed(parse_cell(ONE), failure=replace(REFUSAL, message=message))
+    assert standing_of(record_of(ONE, Verdict.ERROR, observation=seen), Device.CUDA) is standing
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

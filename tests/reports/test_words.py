@@ -22,6 +22,8 @@ NUMBERS = st.integers(0, 10**12).map(str) | st.floats(0, 1e6, allow_nan=False).m
         ("share memory [{'a.bias', 'b.bias'}].", "share memory [{'b.bias', 'a.bias'}]."),
         ("takes 3 positional arguments", "takes 2 positional arguments"),
         ("1.5e-07 exceeds 0.3", "2 exceeds 1e+20"),
+        ("layers.0.weight on cuda:0", "layers.11.weight on cuda:1"),
+        ("no answer within 0.5s, 12MiB", "no answer within 31s, 4MiB"),
         ("run 550e8400-e29b-41d4-a716-446655440000", "run 550e8400-e29b-41d4-a716-446655440001"),
         ("wrote tmpa1b2c3d4", "wrote tmpzzzzzzz9"),
     ],
@@ -37,6 +39,9 @@ def test_what_passes_makes_no_other_text(one: str, other: str) -> None:
         ("flash is not supported", "flash is supported"),
         ("in float16", "in bfloat16"),
         ("no attribute 'to_bettertransformer'", "no attribute 'half'"),
+        ("argument 'load_in_8bit'", "argument 'load_in_4bit'"),
+        ("gemma2 has no mask", "gemma3 has no mask"),
+        ("flash_attention_2 is not here", "flash_attention_3 is not here"),
         ("decade", "facade"),  # words, though of the letters of hexadecimal numbers
     ],
 )
