@@ -24,11 +24,12 @@ from conformance.models.batches import DECODER_TOKENS, LENGTHS, inputs_of, judge
 from conformance.models.fixtures import CALIBRATION, DIGESTS, fixture
 from conformance.models.inputs import made
 from conformance.models.loading import Source, auto_class, from_pretrained
-from conformance.models.outputs import logits_of, spread_of
+from conformance.models.outputs import logits_of
 from conformance.plugin.usage import peak_host_mib, resident_host_mib, start_peak_anew
 from conformance.spellings import DTYPE_ARGUMENT, text_config
 from matrix.architectures import Architecture
 from reports.document import EagerTrace
+from reports.eager import RULED_OUT
 
 POSITIONS, CLASSES = 24, 8  # of the logits that are kept
 NEW_TOKENS = 4
@@ -131,9 +132,9 @@ def _loaded(source: Any, trace: EagerTrace) -> Any:
     trace.seconds = _short(time.perf_counter() - started)
     trace.peak_mib = _short(max(0.0, peak_host_mib() - before)) if counts else None
     report = model.load_report
-    trace.missing = _few(report["missing_keys"])
-    trace.unexpected = _few(report["unexpected_keys"])
-    trace.mismatched = _few(name for name, *_ in report["mismatched_keys"])
+    _keep(trace, "missing", report["missing_keys"])
+    _keep(trace, "unexpected", report["unexpected_keys"])
+    _keep(trace, "mismatched", (name for name, *_ in report["mismatched_keys"]))
     if _generates(model):
         trace.generation = _generation_defaults(model)
     return model
@@ -165,7 +166,7 @@ def _compute(model: Any, given: Given, trace: EagerTrace) -> None:
     logits = logits_of(model(**batch))
     attended = logits[judged(batch, logits)].double()
     trace.shape = list(logits.shape)
-    trace.spread = _short(float(spread_of(attended)))
+    trace.spread = _short(float(attended[attended.abs() <= RULED_OUT].std()))
     trace.numbers = [_short(number) for number in _sample(attended)]
 
 
@@ -195,7 +196,8 @@ def _save(model: Any, folder: Path, trace: EagerTrace) -> None:
     with tempfile.TemporaryDirectory() as saved:
         model.save_pretrained(saved)
         before, now = _tensors(folder), _tensors(Path(saved))
-    trace.unsaved, trace.renamed = _few(before - now), _few(now - before)
+    _keep(trace, "unsaved", before - now)
+    _keep(trace, "renamed", now - before)
 
 
 def _tensors(folder: Path) -> set[str]:
@@ -206,10 +208,15 @@ def _tensors(folder: Path) -> set[str]:
     return found
 
 
-def _few(names: Iterable[str]) -> list[str]:
-    known = sorted(str(name)[:200] for name in names)
+def _keep(trace: EagerTrace, into: str, names: Iterable[str]) -> None:
+    """Names under that name of the trace; of what is too long for it a digest says whether another's is the same."""
+    known = sorted(map(str, names))
     more = len(known) - _NAMES
-    return known if more <= 0 else [*known[:_NAMES], f"... and {more:,} more"]
+    listed = [name[:200] for name in known[:_NAMES]]
+    if more > 0:
+        listed.append(f"... and {more:,} more")
+        trace.digests[into] = _digest(name.encode() for name in known)
+    setattr(trace, into, listed)
 
 
 def _digest_of_files(folder: Path) -> str:

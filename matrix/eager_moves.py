@@ -1,7 +1,9 @@
 """What is known of releases in which eager attention came to compute something else: was it repaired, or broken?"""
 
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -13,7 +15,8 @@ from matrix.errors import UsageError, enumerated, quoted
 from matrix.expectation import read_tables, require_text, require_url
 
 FILE = Path(__file__).with_suffix(".toml")
-_KEYS = {"architectures", "last", "first", "word", "place", "cause", "reading", "url"}
+_KEYS = {"architectures", "last", "first", "word", "place", "cause", "reading", "url", "moved", "weights", "fails"}
+_STEPS = ("load", "forward", "generate", "save")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -36,6 +39,9 @@ class Move:
     cause: str  # what changed there
     reading: str  # why the one is right and the other is not
     url: str = ""
+    moved: Mapping[str, float] = field(default_factory=dict)  # by architecture, in standard deviations of the logits
+    weights: tuple[str, ...] = ()  # that are drawn anew or not taken, or were before a repair
+    fails: tuple[str, ...] = ()  # the steps that raise now
 
     def explains(self, architecture: str, before: str, after: str) -> bool:
         """Whether it lies between these two releases, in this order."""
@@ -73,5 +79,29 @@ def _move(table: dict[str, Any], place: str) -> Move:
     if not last < first:
         raise UsageError(f"{place}: last {quoted(table['last'])} must come before first {quoted(table['first'])}")
     url = require_url(table["url"], place) if "url" in table else ""
+    moved = _moved(table.get("moved", {}), names, place)
+    weights, fails = (_texts(table, key, place) for key in ("weights", "fails"))
+    if strange := set(fails) - {*_STEPS}:
+        raise UsageError(f"{place}: fails {quoted(min(strange))}: allowed are {enumerated(_STEPS)}")
     told = {name: table[name] for name in ("place", "cause", "reading")}
-    return Move(tuple(names), last, first, Word(table["word"]), **told, url=url)
+    return Move(
+        tuple(names), last, first, Word(table["word"]), **told, url=url, moved=moved, weights=weights, fails=fails
+    )
+
+
+def _moved(table: Any, architectures: list[str], place: str) -> dict[str, float]:
+    if not isinstance(table, dict):
+        raise UsageError(f"{place}: moved must be a table of numbers, not {quoted(table)}")
+    for name, far in table.items():
+        if name not in architectures:
+            raise UsageError(f"{place}: moved has {quoted(name)}, which is none of the architectures")
+        if isinstance(far, bool) or not isinstance(far, int | float) or math.isnan(far) or far <= 0:
+            raise UsageError(f"{place}: moved of {name} must be a number above 0, not {quoted(far)}")
+    return table
+
+
+def _texts(table: dict[str, Any], key: str, place: str) -> tuple[str, ...]:
+    texts = table.get(key, [])
+    if not isinstance(texts, list) or not all(isinstance(text, str) and text for text in texts):
+        raise UsageError(f"{place}: {key} must be a list of names, not {quoted(texts)}")
+    return tuple(texts)

@@ -275,12 +275,17 @@ def eager(
     A move that is known is explained, and called a repair or a regression.
     """
     old, new = (read_report(report_file(source)) for source in (before, after))
-    found = compare_eager(old, new)
-    if not found:
-        raise UsageError(f"{before}: has no row of eager attention: reports before schema 2.2 have none")
+    for source, report in ((before, old), (after, new)):
+        if not any(row.eager for row in report.rows):
+            raise UsageError(
+                f"{source}: kept nothing of eager attention: run conformance/test_eager.py in that release"
+            )
     was, now = (report.run.stack.versions.get("transformers", "none") for report in (old, new))
     say(f"transformers: {was} -> {now}")
-    for line in eager_lines(found):
+    for side, report in (("before", old), ("after", new)):
+        if report.cut_off:
+            say(f"COULD NOT TELL {side}: {report.cut_off}")
+    for line in eager_lines(compare_eager(old, new)):
         say(line)
 
 

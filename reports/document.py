@@ -206,6 +206,9 @@ class EagerTrace(Part):
     )
     unsaved: Names = Field(default_factory=list, description="tensors of the files that saving writes no more")
     renamed: Names = Field(default_factory=list, description="tensors that saving writes and the files lack")
+    digests: Annotated[dict[Word, Word], Field(max_length=8)] = Field(
+        default_factory=dict, description="by the name of a list of names that was cut, the digest of all of them"
+    )
     failures: Annotated[dict[Word, str], Field(max_length=8)] = Field(
         default_factory=dict, description="what was raised, by load, forward, generate, save"
     )

@@ -1,7 +1,9 @@
 """What eager attention computed in two runs, held against each other: on the same bytes it should be the same."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,12 +12,17 @@ from matrix.rows import Family, RowOutcome
 from reports.differences import Aspect, Difference, Kind
 from reports.document import EagerTrace, Report, RowRecord
 from reports.text import row_command
+from reports.words import words_of
 
+RULED_OUT = 1e30  # a head gives a class that it rules out the lowest number there is: that is no logit
 EQUAL_WITHIN = 1e-4  # standard deviations of the logits: sums of float32 in another order stay well below
 # Loading on a machine that others use: what differs by less is noise.
 _SECONDS_FACTOR, _SECONDS_STEP = 3.0, 5.0
 _MEMORY_FACTOR, _MEMORY_STEP = 1.5, 64.0  # MiB
 _NAMED = 4  # of the names of a list
+_FURTHER = 2.0  # times as far as a known move was seen to go: what goes further has another cause beside
+_MORE = re.compile(r"\.\.\. and ([\d,]+) more")  # the last of a list that was cut
+_LOAD, _FORWARD = "load", "forward"
 
 
 class Finding(StrEnum):
@@ -24,11 +31,15 @@ class Finding(StrEnum):
     NOT_LOADED = "does not run any more"
     WEIGHTS_LOST = "weights lost"
     MOVED = "computes something else"
+    REWORDED = "fails in another way"
     TOKENS = "generates something else"
     DEFAULTS = "other generation defaults"
     SAVED = "saves under other names"
     LOADING = "loads at another cost"
     OTHER_BYTES = "not the same bytes"
+    OTHER_INPUTS = "not the same inputs"
+    NOT_COMPUTED = "not computed in either"
+    UNKNOWN = "planned, and never came"
     FOUND_AGAIN = "weights found again"
     LOADED = "runs now"
     NEW = "new"
@@ -36,7 +47,7 @@ class Finding(StrEnum):
     EQUAL = "equal"
 
 
-# What each is to whoever upgrades. What only one side ran is said as of any row.
+# What each is to whoever upgrades. What only one side ran is said as of any row; what fails in both is no difference.
 _WEIGHS: Mapping[Finding, tuple[Kind, Aspect]] = {
     Finding.NOT_LOADED: (Kind.REGRESSION, Aspect.VERDICT),
     Finding.WEIGHTS_LOST: (Kind.REGRESSION, Aspect.VERDICT),
@@ -45,7 +56,9 @@ _WEIGHS: Mapping[Finding, tuple[Kind, Aspect]] = {
     Finding.DEFAULTS: (Kind.CHANGE, Aspect.EAGER),
     Finding.SAVED: (Kind.CHANGE, Aspect.EAGER),
     Finding.LOADING: (Kind.CHANGE, Aspect.EAGER),
-    Finding.OTHER_BYTES: (Kind.CHANGE, Aspect.PLAN),
+    Finding.REWORDED: (Kind.CHANGE, Aspect.MESSAGE),
+    Finding.OTHER_BYTES: (Kind.CHANGE, Aspect.EAGER),
+    Finding.OTHER_INPUTS: (Kind.CHANGE, Aspect.EAGER),
     Finding.FOUND_AGAIN: (Kind.IMPROVEMENT, Aspect.VERDICT),
     Finding.LOADED: (Kind.IMPROVEMENT, Aspect.VERDICT),
 }
@@ -54,7 +67,14 @@ _KNOWN: Mapping[Word, tuple[Kind, Aspect]] = {
     Word.REPAIR: (Kind.IMPROVEMENT, Aspect.EAGER),
 }
 # Of these the words differ from architecture to architecture, and the cause may be one.
-_OF_ITS_OWN_KIND = (Finding.MOVED, Finding.WEIGHTS_LOST, Finding.TOKENS, Finding.LOADING, Finding.OTHER_BYTES)
+_OF_ITS_OWN_KIND = (
+    Finding.WEIGHTS_LOST,
+    Finding.TOKENS,
+    Finding.REWORDED,
+    Finding.LOADING,
+    Finding.OTHER_BYTES,
+    Finding.OTHER_INPUTS,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +83,7 @@ class Found:
 
     finding: Finding
     words: str
+    about: tuple[str, ...] = ()  # the step that failed, or all the parameters, where they are known
 
 
 @dataclass(frozen=True)
@@ -72,24 +93,77 @@ class Compared:
     name: str
     found: tuple[Found, ...]  # the gravest first; empty where all is equal
     moved: float | None = None  # standard deviations at the worst number; None where it cannot be told
-    known: Move | None = None  # which explains that it moved
+    moves: tuple[Move, ...] = ()  # that are known of it between the releases of both
 
     @property
     def finding(self) -> Finding:
         """The gravest."""
         return self.found[0].finding if self.found else Finding.EQUAL
 
+    def known(self, found: Found) -> Move | None:
+        """The move that did this, where one is known to; of several one that broke something."""
+        if found.finding is Finding.MOVED:
+            did = [move for move in self.moves if self.name in move.moved]
+            if self.moved is None or self.moved > _FURTHER * sum(move.moved[self.name] for move in did):
+                return None
+        else:
+            does = _DOES.get(found.finding)
+            did = [move for move in self.moves if does is not None and found.about and does(move, {*found.about})]
+        return min(did, key=lambda move: move.word is not Word.REGRESSION, default=None)
+
+
+# Beside moving numbers, a known move does no more than what it is known to do.
+_DOES: Mapping[Finding, Callable[[Move, set[str]], bool]] = {
+    Finding.NOT_LOADED: lambda move, steps: move.word is Word.REGRESSION and steps <= {*move.fails},
+    Finding.WEIGHTS_LOST: lambda move, names: move.word is Word.REGRESSION and names <= {*move.weights},
+    Finding.FOUND_AGAIN: lambda move, names: move.word is Word.REPAIR and names <= {*move.weights},
+}
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Names of a trace; of a list that was cut no more is known than how many there were, and a digest of them."""
+
+    listed: frozenset[str]
+    count: int
+    digests: tuple[str, ...]
+
+    @property
+    def cut(self) -> bool:
+        return self.count > len(self.listed)
+
+    def beyond(self, other: "_Names") -> tuple[str, ...]:
+        """What is in these and not in the others; nothing where either was cut."""
+        return () if self.cut or other.cut else tuple(sorted(self.listed - other.listed))
+
+    def words(self, other: "_Names") -> str:
+        """The same in words, empty where there is nothing; of what was cut how many there were and are."""
+        if not (self.cut or other.cut):
+            return _listed(self.beyond(other))
+        digests = zip(self.digests, other.digests, strict=True)
+        same = self.listed == other.listed and not any(one and two and one != two for one, two in digests)
+        if self.count < other.count or (self.count == other.count and same):
+            return ""
+        return f"{self.count:,} names, not the {other.count:,} of the other run"
+
 
 def compare_traces(before: EagerTrace, after: EagerTrace) -> tuple[float | None, tuple[Found, ...]]:
     """By how many standard deviations the logits moved, and what differs, the gravest first.
 
-    Of other bytes or other inputs nothing is said but that: they compute something else by right.
+    Of other bytes or other inputs no number is compared: they compute something else by right. What fails, and what
+    weights are lost, is told all the same: each release was given bytes that it should load.
     """
-    same = before.files == after.files and before.inputs == after.inputs
+    same_bytes = before.files == after.files
     # Who could not come so far knows nothing of the inputs.
-    same_bytes = before.files == after.files and (same or not (before.inputs and after.inputs))
-    moved = _deviations(before, after) if same else None
-    found = [*_failures(before, after), *_weights(before, after)] if same_bytes else [_other_bytes(before, after)]
+    same_inputs = before.inputs == after.inputs or not (before.inputs and after.inputs)
+    moved = _deviations(before, after) if same_bytes and before.inputs == after.inputs else None
+    found = [*_failures(before, after), *_weights(before, after)]
+    if not same_bytes:
+        found.append(_other_bytes(before, after))
+    elif not same_inputs:
+        found.append(Found(Finding.OTHER_INPUTS, f"{before.inputs} and {after.inputs}"))
+    elif not before.numbers and not after.numbers:
+        found.append(Found(Finding.NOT_COMPUTED, next(_told(after.failures), "no number came of it")))
     if moved is not None and not moved <= EQUAL_WITHIN:  # nor where it is no number any more
         found.append(Found(Finding.MOVED, _moved_words(before, after, moved)))
     elif moved is not None and before.tokens and after.tokens and before.tokens != after.tokens:
@@ -111,15 +185,13 @@ def compare_eager(before: Report, after: Report) -> list[Compared]:
     for name in dict.fromkeys([*old, *new]):
         was, now = old.get(name), new.get(name)
         if was is None or now is None:
-            gone = now is None
-            row = _row(after if gone else before, name)
-            why = row.reason if row is not None and row.outcome is not RowOutcome.HOLDS and row.reason else "no row"
-            found.append(Compared(name, (Found(Finding.GONE if gone else Finding.NEW, why),)))
+            found.append(
+                Compared(name, (_of_one_side(_row(before if was is None else after, name), gone=now is None),))
+            )
             continue
         moved, differs = compare_traces(was, now)
-        grave = any(one.finding in (Finding.MOVED, Finding.WEIGHTS_LOST, Finding.FOUND_AGAIN) for one in differs)
-        known = next((move for move in load_moves() if grave and move.explains(name, *releases)), None)
-        found.append(Compared(name, differs, moved, known))
+        moves = tuple(move for move in load_moves() if move.explains(name, *releases))
+        found.append(Compared(name, differs, moved, moves))
     return found
 
 
@@ -135,25 +207,45 @@ def eager_differences(before: Report, after: Report) -> Iterator[Difference]:
     """
     command = {row.key: row_command(row) for row in after.rows if row.family is Family.EAGER}
     both = traced_in_both(before, after)
-    for one in compare_eager(before, after):
+    for one in sorted(compare_eager(before, after), key=_far):
         name = f"{Family.EAGER}:{one.name}"
         for found in one.found if name in both else ():
+            if found.finding not in _WEIGHS:
+                continue
             kind, aspect = _WEIGHS[found.finding]
-            words, cause = f"{found.finding}: {found.words}", str(found.finding)
-            if found.finding in _OF_ITS_OWN_KIND:
-                if one.known is not None:
-                    kind, aspect = _KNOWN[one.known.word]
-                    cause = one.known.cause
-                yield Difference(kind, aspect, name, (words, *reading(one)), (cause,), command[name])
-            else:
-                yield Difference(kind, aspect, name, (words,), (words,), command[name])
+            words = cause = f"{found.finding}: {found.words}"
+            known = one.known(found)
+            if known is not None:
+                kind, aspect = _KNOWN[known.word]
+                cause = known.cause
+            elif found.finding is Finding.MOVED:  # nobody knows that two types moved for one reason
+                cause = f"{one.name} {words}"
+            elif found.finding in _OF_ITS_OWN_KIND:
+                cause = str(found.finding)
+            yield Difference(kind, aspect, name, (words, *reading(one, found)), (cause,), command[name])
 
 
-def reading(one: Compared) -> tuple[str, ...]:
-    """How a move is to be read, in a line; nothing where it did not move."""
-    if one.known is not None:
-        return (f"known, a {one.known.word}: {one.known.cause} ({one.known.place})",)
-    return ("repair or regression? nobody has read it yet",) if one.finding is Finding.MOVED else ()
+def reading(one: Compared, found: Found) -> tuple[str, ...]:
+    """How it is to be read, in a line; nothing where it did not move and nothing is known of it."""
+    known = one.known(found)
+    if known is not None:
+        return (f"known, a {known.word}: {known.cause} ({known.place})",)
+    if found.finding is not Finding.MOVED:
+        return ()
+    moves = [f"a {move.word}, {_seen(move, one.name)}: {move.cause}" for move in one.moves]
+    return (f"further than what is known, {'; '.join(moves)}",) if moves else (_UNREAD,)
+
+
+_UNREAD = "repair or regression? nobody has read it yet"
+
+
+def _seen(move: Move, name: str) -> str:
+    return f"by {move.moved[name]:.3g}" if name in move.moved else "which was not seen here"
+
+
+def _far(one: Compared) -> float:
+    """Orders what moved furthest first."""
+    return -(one.moved if one.moved is not None else 0.0)
 
 
 def eager_lines(found: Sequence[Compared]) -> Iterator[str]:
@@ -162,8 +254,7 @@ def eager_lines(found: Sequence[Compared]) -> Iterator[str]:
     yield f"{len(found):,} architectures: " + ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     width = max((len(one.name) for one in found), default=0)
     for finding in Finding:
-        of_it = [one for one in found if one.finding is finding and one.found]
-        of_it.sort(key=lambda one: -(one.moved if one.moved is not None else 0.0))
+        of_it = sorted((one for one in found if one.finding is finding and one.found), key=_far)
         if of_it:
             yield ""
             yield f"{finding}: {len(of_it):,}"
@@ -171,7 +262,8 @@ def eager_lines(found: Sequence[Compared]) -> Iterator[str]:
             first, *others = one.found
             yield f"  {one.name:{width}}  {first.words}"
             yield from (f"  {'':{width}}  {other.finding}: {other.words}" for other in others)
-            yield from (f"  {'':{width}}  {line}" for line in reading(one))
+            read = dict.fromkeys(line for part in one.found for line in reading(one, part))
+            yield from (f"  {'':{width}}  {line}" for line in read)
 
 
 def _traces(report: Report) -> dict[str, EagerTrace]:
@@ -182,34 +274,65 @@ def _row(report: Report, name: str) -> RowRecord | None:
     return next((row for row in report.rows if row.family is Family.EAGER and row.name == name), None)
 
 
+def _of_one_side(row: RowRecord | None, *, gone: bool) -> Found:
+    """What the side says of it that kept nothing."""
+    if row is not None and row.outcome is RowOutcome.MISSING:
+        return Found(Finding.UNKNOWN, f"{'after' if gone else 'before'}: {row.reason}")
+    why = row.reason if row is not None and row.outcome is not RowOutcome.HOLDS and row.reason else "no row"
+    return Found(Finding.GONE if gone else Finding.NEW, why)
+
+
 def _other_bytes(before: EagerTrace, after: EagerTrace) -> Found:
-    if before.files != after.files:
-        which = f"{before.fixture} and {after.fixture}" if before.fixture != after.fixture else "of one name, made anew"
-        return Found(Finding.OTHER_BYTES, f"{which}; --fixtures-of the other's report loads the same")
-    return Found(Finding.OTHER_BYTES, f"other inputs: {before.inputs} and {after.inputs}")
+    which = f"{before.fixture} and {after.fixture}" if before.fixture != after.fixture else "of one name, made anew"
+    return Found(Finding.OTHER_BYTES, f"{which}; --fixtures-of the other's report loads the same")
 
 
 def _failures(before: EagerTrace, after: EagerTrace) -> Iterator[Found]:
-    for step, words in after.failures.items():
-        if step not in before.failures and "load" not in before.failures:
-            yield Found(Finding.NOT_LOADED, f"{step}: {words}")
-    for step, words in before.failures.items():
-        if step not in after.failures and "load" not in after.failures:
+    old, new = before.failures, after.failures
+    if _LOAD in old and new and _LOAD not in new:  # it comes further, and not to the end
+        yield Found(Finding.REWORDED, f"{next(_told(old))} -> {next(_told(new))}")
+        return
+    for step, words in new.items():
+        if step in old and words_of(old[step]) != words_of(words):
+            yield Found(Finding.REWORDED, f"{step}: {old[step]} -> {words}")
+        elif step not in old and _LOAD not in old:
+            yield Found(Finding.NOT_LOADED, f"{step}: {words}", (step,))
+    for step, words in old.items():
+        if step not in new and _LOAD not in new:
             yield Found(Finding.LOADED, f"{step}: was {words}")
+    if before.numbers and not after.numbers and not {_LOAD, _FORWARD} & {*new}:
+        yield Found(Finding.NOT_LOADED, f"{_FORWARD}: no number comes of it, and nothing was raised")
+
+
+def _told(failures: Mapping[str, str]) -> Iterator[str]:
+    return (f"{step}: {words}" for step, words in failures.items())
 
 
 def _weights(before: EagerTrace, after: EagerTrace) -> Iterator[Found]:
-    if "load" in {*before.failures, *after.failures}:
+    if _LOAD in {*before.failures, *after.failures}:
         return
-    old, new = ({*trace.missing, *trace.mismatched} for trace in (before, after))
-    if new - old:
-        dropped = sorted({*after.unexpected} - {*before.unexpected})
-        beside = f"; the files hold {_listed(dropped)}, of which nothing is taken" if dropped else ""
-        yield Found(Finding.WEIGHTS_LOST, f"drawn anew: {_listed(sorted(new - old))}{beside}")
-    elif dropped := sorted({*after.unexpected} - {*before.unexpected}):
-        yield Found(Finding.WEIGHTS_LOST, f"in the files, and not taken: {_listed(dropped)}")
-    if old - new:
-        yield Found(Finding.FOUND_AGAIN, f"were drawn anew: {_listed(sorted(old - new))}")
+    old, new = (_names(trace, "missing", "mismatched") for trace in (before, after))
+    left_before, left = (_names(trace, "unexpected") for trace in (before, after))
+    dropped = left.words(left_before)
+    if drawn := new.words(old):
+        beside = f"; the files hold {dropped}, of which nothing is taken" if dropped else ""
+        names = (*new.beyond(old), *left.beyond(left_before)) if new.beyond(old) else ()
+        yield Found(Finding.WEIGHTS_LOST, f"drawn anew: {drawn}{beside}", names)
+    elif dropped:
+        yield Found(Finding.WEIGHTS_LOST, f"in the files, and not taken: {dropped}")
+    if again := old.words(new):
+        yield Found(Finding.FOUND_AGAIN, f"were drawn anew: {again}", old.beyond(new))
+
+
+def _names(trace: EagerTrace, *lists: str) -> _Names:
+    listed: set[str] = set()
+    more = 0
+    for name in (name for one in lists for name in getattr(trace, one)):
+        if cut := _MORE.fullmatch(name):
+            more += int(cut[1].replace(",", ""))
+        else:
+            listed.add(name)
+    return _Names(frozenset(listed), len(listed) + more, tuple(trace.digests.get(one, "") for one in lists))
 
 
 def _deviations(before: EagerTrace, after: EagerTrace) -> float | None:
@@ -218,13 +341,27 @@ def _deviations(before: EagerTrace, after: EagerTrace) -> float | None:
         return None
     if before.shape != after.shape or len(before.numbers) != len(after.numbers):
         return math.inf
-    spread = before.spread if before.spread and math.isfinite(before.spread) else 1.0
-    return max(_apart(*pair) for pair in zip(before.numbers, after.numbers, strict=True)) / spread
+    return max(_distances(before, after)) / _spread(before)
+
+
+def _distances(before: EagerTrace, after: EagerTrace) -> list[float]:
+    return [_apart(*pair) for pair in zip(before.numbers, after.numbers, strict=True)]
+
+
+def _spread(trace: EagerTrace) -> float:
+    """Of the logits that are kept where that of all is none: traces of schema 2.2 count what a head rules out."""
+    if trace.spread and trace.spread <= RULED_OUT:
+        return trace.spread
+    kept = [number for number in trace.numbers if abs(number) <= RULED_OUT]
+    return (statistics.pstdev(kept) if kept else 0.0) or 1.0
 
 
 def _apart(one: float, other: float) -> float:
-    if one == other or (math.isnan(one) and math.isnan(other)):
+    both_ruled_out = one * other > 0 and min(abs(one), abs(other)) > RULED_OUT
+    if one == other or both_ruled_out or (math.isnan(one) and math.isnan(other)):
         return 0.0
+    if max(abs(one), abs(other)) > RULED_OUT:
+        return math.inf
     apart = abs(one - other)
     return math.inf if math.isnan(apart) else apart
 
@@ -234,8 +371,7 @@ def _moved_words(before: EagerTrace, after: EagerTrace, moved: float) -> str:
         return f"logits of shape {before.shape} -> {after.shape}"
     if not math.isfinite(moved):
         return "a number is finite in one of them alone"
-    spread = before.spread or 1.0
-    apart = [_apart(*pair) for pair in zip(before.numbers, after.numbers, strict=True)]
+    spread, apart = _spread(before), _distances(before, after)
     share = sum(far > EQUAL_WITHIN * spread for far in apart) / len(apart)
     return f"moved by {moved:.3g} standard deviations at worst; {share:.0%} of the numbers moved"
 
@@ -266,10 +402,10 @@ _NOTHING = ("false", "0", "0.0", "1", "1.0", "[]", None)
 
 def _saved(before: EagerTrace, after: EagerTrace) -> Iterator[Found]:
     """Names that the newer one writes and the older does not: the older may not find them when it reads them back."""
-    written = sorted({*after.renamed} - {*before.renamed})
-    left = sorted({*after.unsaved} - {*before.unsaved})
+    written = _names(after, "renamed").words(_names(before, "renamed"))
+    left = _names(after, "unsaved").words(_names(before, "unsaved"))
     if written or left:
-        parts = [*([f"writes {_listed(written)}"] if written else []), *([f"no more {_listed(left)}"] if left else [])]
+        parts = [*([f"writes {written}"] if written else []), *([f"no more {left}"] if left else [])]
         yield Found(Finding.SAVED, ", ".join(parts))
 
 

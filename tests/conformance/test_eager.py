@@ -68,8 +68,38 @@ def test_a_weight_under_another_name_is_lost_and_what_is_computed_moves(
     trace = watch(LLAMA, tmp_path, name=usual.fixture)
     assert (trace.missing, trace.unexpected) == ([WEIGHT], ["model.layers.0.self_attn.query.weight"])
     as_if_same = trace.model_copy(update={"files": usual.files})
-    assert findings(usual, trace)[0] is Finding.OTHER_BYTES
+    assert findings(usual, trace)[:2] == [Finding.WEIGHTS_LOST, Finding.OTHER_BYTES]
     assert findings(usual, as_if_same)[:2] == [Finding.WEIGHTS_LOST, Finding.MOVED]
+
+
+def test_of_more_names_than_a_trace_holds_a_digest_tells_whether_they_are_the_same(
+    cache: Path, usual: EagerTrace, tmp_path: Path
+) -> None:
+    file = copied(cache, usual, tmp_path) / "model.safetensors"
+    tensors = load_file(file)
+    lists = []
+    for last in ("x49", "x50"):  # beyond what is listed
+        odd = {name: torch.zeros(1) for name in [*(f"x{number:02}" for number in range(49)), last]}
+        save_file(tensors | odd, file, {"format": "pt"})
+        lists.append(watch(LLAMA, tmp_path, name=usual.fixture))
+    one, other = lists
+    assert one.unexpected == other.unexpected == [*(f"x{number:02}" for number in range(39)), "... and 11 more"]
+    assert one.digests["unexpected"] != other.digests["unexpected"]
+    assert compare_traces(one, other.model_copy(update={"files": one.files}))[1][0].finding is Finding.WEIGHTS_LOST
+
+
+def test_classes_that_a_head_rules_out_are_not_in_the_spread(
+    cache: Path, usual: EagerTrace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = transformers.LlamaForCausalLM.forward
+
+    def ruling_out(self: torch.nn.Module, *args: object, **kwargs: object) -> object:
+        found = honest(self, *args, **kwargs)
+        found.logits[..., 0] = torch.finfo(torch.float32).min
+        return found
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "forward", ruling_out)
+    assert watch(LLAMA, cache).spread == pytest.approx(usual.spread, rel=0.05)
 
 
 def test_another_shape_is_lost_too(cache: Path, usual: EagerTrace, tmp_path: Path) -> None:

@@ -44,6 +44,27 @@ def test_a_move_explains_what_lies_between_its_releases_alone(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
+    ("moved", "said"),
+    [
+        ("llama = 1.0", "moved has 'llama', which is none of the architectures"),
+        ("bamba = 0", "moved of bamba must be a number above 0, not 0"),
+        ("bamba = nan", "moved of bamba must be a number above 0"),
+        ("bamba = true", "moved of bamba must be a number above 0"),
+        ("bamba = 'far'", "moved of bamba must be a number above 0, not 'far'"),
+    ],
+)
+def test_how_far_it_went_is_a_number_of_one_of_its_architectures(tmp_path: Path, moved: str, said: str) -> None:
+    path = written(tmp_path)
+    path.write_text(f"{path.read_text()}moved = {{{moved}}}\n")
+    with pytest.raises(UsageError, match="move 1") as error:
+        load_moves(path)
+    assert said in str(error.value)
+    path.write_text(f"{written(tmp_path).read_text()}moved = {{bamba = 2}}\nweights = ['a']\nfails = ['load']\n")
+    (move,) = load_moves(path)
+    assert (move.moved, move.weights, move.fails) == ({"bamba": 2}, ("a",), ("load",))
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"word": "better"}, "word 'better' must be repair or regression"),
@@ -54,6 +75,9 @@ def test_a_move_explains_what_lies_between_its_releases_alone(tmp_path: Path) ->
         ({"cause": None}, "cause must be a non-empty string"),
         ({"url": "nowhere"}, "is not a web address"),
         ({"note": "x"}, "unknown key 'note'"),
+        ({"moved": 3}, "moved must be a table of numbers, not 3"),
+        ({"weights": "a"}, "weights must be a list of names, not 'a'"),
+        ({"fails": ["sleep"]}, "fails 'sleep': allowed are"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, changes: dict[str, object], said: str) -> None:

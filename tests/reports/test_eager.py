@@ -15,7 +15,7 @@ from matrix.rows import Family, RowOutcome
 from reports import eager
 from reports.__main__ import app
 from reports.diff import compare
-from reports.differences import Aspect, Kind
+from reports.differences import Aspect, Kind, groups
 from reports.document import EagerTrace, Report, RowRecord, Sharded, make_report
 from reports.eager import Finding, compare_eager, compare_traces, eager_differences, eager_lines
 from reports.html import render_html
@@ -89,7 +89,9 @@ def test_the_same_is_equal_and_so_is_what_only_rounds() -> None:
         ({"seconds": 60.0}, Finding.LOADING, "0.10 -> 60.00 s"),
         ({"peak_mib": 400.0}, Finding.LOADING, "4 -> 400 MiB"),
         ({"files": "cccc"}, Finding.OTHER_BYTES, "--fixtures-of"),
-        ({"inputs": "cccc"}, Finding.OTHER_BYTES, "other inputs: bbbb and cccc"),
+        ({"inputs": "cccc"}, Finding.OTHER_INPUTS, "bbbb and cccc"),
+        ({"numbers": []}, Finding.NOT_LOADED, "no number comes of it"),
+        ({"numbers": [1.0, -3e38, 0.5]}, Finding.MOVED, "finite in one of them alone"),
     ],
 )
 def test_each_thing_that_differs_is_seen_in_words(changes: dict[str, Any], finding: Finding, words: str) -> None:
@@ -98,10 +100,62 @@ def test_each_thing_that_differs_is_seen_in_words(changes: dict[str, Any], findi
     assert words in found[0].words
 
 
-def test_of_other_bytes_no_number_and_no_weight_counts() -> None:
-    other = changed(files="cccc", numbers=[9.0, 9.0, 9.0], missing=["a"])
+def test_of_other_bytes_no_number_counts_and_what_is_lost_of_ones_own_does() -> None:
+    other = changed(files="cccc", numbers=[9.0, 9.0, 9.0])
     assert compare_traces(TRACE, other)[0] is None
     assert findings(TRACE, other) == [Finding.OTHER_BYTES]
+    assert findings(TRACE, changed(files="cccc", missing=["a"])) == [Finding.WEIGHTS_LOST, Finding.OTHER_BYTES]
+    dead = changed(files="cccc", failures={"load": "E: x"}, numbers=[], inputs="")
+    assert findings(TRACE, dead)[:2] == [Finding.NOT_LOADED, Finding.OTHER_BYTES]
+
+
+def test_what_neither_computes_is_not_equal() -> None:
+    def failing(**failures: str) -> EagerTrace:
+        return changed(failures=failures, numbers=[], spread=None)
+
+    assert findings(failing(forward="E: one"), failing(forward="E: one")) == [Finding.NOT_COMPUTED]
+    _, found = compare_traces(failing(forward="E: one thing"), failing(forward="E: other words"))
+    assert [one.finding for one in found] == [Finding.REWORDED, Finding.NOT_COMPUTED]
+    assert found[0].words == "forward: E: one thing -> E: other words"
+    _, found = compare_traces(failing(load="E: one"), failing(forward="E: two"))
+    assert [one.finding for one in found] == [Finding.REWORDED, Finding.NOT_COMPUTED]
+    assert found[0].words == "load: E: one -> forward: E: two"
+    sides = report(("llama", failing(forward="E: one"))), report(("llama", failing(forward="E: one")))
+    assert list(eager_differences(*sides)) == []  # it fails as it did
+
+
+def test_classes_that_a_head_rules_out_hide_no_move() -> None:
+    """A spread of schema 2.2 has them in it."""
+    ruled = changed(numbers=[1.0, -3.4e38, 0.5, -1.5], spread=8.2e37)
+    assert compare_traces(ruled, changed(numbers=[1.0, -3.3e38, 0.5, -1.5], spread=1.0)) == (0.0, ())
+    moved, found = compare_traces(ruled, ruled.model_copy(update={"numbers": [1.0, -3.4e38, 0.5, -1000.0]}))
+    assert [one.finding for one in found] == [Finding.MOVED]
+    assert moved == pytest.approx(998.5 / 1.08, rel=0.01)
+
+
+def cut(first: int, count: int, digest: str = "") -> dict[str, Any]:
+    names = [f"w{number:03}" for number in range(first, first + 39)]
+    return {"missing": [*names, f"... and {count - 39:,} more"], "digests": {"missing": digest} if digest else {}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        (cut(0, 50), cut(0, 50), []),
+        (cut(0, 50, "d1"), cut(0, 50), []),  # of schema 2.2 nobody knows more
+        (cut(0, 50, "d1"), cut(0, 50, "d2"), [Finding.WEIGHTS_LOST, Finding.FOUND_AGAIN]),
+        (cut(21, 50), cut(0, 61), [Finding.WEIGHTS_LOST]),
+        (cut(0, 1061), cut(21, 50), [Finding.FOUND_AGAIN]),
+        ({}, cut(0, 50), [Finding.WEIGHTS_LOST]),
+    ],
+)
+def test_of_lists_that_were_cut_no_name_is_told(
+    before: dict[str, Any], after: dict[str, Any], found: list[Finding]
+) -> None:
+    told = compare_traces(changed(**before), changed(**after))[1]
+    assert [one.finding for one in told] == found
+    assert not any("w0" in one.words or one.about for one in told)
+    assert all(" names, not the " in one.words for one in told)
 
 
 def test_defaults_that_say_the_same_are_no_difference() -> None:
@@ -114,7 +168,7 @@ def test_what_was_lost_before_is_not_lost_again_and_may_be_found() -> None:
     assert findings(lost, TRACE) == [Finding.FOUND_AGAIN]
     broken = changed(failures={"load": "E: x"}, numbers=[], inputs="", tokens=[], generation={})
     assert findings(broken, TRACE) == [Finding.LOADED]
-    assert findings(broken, broken) == []
+    assert findings(broken, broken) == [Finding.NOT_COMPUTED]
 
 
 def test_tokens_that_follow_from_moved_logits_are_not_told_beside() -> None:
@@ -132,7 +186,27 @@ def test_types_come_and_go_with_the_reason() -> None:
     assert found["old"].found[0].words == "no class takes it"
 
 
-MOVE = Move(("llama",), Version("4.57.6"), Version("5.23.0"), Word.REPAIR, "models/llama", "it counts", "it should", "")
+def test_a_row_that_never_came_is_not_gone() -> None:
+    before, after = report(("llama", TRACE)), report(("llama", TRACE))
+    cut_off = make_report(after.run, [], rows=[])
+    ((one,),) = [found.found for found in compare_eager(before, cut_off)]
+    assert (one.finding, one.words) == (Finding.UNKNOWN, "after: planned, but nothing came")
+    ((one,),) = [found.found for found in compare_eager(cut_off, after)]
+    assert one.finding is Finding.UNKNOWN
+
+
+MOVE = Move(
+    ("llama",),
+    Version("4.57.6"),
+    Version("5.23.0"),
+    Word.REPAIR,
+    "models/llama",
+    "it counts",
+    "it should",
+    moved={"llama": 5.0},
+    weights=("a",),
+    fails=("load",),
+)
 
 
 def test_a_known_move_is_explained_where_it_lies_between_the_releases(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +219,61 @@ def test_a_known_move_is_explained_where_it_lies_between_the_releases(monkeypatc
     (known,) = eager_differences(before, after)
     assert known.kind is Kind.IMPROVEMENT
     assert known.found[-1] == "known, a repair: it counts (models/llama)"
-    assert [one.known for one in compare_eager(after, before)] == [None]  # the other way it is no repair
-    monkeypatch.setattr(eager, "load_moves", lambda: (replace(MOVE, word=Word.REGRESSION),))
-    assert [one.kind for one in eager_differences(before, after)] == [Kind.REGRESSION]
+    assert [one.moves for one in compare_eager(after, before)] == [()]  # the other way it is no repair
+    broke = replace(MOVE, word=Word.REGRESSION)
+    for moves in ((broke,), (MOVE, broke), (broke, MOVE)):  # of several one that broke it counts
+        monkeypatch.setattr(eager, "load_moves", lambda moves=moves: moves)
+        assert [one.kind for one in eager_differences(before, after)] == [Kind.REGRESSION]
+
+
+@pytest.mark.parametrize("seen", [{}, {"llama": 1.0}])
+def test_a_known_move_explains_no_more_than_was_seen_of_it(
+    monkeypatch: pytest.MonkeyPatch, seen: dict[str, float]
+) -> None:
+    monkeypatch.setattr(eager, "load_moves", lambda: (replace(MOVE, moved=seen),))
+    before, after = report(("llama", TRACE), release="4.57.6"), report(("llama", changed(numbers=[9.0] * 3)))
+    (found,) = eager_differences(before, after)
+    assert (found.kind, found.aspect) == (Kind.CHANGE, Aspect.EAGER)
+    assert found.found[-1].startswith("further than what is known, a repair, ")
+
+
+@pytest.mark.parametrize(
+    ("word", "changes", "kinds"),
+    [
+        (Word.REPAIR, {"missing": ["a"]}, [(Kind.REGRESSION, Aspect.VERDICT)]),
+        (Word.REPAIR, {"failures": {"load": "E"}}, [(Kind.REGRESSION, Aspect.VERDICT)]),
+        (Word.REPAIR, {"tokens": [[9]]}, [(Kind.CHANGE, Aspect.EAGER)]),
+        (Word.REPAIR, {"seconds": 99.0}, [(Kind.CHANGE, Aspect.EAGER)]),
+        (Word.REPAIR, {"files": "cccc"}, [(Kind.CHANGE, Aspect.EAGER)]),
+        (Word.REGRESSION, {"missing": ["a"]}, [(Kind.REGRESSION, Aspect.KNOWN)]),
+        (Word.REGRESSION, {"missing": ["a", "b"]}, [(Kind.REGRESSION, Aspect.VERDICT)]),
+        (Word.REGRESSION, {"failures": {"load": "E"}}, [(Kind.REGRESSION, Aspect.KNOWN)]),
+        (Word.REGRESSION, {"failures": {"save": "E"}}, [(Kind.REGRESSION, Aspect.VERDICT)]),
+    ],
+)
+def test_a_known_move_excuses_nothing_that_it_does_not_name(
+    monkeypatch: pytest.MonkeyPatch, word: Word, changes: dict[str, Any], kinds: list[tuple[Kind, Aspect]]
+) -> None:
+    monkeypatch.setattr(eager, "load_moves", lambda: (replace(MOVE, word=word),))
+    before, after = report(("llama", TRACE), release="4.57.6"), report(("llama", changed(**changes)))
+    assert [(one.kind, one.aspect) for one in eager_differences(before, after)] == kinds
+
+
+def test_weights_that_a_repair_finds_again_are_told_as_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(eager, "load_moves", lambda: (MOVE,))
+    for missing, cause in ((["a"], "it counts"), (["b"], "weights found again: were drawn anew: b")):
+        before = report(("llama", changed(missing=missing)), release="4.57.6")
+        (found,) = eager_differences(before, report(("llama", TRACE)))
+        assert (found.kind, found.causes) == (Kind.IMPROVEMENT, (cause,))
+
+
+def test_moves_that_nobody_has_read_are_told_type_by_type_the_furthest_first() -> None:
+    far = {"blip": 3.0, "kosmos": 9.0, "reformer": 2.0}
+    before = report(*((name, TRACE) for name in far))
+    after = report(*((name, changed(numbers=[number, -2.0, 0.5])) for name, number in far.items()))
+    found = groups(list(eager_differences(before, after)))
+    assert [group.example.name for group in found] == ["eager:kosmos", "eager:blip", "eager:reformer"]
+    assert found[0].cause.startswith("kosmos computes something else: moved by 4 standard")
 
 
 @pytest.mark.parametrize(
@@ -155,12 +281,13 @@ def test_a_known_move_is_explained_where_it_lies_between_the_releases(monkeypatc
     [
         (changed(missing=["a"]), Kind.REGRESSION),
         (changed(failures={"load": "E"}), Kind.REGRESSION),
+        (changed(failures={"load": "E"}, files="cccc"), Kind.REGRESSION),
         (changed(numbers=[9.0] * 3), Kind.CHANGE),
         (changed(generation={"do_sample": "true"}), Kind.CHANGE),
     ],
 )
 def test_what_is_lost_is_worse_and_what_moved_must_be_read(after: EagerTrace, kind: Kind) -> None:
-    (found,) = eager_differences(report(("llama", TRACE)), report(("llama", after)))
+    found = next(eager_differences(report(("llama", TRACE)), report(("llama", after))))
     assert (found.kind, found.name) == (kind, "eager:llama")
     assert list(eager_differences(report(("llama", TRACE)), report(("llama", TRACE)))) == []
 
@@ -194,10 +321,14 @@ def test_the_command_reads_runs_and_refuses_those_that_kept_nothing(tmp_path: Pa
     assert answer.exit_code == 0
     assert "transformers: 5.23.0 -> 5.24.0" in answer.output
     assert "1 architectures: 1 computes something else" in answer.output
-    nothing = written(tmp_path / "c", report())
-    refused = CliRunner().invoke(app, ["eager", str(nothing), str(nothing)])
-    assert refused.exit_code != 0
-    assert "has no row of eager attention" in str(refused.exception)
+    part = make_report(report(("llama", TRACE), ("gpt2", TRACE)).run, [], rows=[moved.rows[0]])
+    cut_off = CliRunner().invoke(app, ["eager", str(old), str(written(tmp_path / "c", part))])
+    assert "COULD NOT TELL after: the run was cut off" in cut_off.output
+    nothing = written(tmp_path / "d", report())
+    for sides in ((nothing, nothing), (old, nothing), (nothing, new)):
+        refused = CliRunner().invoke(app, ["eager", *map(str, sides)])
+        assert refused.exit_code != 0
+        assert f"{nothing}: kept nothing of eager attention" in str(refused.exception)
 
 
 def test_a_trace_survives_both_files_with_numbers_that_json_has_not(tmp_path: Path) -> None:

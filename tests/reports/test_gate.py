@@ -438,6 +438,11 @@ def test_what_is_measured_otherwise_is_refused_unless_it_is_named(
     assert judge(*sides, allowed=[Allowed(name)]).verdict is Answer.REGRESSIONS
 
 
+def test_fixtures_of_the_other_run_make_both_sides_alike() -> None:
+    second = report(transformers=NEW, options={"--fixtures-of": "33dfe5731f75"})
+    assert judge([report()], [second]).verdict is Answer.SAFE
+
+
 def test_a_run_that_was_cut_off_cannot_call_anything_safe() -> None:
     records = list(honest().values())
     part = make_report(make_run(*honest(), stack=make_stack({"transformers": NEW})), records[:-1])

@@ -123,6 +123,7 @@ FULL_TRACE = EagerTrace(
     tokens=[[1, 2], [3, 4]],
     unsaved=["d"],
     renamed=["e"],
+    digests={"missing": "0123456789ab"},
     failures={"save": "OSError: full"},
     seconds=0.125,
     peak_mib=1.5,
