@@ -16,7 +16,7 @@ from conformance.upgrade.sides import GO_ON, Say, check_versions, finished, meas
 from conformance.upgrade.state import Workplace
 from matrix.errors import UsageError
 from matrix.releases import Companions, Pin, companions_of, last_of_each_minor
-from matrix.rows import RowOutcome
+from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.document import Report
 from reports.files import forget_report
@@ -105,12 +105,16 @@ def _swept(pin: Pin, wanted: Range, current: Environment, folder: Path, say: Say
 
 def _measured(pins: Sequence[Pin], wanted: Range, current: Environment, place: Path, run: Path, say: Say) -> Report:
     environment = build(pins, place, wanted.how.for_many, wanted.find_links, current)
-    report = measure(environment, run, wanted.arguments, say=lambda line: say(f"{pins[0]}: {line}"))
+    try:
+        report = measure(environment, run, wanted.arguments, say=lambda line: say(f"{pins[0]}: {line}"))
+    except (UsageError, KeyboardInterrupt):
+        forget_report(run)  # a part would be published as the whole; the records are left, and gone on with
+        raise
     check_versions(report, environment.versions(), str(pins[0]))
     return report
 
 
 def _is_right(report: Report) -> Iterator[bool]:
-    """Of each cell and row whether something ran and was right."""
+    """Of each cell and row whether something ran and was right; what needs none of the libraries says nothing."""
     yield from (record.verdict is Verdict.SUPPORTED for record in report.records)
-    yield from (row.outcome is RowOutcome.HOLDS for row in report.rows)
+    yield from (row.outcome is RowOutcome.HOLDS for row in report.rows if row.family is not Family.PROPERTY)

@@ -1,6 +1,7 @@
 """Every minor release is measured once; what cannot be is said, and tried again by the same command."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from conformance.upgrade.environments import Environment
 from conformance.upgrade.sweep import Range, sweep
 from matrix.errors import UsageError
 from matrix.releases import Pin, parse_companions, parse_range
+from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
-from reports.document import Report
+from reports.document import Report, make_report
 from reports.runs import collect
 from reports.write import write_json
+from tests.builders import ended
 from tests.conformance.upgrade.world import CELL, World, report_of, right_but
 
 AVAILABLE = [Version(text) for text in ("4.48.2", "4.48.3", "4.49.0", "5.0.0", "5.0.1", "5.1.0")]
+PROPERTY = "property:a-property"
 LAST = ["4.48.3", "4.49.0", "5.0.1"]
 
 
@@ -30,8 +34,9 @@ def _signals_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 class Sweeping:
     """A world in which a sweep goes on."""
 
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
         self.world, self.folder, self.said, self.measured = world, folder, list[str](), list[str]()
+        self.names = names or (CELL,)
         monkeypatch.setattr(sweeping, "releases_of", lambda *given: AVAILABLE)
         monkeypatch.setattr(sweeping, "build", self._build)
         monkeypatch.setattr(sweeping, "measure", self._measure)
@@ -44,7 +49,7 @@ class Sweeping:
     def _measure(self, environment: Environment, folder: Path, arguments: Sequence[str], **more: Any) -> Report:
         versions = environment.versions()
         self.measured.append(versions["transformers"])
-        report = report_of({CELL: self.world.seen(versions, CELL)}, versions)
+        report = report_of({name: self.world.seen(versions, name) for name in self.names}, versions)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(report, folder)
         return report
@@ -96,6 +101,40 @@ def test_a_release_in_which_nothing_runs_has_no_report(tmp_path: Path, monkeypat
     assert not sweep.of()
     assert "not measured: transformers==4.49.0: nothing runs there" in sweep.said
     assert len(collect(tmp_path, tmp_path / "site").runs) == 2
+
+
+def test_a_property_that_holds_does_not_say_that_anything_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(versions: Mapping[str, str], name: str) -> Verdict | RowOutcome:
+        if name == PROPERTY:
+            return RowOutcome.HOLDS
+        return Verdict.ERROR if versions["transformers"] == "4.49.0" else Verdict.SUPPORTED
+
+    sweep = Sweeping(World(seen), monkeypatch, tmp_path, CELL, PROPERTY)
+    assert not sweep.of()
+    assert "not measured: transformers==4.49.0: nothing runs there" in sweep.said
+    assert len(collect(tmp_path, tmp_path / "site").runs) == 2
+
+
+@pytest.mark.parametrize("ending", [UsageError("the run was cut off: SIGINT"), KeyboardInterrupt()], ids=str)
+def test_a_run_that_was_cut_off_is_not_published_and_goes_on_from_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: BaseException
+) -> None:
+    sweep = Sweeping(World(right_but(CELL, lambda versions: None)), monkeypatch, tmp_path)
+    whole = sweep._measure
+
+    def cut_off(environment: Environment, folder: Path, arguments: Sequence[str], **more: Any) -> Report:
+        report = whole(environment, folder, arguments)
+        if environment.versions()["transformers"] == "4.49.0":
+            write_json(make_report(report.run, [], end=ended("the run was cut off: SIGINT")), folder)
+            (folder / "records.jsonl").touch()
+            raise ending
+        return report
+
+    monkeypatch.setattr(sweeping, "measure", cut_off)
+    with contextlib.suppress(UsageError):
+        assert not sweep.of()
+    assert [path.name for path in (tmp_path / "transformers-4.49.0").glob("[mr]*")] == ["records.jsonl"]
+    assert not any(run.report.cut_off for run in collect(tmp_path, tmp_path / "site").runs)
 
 
 def test_what_goes_with_a_part_of_the_range_is_installed_with_it(
