@@ -1,6 +1,7 @@
 """One side of an upgrade measured: a run of pytest in its environment, which goes on where it was cut off."""
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
@@ -109,10 +110,11 @@ def _run(command: Sequence[str], environ: Mapping[str, str], output: Path, say: 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Have a run write what it has, as at Ctrl-C."""
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # a job in the background is deaf to SIGINT, and so are its children
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_PATIENCE)
-    process.kill()
+    with contextlib.suppress(ProcessLookupError):  # nobody of its session is left
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
