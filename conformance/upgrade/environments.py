@@ -1,11 +1,13 @@
 """Environments beside the current one: built of pins, whole or not there, and sharing nothing by accident."""
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -267,6 +269,7 @@ class _Build:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                start_new_session=True,  # so that all of it can be ended
                 preexec_fn=end_with_parent,
             )
         except FileNotFoundError:
@@ -274,9 +277,9 @@ class _Build:
         try:
             said, _ = process.communicate()
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            with contextlib.suppress(ProcessLookupError):  # nothing that it started is left
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         write_whole(self.place / "output.txt", said)
         if process.returncode:
             why = told_by_installer(said, self.pins)

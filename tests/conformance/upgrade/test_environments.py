@@ -2,12 +2,14 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -135,6 +137,42 @@ def test_what_is_whole_is_taken_again_and_half_a_build_is_made_anew(
     monkeypatch.setattr(environments._Build, "make", half_a_build)
     assert build(pins, tmp_path, How.OVERLAY, None, base) == first
     assert not half.exists()
+
+
+# An installer with a child that holds a pipe open for as long as it lives.
+INSTALLER = """
+import os, signal, subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[int(sys.argv[1])])
+os.write(int(sys.argv[1]), b"started")
+signal.pause()
+"""
+
+
+def test_what_an_installer_started_ends_with_it(
+    base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    popen = subprocess.Popen
+
+    class Interrupted(popen[str]):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, close_fds=False, **more)
+
+        def communicate(self, *given: Any, **more: Any) -> Any:
+            os.close(writing)
+            assert os.read(reading, 100) == b"started"
+            raise KeyboardInterrupt
+
+    build = environments._Build((), tmp_path, How.PIP, (), base, [])
+    monkeypatch.setattr(environments.subprocess, "Popen", Interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build._run([sys.executable, "-c", INSTALLER, str(writing)], dict(os.environ))
+        ended, _, _ = select.select([reading], [], [], 30)  # its end can be read once nobody has it open
+        assert ended
+    finally:
+        os.close(reading)
 
 
 def half_a_build(build: environments._Build) -> None:
