@@ -17,7 +17,7 @@ from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.choices import How, Question
-from conformance.upgrade.environments import Current, Environment, build, fulfils, unmet
+from conformance.upgrade.environments import Current, Environment, build, fulfils, name_of, unmet
 from conformance.upgrade.ground import Standing, device_of, refuse_other_ground, standing_of
 from conformance.upgrade.inquiry import Inquiry, inquire
 from conformance.upgrade.sides import GO_ON, Say, check_versions, measure
@@ -164,7 +164,7 @@ def _prepared(
     before = versions if stored is None else dict(stored.run.stack.versions)
     _refuse_nothing(wanted, before)
     measured = any((workplace.folder / side / "blocks").exists() for side in (CURRENT, CANDIDATE))
-    workplace.claim(_facts(wanted, arguments, versions), measured=measured)
+    workplace.claim(_facts(wanted, arguments, versions, current), measured=measured)
     if stored is not None and all(fulfils(versions.get(pin.name), pin) for pin in wanted.pins):
         candidate: Environment = current
         say("candidate: the environment that is here")
@@ -198,7 +198,9 @@ def _refuse_nothing(wanted: Wanted, before: Mapping[str, str]) -> None:
         raise UsageError(f"--to {enumerated(map(str, wanted.pins))}: nothing to upgrade, {known} is {there} already")
 
 
-def _facts(wanted: Wanted, arguments: Sequence[str], versions: Mapping[str, str]) -> dict[str, str]:
+def _facts(
+    wanted: Wanted, arguments: Sequence[str], versions: Mapping[str, str], current: Environment
+) -> dict[str, str]:
     """What must be the same for what was measured before to count."""
     return {
         "--to": " ".join(map(str, wanted.pins)),
@@ -206,6 +208,11 @@ def _facts(wanted: Wanted, arguments: Sequence[str], versions: Mapping[str, str]
         "the current stack": ", ".join(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions),
         "Python": platform.python_version(),
         "the commit of the suite": commit_of_suite(),
+        "--how": wanted.how,
+        "--find-links": str(wanted.find_links.absolute()) if wanted.find_links else "",
+        # What is not told above: an installer that was found, a library that is no part of the stack.
+        "the current environment": name_of((), wanted.how, wanted.find_links, current),
+        "the candidate's environment": name_of(wanted.pins, wanted.how, wanted.find_links, current),
     }
 
 

@@ -151,11 +151,14 @@ def build(pins: Sequence[Pin], folder: Path, how: How, find_links: Path | None, 
     Raises:
         UsageError: it cannot be built; in the installer's own words.
     """
-    how = how if how is not How.AUTO else How.UV if shutil.which("uv") else How.PIP
+    how = _chosen(how)
+    sources = _sources(find_links)
     installed = base.installed()
-    place = folder.absolute() / _name_of(pins, how, base, installed)
-    build = _Build(tuple(pins), place, how, _sources(find_links), base, installed)
-    if not (place / _WHOLE).is_file():
+    place = folder.absolute() / _name_of(pins, how, sources, base, installed)
+    build = _Build(tuple(pins), place, how, sources, base, installed)
+    if (place / _WHOLE).is_file():
+        build.environment.check(pins)
+    else:
         try:
             if place.exists():
                 shutil.rmtree(place)
@@ -171,6 +174,19 @@ def build(pins: Sequence[Pin], folder: Path, how: How, find_links: Path | None, 
         except OSError as error:
             raise UsageError(f"{place}: cannot be built: {error.strerror or error}") from None
     return build.environment
+
+
+def name_of(pins: Sequence[Pin], how: How, find_links: Path | None, base: Environment) -> str:
+    """The folder in which `build` would make it: another one wherever another environment might come of it.
+
+    Raises:
+        UsageError: there is no such folder of wheels, or the base's Python does not run.
+    """
+    return _name_of(pins, _chosen(how), _sources(find_links), base, base.installed())
+
+
+def _chosen(how: How) -> How:
+    return how if how is not How.AUTO else How.UV if shutil.which("uv") else How.PIP
 
 
 @dataclass(frozen=True)
@@ -286,10 +302,13 @@ class _Build:
             raise UsageError(f"{enumerated(self._pins)} cannot be installed ({self.how}): {why}{remedy}")
 
 
-def _name_of(pins: Sequence[Pin], how: How, base: Environment, installed: list[dict[str, Any]]) -> str:
+def _name_of(
+    pins: Sequence[Pin], how: How, sources: Sequence[str], base: Environment, installed: Sequence[Mapping[str, Any]]
+) -> str:
     """Of a folder that is found again for the same pins over the same base."""
-    of_base = sorted(f"{one['name']} {one['version']}" for one in installed)
-    ingredients = [*map(str, sorted(pins)), how, str(base.python), str(base.overlay), *of_base]
+    of_base = sorted(f"{one['name']} {one['version']} {json.dumps(one.get('origin'))}" for one in installed)
+    python = [platform.python_version(), str(base.python), str(base.overlay)]  # base is of this process's version
+    ingredients = [*map(str, sorted(pins)), how, *sources, *python, *_needs_of_suite(), *of_base]
     digest = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:10]
     first = f"{pins[0].name}-{pins[0].version}" if pins else "as-here"
     return f"{first}{f'-and-{len(pins) - 1}-more' if len(pins) > 1 else ''}-{how}-{digest}"

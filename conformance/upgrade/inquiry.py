@@ -9,7 +9,7 @@ from packaging.version import Version
 from conformance.upgrade.bisect import Began, WithOthers, began_lines, of_names
 from conformance.upgrade.blame import Blamed, Change, blame, blamed_lines, changes_between
 from conformance.upgrade.choices import How, Question
-from conformance.upgrade.environments import Environment, build
+from conformance.upgrade.environments import Environment, build, name_of
 from conformance.upgrade.hints import hints
 from conformance.upgrade.index import releases_of
 from conformance.upgrade.sides import Say, measure
@@ -87,6 +87,7 @@ def _trials(inquiry: Inquiry, symptoms: Sequence[Sequence[str]], changes: Sequen
         measure,
         inquiry.arguments,
         known={frozenset(): inquiry.current, every: inquiry.candidate},
+        ground=(name_of(inquiry.pins, how, inquiry.find_links, inquiry.current),),
         say=say,
     )
 

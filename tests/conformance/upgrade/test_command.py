@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from conformance.plugin.forkserver import PRELOAD, SOCKET
-from conformance.upgrade import command
+from conformance.upgrade import command, environments
 from conformance.upgrade.choices import How
 from conformance.upgrade.command import Wanted, gated, pins_of, upgrade
 from conformance.upgrade.sides import Say, finished
@@ -105,6 +105,8 @@ class Place:
 
     of: Played
     side: str
+
+    overlay = None
 
     @property
     def python(self) -> str:
@@ -269,6 +271,29 @@ def test_a_folder_holds_one_upgrade(played: Played, tmp_path: Path) -> None:
     played.here |= {"torch": "2.14.0"}
     with pytest.raises(UsageError, match=r"holds another upgrade: the current stack was torch 2\.13\.0"):
         played.verdict(tmp_path, blocks=2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "told"),
+    [
+        ({"how": How.PIP}, {}, r"--how was auto, is pip"),
+        ({"find_links": Path("/wheels")}, {}, r"--find-links was nothing, is /wheels"),
+        ({}, {"idna": "3.99"}, r"the current environment was as-here-.*, is as-here-"),
+    ],
+)
+def test_blocks_of_one_side_come_of_one_environment(
+    played: Played,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, Any],
+    here: dict[str, str],
+    told: str,
+) -> None:
+    monkeypatch.setattr(environments, "_sources", lambda find_links: (str(find_links),))
+    played.verdict(tmp_path)
+    played.here |= here
+    with pytest.raises(UsageError, match=rf"holds another upgrade: {told}"):
+        played.verdict(tmp_path, **asked)
 
 
 def test_two_commands_do_not_share_a_folder(played: Played, tmp_path: Path) -> None:

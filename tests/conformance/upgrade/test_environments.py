@@ -16,7 +16,15 @@ import pytest
 from conformance.plugin.forkserver import ROOT, SOCKET
 from conformance.upgrade import environments
 from conformance.upgrade.choices import How
-from conformance.upgrade.environments import Current, Environment, build, fulfils, told_by_installer, unmet
+from conformance.upgrade.environments import (
+    Current,
+    Environment,
+    build,
+    fulfils,
+    name_of,
+    told_by_installer,
+    unmet,
+)
 from matrix.errors import UsageError
 from matrix.releases import Pin
 from tests.wheels import make_wheel
@@ -137,6 +145,39 @@ def test_what_is_whole_is_taken_again_and_half_a_build_is_made_anew(
     monkeypatch.setattr(environments._Build, "make", half_a_build)
     assert build(pins, tmp_path, How.OVERLAY, None, base) == first
     assert not half.exists()
+
+
+def test_a_folder_is_of_all_that_an_environment_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[dict[str, Any]] = [{"name": "alpha", "version": "1.0", "origin": None}]
+    monkeypatch.setattr(Environment, "installed", lambda self: installed)
+    pins, base, names = [Pin("beta", "2.0")], Environment(Path("python")), list[str]()
+
+    def named(how: How = How.PIP, find_links: Path | None = None) -> None:
+        names.append(name_of(pins, how, find_links, base))
+
+    named()
+    named(How.OVERLAY)
+    named(find_links=tmp_path)
+    installed[0]["origin"] = {"url": "file:///other/alpha"}
+    named()
+    monkeypatch.setattr(environments.platform, "python_version", lambda: "3.99.0")
+    named()
+    monkeypatch.setattr(environments, "_needs_of_suite", lambda: ["needed"])
+    named()
+    assert len(set(names)) == len(names)
+    named()
+    assert names[-1] == names[-2]
+
+
+def test_what_was_whole_once_is_looked_at_again(
+    base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments._Build, "make", lambda self: (self.place / "packages").mkdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(Environment, "check", lambda self, pins: None)
+        build([Pin("beta", "2.0")], tmp_path, How.OVERLAY, None, base)
+    with pytest.raises(UsageError, match=r"beta==2\.0 was installed into .*, where beta 1\.0 is found"):
+        build([Pin("beta", "2.0")], tmp_path, How.OVERLAY, None, base)
 
 
 # An installer with a child that holds a pipe open for as long as it lives.
