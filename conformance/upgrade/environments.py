@@ -230,7 +230,11 @@ class _Build:
     def _apart(self) -> None:
         """A copy of the base, in which the pins are installed then: what they do not ask for stays as it is."""
         own = {pin.name for pin in self.pins}
-        copied = [one for one in self.installed if one["name"] != "pip" and not _is_editable(one)]
+        copied = [one for one in self.installed if one["name"] != "pip"]
+        if linked := [one["name"] for one in copied if _is_editable(one) and one["name"] not in own]:
+            raise UsageError(
+                f"{enumerated(linked)}: installed as editable, which {self.how} cannot copy; --how overlay keeps it"
+            )
         uv = self.how is How.UV
         # Before anything large is copied.
         of_base = self._uv(self.base) if uv else self._pip(self.base)

@@ -128,6 +128,19 @@ def test_what_is_here_and_cannot_be_had_again_is_one_line_with_the_remedy(
     assert list(tmp_path.glob("*/output.txt"))
 
 
+def test_what_is_installed_as_editable_is_not_lost_in_a_copy(
+    base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editable = {"url": "file:///home/alpha", "dir_info": {"editable": True}}
+    here = [{**one, "origin": editable if one["name"] == "alpha" else None} for one in base.installed()]
+    monkeypatch.setattr(Environment, "installed", lambda self: here)
+    monkeypatch.setattr(Environment, "check", lambda self, pins: None)
+    monkeypatch.setattr(environments._Build, "_run", lambda *given: None)
+    with pytest.raises(UsageError, match="alpha: installed as editable, which pip cannot copy; --how overlay"):
+        build([Pin("beta", "2.0")], tmp_path, How.PIP, None, base)
+    build([Pin("alpha", "2.0")], tmp_path, How.PIP, None, base)
+
+
 def test_what_is_whole_is_taken_again_and_half_a_build_is_made_anew(
     base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
