@@ -372,7 +372,11 @@ def gated(wanted: Wanted, policy: Path | None, form: str, say: Say, progress: Sa
         say(line)
     progress(f"report: {wanted.folder / 'index.html'}")
     if wanted.questions:
-        _inquire(wanted, gate, say if form == Format.TEXT else progress)
+        tell = say if form == Format.TEXT else progress
+        try:
+            _inquire(wanted, gate, tell)
+        except UsageError as error:  # the verdict stands whatever else cannot be told
+            tell(f"not asked: {error}")
     return gate.exit_status
 
 

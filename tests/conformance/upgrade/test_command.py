@@ -16,7 +16,7 @@ import pytest
 
 from conformance.plugin.forkserver import PRELOAD, SOCKET
 from conformance.upgrade import command, environments
-from conformance.upgrade.choices import How
+from conformance.upgrade.choices import How, Question
 from conformance.upgrade.command import Wanted, gated, pins_of, upgrade
 from conformance.upgrade.sides import Say, finished
 from conformance.upgrade.state import Workplace
@@ -380,6 +380,21 @@ def test_the_verdict_is_told_and_is_the_exit_status(
     assert "## Upgrade: regressions" in (tmp_path / "summary").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match=r"--format 'html': may be text, markdown, json, github"):
         gated(wanted, None, "html", said.append, played.said.append)
+
+
+def test_what_cannot_be_asked_leaves_the_verdict_as_it_is(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inquire(*given: Any) -> None:
+        raise UsageError("the candidate is gone")
+
+    monkeypatch.setattr(command, "heed_signals", lambda told: None)
+    monkeypatch.setattr(command, "inquire", inquire)
+    played.wrong["candidate", BAD] = [Verdict.INACCURATE] * 9
+    said: list[str] = []
+    wanted = Wanted(RAISED, ("--profile=smoke",), report_dir=tmp_path / "out", questions=frozenset({Question.BLAME}))
+    assert gated(wanted, None, "text", said.append, played.said.append) == 1
+    assert said[-1] == "not asked: the candidate is gone"
 
 
 def test_the_usual_folder_is_named_by_the_pins() -> None:
