@@ -20,7 +20,7 @@ from conformance.upgrade.choices import How, Question
 from conformance.upgrade.environments import Current, Environment, build, fulfils, name_of, unmet
 from conformance.upgrade.ground import Standing, device_of, refuse_other_ground, standing_of
 from conformance.upgrade.inquiry import Inquiry, inquire
-from conformance.upgrade.sides import GO_ON, Say, check_versions, measure
+from conformance.upgrade.sides import GO_ON, Say, check_versions, measure, refuse_own
 from conformance.upgrade.state import Workplace
 from matrix.architectures import load_architectures
 from matrix.errors import UsageError, enumerated, quoted
@@ -45,8 +45,6 @@ Judge = Callable[[Sequence[Report], Sequence[Report]], Gate]  # of the reports o
 _Reports = dict[str, list[Report]]  # by side: the whole, then what was measured again
 CURRENT, CANDIDATE = "current", "candidate"
 _REPORTS = Path("reports/out")
-# What an upgrade divides, continues and ends by itself, or would end at the first thing that it is there to find.
-_OWN = ("--shard", "--resume", "--only", "-x", "--exitfirst", "--maxfail", "--lf", "--last-failed", "--pdb", "--trace")
 _TESTS_PER_BLOCK = 150  # a block costs a start, on either side
 _MOST_BLOCKS = 8
 _FEW = 20  # tests that are not divided
@@ -100,9 +98,7 @@ def upgrade(wanted: Wanted, judged: Judge, say: Say) -> Gate:
     Raises:
         UsageError: it cannot be built, measured or compared, or was interrupted.
     """
-    for argument in wanted.arguments:
-        if argument.partition("=")[0] in _OWN:
-            raise UsageError(f"{argument}: an upgrade divides, continues and ends its runs by itself; leave it out")
+    refuse_own(wanted.arguments)
     stored = None if wanted.before is None else _stored(wanted.before)
     arguments = _with_profile(wanted.arguments)
     workplace = Workplace(wanted.folder)

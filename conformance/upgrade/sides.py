@@ -19,11 +19,20 @@ from reports.packed import report_file
 from reports.reading import read_report
 
 GO_ON = "the same command goes on"
+# What is divided, continued and ended here, or would end at the first thing that somebody is there to find.
+_OWN = ("--shard", "--resume", "--only", "-x", "--exitfirst", "--maxfail", "--lf", "--last-failed", "--pdb", "--trace")
 _OUTPUT = "output.txt"
 _REFUSED = 4  # pytest.ExitCode.USAGE_ERROR: nothing was run
 _PATIENCE = 60.0  # seconds, for a run that was told to end to write what it has
 _PROGRESS = re.compile(r"[\d,]+ of [\d,]+, [\d,]+ a minute.* left")  # of conformance/plugin/progress.py
 Say = Callable[[str], None]
+
+
+def refuse_own(arguments: Sequence[str]) -> None:
+    """Raise UsageError for an argument of pytest with which no side would reach its end."""
+    for argument in arguments:
+        if argument.partition("=")[0] in _OWN:
+            raise UsageError(f"{argument}: runs are divided, continued and ended by the command itself; leave it out")
 
 
 def measure(
@@ -38,7 +47,7 @@ def measure(
     One that is finished is taken as it is, one that was cut off is gone on with. What pytest says is in the folder too.
 
     Args:
-        arguments: of pytest; neither --report-dir nor --resume is among them.
+        arguments: of pytest, none that `refuse_own` refuses.
         shard: the part of the plan that is measured.
         say: hears how far it is, now and then.
 

@@ -13,7 +13,7 @@ from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build, name_of
 from conformance.upgrade.index import releases_of
 from conformance.upgrade.inquiry import hints_of
-from conformance.upgrade.sides import GO_ON, Say, measure
+from conformance.upgrade.sides import GO_ON, Say, measure, refuse_own
 from conformance.upgrade.state import Workplace
 from conformance.upgrade.trials import Trials
 from matrix.errors import UsageError
@@ -49,6 +49,7 @@ def bisected(sought: Sought, say: Say) -> bool:
     """
     if bool(sought.names) is (sought.probe is not None):
         raise UsageError("bisect: say what is sought: --cell ID, --row KEY, or --probe FILE alone")
+    refuse_own(sought.arguments)
     workplace = Workplace(sought.folder)
     heed_signals(lambda name: None)
     current = Current()

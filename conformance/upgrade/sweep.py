@@ -14,7 +14,7 @@ from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build
 from conformance.upgrade.index import releases_of
-from conformance.upgrade.sides import GO_ON, Say, check_versions, finished, measure
+from conformance.upgrade.sides import GO_ON, Say, check_versions, finished, measure, refuse_own
 from conformance.upgrade.state import Workplace
 from matrix.errors import UsageError
 from matrix.releases import Companions, Pin, companions_of, last_of_each_minor
@@ -53,8 +53,9 @@ def sweep(wanted: Range, say: Say) -> bool:
     be, has no report, and is tried again by the same command.
 
     Raises:
-        UsageError: there is no release in the range, or it was interrupted.
+        UsageError: there is no release in the range, an argument would end every run, or it was interrupted.
     """
+    refuse_own(wanted.arguments)
     current = Current()
     available = releases_of(wanted.of.name, current.python, wanted.find_links)
     releases = [Pin(wanted.of.name, str(one)) for one in last_of_each_minor(available, wanted.of.specifier)]

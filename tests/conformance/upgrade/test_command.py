@@ -249,8 +249,8 @@ def test_what_is_no_release_is_one_line(texts: list[str], told: str) -> None:
             {"pins": (Pin("transformers", "5.23"),)},
             r"--to transformers==5\.23: nothing to upgrade, transformers 5",
         ),
-        ({"arguments": ("--shard=1/2",)}, r"--shard=1/2: an upgrade divides, continues and ends its runs by itself"),
-        ({"arguments": ("-x",)}, r"-x: an upgrade divides"),
+        ({"arguments": ("--shard=1/2",)}, r"--shard=1/2: runs are divided, continued and ended by the command itself"),
+        ({"arguments": ("-x",)}, r"-x: runs are divided"),
         ({"blocks": 7}, r"--blocks 7: must be at most 6, the tests of the plan"),
     ],
 )
