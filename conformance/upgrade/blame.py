@@ -48,7 +48,8 @@ def changes_between(before: Mapping[str, str], after: Mapping[str, str], named: 
 
     They bring along what they need, and what is brought along should be suspected before it.
     """
-    names = [name for name in after if after[name] != before.get(name) and name not in _OF_INSTALLERS]
+    others = [name for name in _OF_INSTALLERS if name not in named]
+    names = [name for name in after if after[name] != before.get(name) and name not in others]
     return [Change(name, before.get(name, ""), after[name]) for name in sorted(names, key=lambda n: (n in named, n))]
 
 
@@ -61,6 +62,8 @@ def blame(names: Sequence[str], changes: Sequence[Change], trials: Trials) -> Bl
         trials: what is found with some of them.
     """
     names = tuple(names)
+    if not changes:
+        return Blamed(names, (), why_not="no package that somebody chose is another release in the candidate")
     tried: list[tuple[tuple[Change, ...], Answer, str]] = []
     before, after = trials.of(()), trials.of(change.pin for change in changes)
 

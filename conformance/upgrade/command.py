@@ -156,7 +156,7 @@ def _prepared(
     """The candidate built, and the plan known."""
     current = Current()
     installed = current.installed()
-    versions = _versions(installed)
+    versions = current.versions()
     before = versions if stored is None else dict(stored.run.stack.versions)
     _refuse_nothing(wanted, before)
     measured = any((workplace.folder / side / "blocks").exists() for side in (CURRENT, CANDIDATE))
@@ -169,7 +169,7 @@ def _prepared(
         say(f"candidate: {enumerated(map(str, wanted.pins))}, in {place}")
         candidate = build(wanted.pins, place, wanted.how, wanted.find_links, current)
     there = candidate.installed()
-    for line in (*_changes(before, _versions(there), wanted.pins, whole=stored is None), *_notes(installed, there)):
+    for line in (*_changes(before, candidate.versions(), wanted.pins, whole=stored is None), *_notes(installed, there)):
         say(line)
     environments = {CANDIDATE: candidate} if stored is not None else {CURRENT: current, CANDIDATE: candidate}
     plans = {name: _plan_of(one, arguments) for name, one in environments.items()}
@@ -181,10 +181,6 @@ def _prepared(
     blocks = _blocks(wanted.blocks, min(map(len, plans.values())), workplace)
     say(f"{len(plans[CANDIDATE]):,} tests in {blocks} {'block' if blocks == 1 else 'blocks'}")
     return _Upgrade(wanted, arguments, stored, environments, blocks, workplace, say)
-
-
-def _versions(installed: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {one["name"]: one["version"] for one in installed}
 
 
 def _refuse_nothing(wanted: Wanted, before: Mapping[str, str]) -> None:
@@ -199,6 +195,7 @@ def _facts(
 ) -> dict[str, str]:
     """What must be the same for what was measured before to count."""
     return {
+        "command": "upgrade",
         "--to": " ".join(map(str, wanted.pins)),
         "what pytest was asked for": shlex.join(arguments),
         "the current stack": ", ".join(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions),

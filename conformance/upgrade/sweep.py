@@ -83,6 +83,7 @@ def sweep(wanted: Range, say: Say) -> bool:
 def _facts(wanted: Range, current: Environment) -> dict[str, str]:
     versions = current.versions()
     return {
+        "command": "upgrade --sweep",
         "--sweep of": wanted.of.name,
         "what pytest was asked for": shlex.join(wanted.arguments),
         "--how": wanted.how.for_many,

@@ -40,6 +40,15 @@ def test_changes_are_what_differs_and_what_was_named_stands_last() -> None:
     ]
 
 
+def test_what_an_environment_brings_itself_is_a_change_where_it_was_named(tmp_path: Path) -> None:
+    assert [change.name for change in changes_between({"pip": "23"}, {"pip": "26"}, ["pip"])] == ["pip"]
+    world = World(right_but(CELL, lambda versions: Verdict.ERROR))
+    none = changes_between({"pip": "23"}, {"pip": "26"})
+    (told,) = blamed_lines(blame([CELL], none, world.trials(tmp_path, CELL)))
+    assert told == f"{CELL}: no package that somebody chose is another release in the candidate"
+    assert not world.asked
+
+
 def tried_in(world: World, folder: Path) -> Trials:
     world.here = BEFORE
     known = {

@@ -262,15 +262,24 @@ def test_what_cannot_be_tried_is_one_line(played: Played, tmp_path: Path, asked:
 
 def test_a_folder_holds_one_upgrade(played: Played, tmp_path: Path) -> None:
     played.verdict(tmp_path, blocks=2)
-    with pytest.raises(UsageError, match=r"holds another upgrade: --to was transformers==5\.24\.0, is transformers==5"):
+    with pytest.raises(UsageError, match=r"holds something else: --to was transformers==5\.24\.0, is transformers==5"):
         played.verdict(tmp_path, pins=(Pin("transformers", "5.25.0"),))
-    with pytest.raises(UsageError, match=r"holds another upgrade: what pytest was asked for was --profile=smoke, is"):
+    with pytest.raises(UsageError, match=r"holds something else: what pytest was asked for was --profile=smoke, is"):
         played.verdict(tmp_path, arguments=("--profile=smoke", "--seed=1"))
     with pytest.raises(UsageError, match=r"--blocks 3: .* was begun with 2"):
         played.verdict(tmp_path, blocks=3)
     played.here |= {"torch": "2.14.0"}
-    with pytest.raises(UsageError, match=r"holds another upgrade: the current stack was torch 2\.13\.0"):
+    with pytest.raises(UsageError, match=r"holds something else: the current stack was torch 2\.13\.0"):
         played.verdict(tmp_path, blocks=2)
+
+
+def test_what_nobody_knows_of_a_folder_is_not_taken_to_be_the_same(played: Played, tmp_path: Path) -> None:
+    played.verdict(tmp_path)
+    facts = json.loads((tmp_path / "upgrade.json").read_text(encoding="utf-8"))
+    del facts["the commit of the suite"]
+    (tmp_path / "upgrade.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"holds something else: the commit of the suite was nothing, is "):
+        played.verdict(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +301,7 @@ def test_blocks_of_one_side_come_of_one_environment(
     monkeypatch.setattr(environments, "_sources", lambda find_links: (str(find_links),))
     played.verdict(tmp_path)
     played.here |= here
-    with pytest.raises(UsageError, match=rf"holds another upgrade: {told}"):
+    with pytest.raises(UsageError, match=rf"holds something else: {told}"):
         played.verdict(tmp_path, **asked)
 
 

@@ -204,6 +204,14 @@ def test_another_torch_or_python_is_refused_where_something_was_measured(
         sweep.of()
 
 
+def test_a_folder_of_an_upgrade_is_not_taken_for_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = Sweeping(World(right_but(CELL, lambda versions: None)), monkeypatch, tmp_path)
+    (tmp_path / "upgrade.json").write_text('{"command": "upgrade"}', encoding="utf-8")
+    with pytest.raises(UsageError, match="holds something else: command was upgrade, is upgrade --sweep"):
+        sweep.of()
+    assert (tmp_path / "upgrade.json").read_text(encoding="utf-8") == '{"command": "upgrade"}'
+
+
 def test_a_range_without_a_release_is_refused_with_what_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
