@@ -18,7 +18,7 @@ from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.choices import How, Question
 from conformance.upgrade.environments import Current, Environment, build, fulfils, name_of, unmet
-from conformance.upgrade.ground import Standing, device_of, refuse_other_ground, standing_of
+from conformance.upgrade.ground import Ground, device_of, ground_of, refuse_other_ground
 from conformance.upgrade.inquiry import Inquiry, inquire
 from conformance.upgrade.sides import GO_ON, Say, check_versions, measure, refuse_own
 from conformance.upgrade.state import Workplace
@@ -174,8 +174,8 @@ def _prepared(
     environments = {CANDIDATE: candidate} if stored is not None else {CURRENT: current, CANDIDATE: candidate}
     plans = {name: _plan_of(one, arguments) for name, one in environments.items()}
     if stored is not None:
-        here = Standing(device_of(detect_stack()), _options(arguments).seed, plans[CANDIDATE])
-        refuse_other_ground(standing_of(stored.run), here, wanted.allowed, wanted.before)
+        here = Ground(device_of(detect_stack()), _options(arguments).seed, plans[CANDIDATE])
+        refuse_other_ground(ground_of(stored.run), here, wanted.allowed, wanted.before)
     for line in _of_one_plan(plans):
         say(line)
     blocks = _blocks(wanted.blocks, min(map(len, plans.values())), workplace)
@@ -261,17 +261,17 @@ def _measured(upgrade: _Upgrade) -> _Reports:
     A block is measured on both sides before the next, so that what changes with time changes for both. The current side
     has the first, and makes the fixtures that both load.
     """
-    stored = None if upgrade.stored is None else standing_of(upgrade.stored.run)
-    standing = stored
+    stored = None if upgrade.stored is None else ground_of(upgrade.stored.run)
+    ground = stored
     for number in range(1, upgrade.blocks + 1):
         for name in _in_turn(upgrade.environments, number):
             shard = Shard(number, upgrade.blocks)
-            now = standing_of(upgrade.run(name, f"blocks/{number:03}", f"block {shard}", shard).run)
+            now = ground_of(upgrade.run(name, f"blocks/{number:03}", f"block {shard}", shard).run)
             if stored is not None:
                 refuse_other_ground(stored, now, upgrade.wanted.allowed, upgrade.wanted.before)
-            standing = standing or now
-            if standing.device != now.device and Allowed.DEVICE not in upgrade.wanted.allowed:
-                both = f"one side was measured on {standing.device}, the {name} on {now.device}"
+            ground = ground or now
+            if ground.device != now.device and Allowed.DEVICE not in upgrade.wanted.allowed:
+                both = f"one side was measured on {ground.device}, the {name} on {now.device}"
                 raise UsageError(f"{both}; --allow {Allowed.DEVICE} compares them all the same")
     reports = {name: [_merged(upgrade, name)] for name in upgrade.environments}
     if upgrade.stored is not None:
