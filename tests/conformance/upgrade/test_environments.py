@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,11 +54,35 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(tmp_path_factory: pytest.TempPathFactory, index: Path) -> Environment:
     """A small environment to begin with."""
     folder = tmp_path_factory.mktemp("base") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    link_pip(folder)
     python = folder / "bin" / "python"
     offline = ["--quiet", "--no-index", "--find-links", str(index)]
     subprocess.run([str(python), "-m", "pip", "install", *offline, *HERE], check=True, cwd=folder)
     return Environment(python, alone=True)
+
+
+def link_pip(folder: Path) -> None:
+    """Give a new environment the pip that is here: to install one takes many seconds."""
+    (libraries,) = folder.glob("lib/python*/site-packages")
+    pip = metadata.distribution("pip")
+    for name in {file.parts[0] for file in pip.files or () if file.parts[0] != ".."}:
+        (libraries / name).symlink_to(str(pip.locate_file(name)))
+
+
+@pytest.fixture
+def _with_the_pip_of_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy is made as it is, but for its own pip."""
+    real = environments._Build._run
+
+    def run(build: environments._Build, command: Sequence[str], environ: Mapping[str, str], remedy: str = "") -> None:
+        if "venv" in command:
+            real(build, [*command, "--without-pip"], environ, remedy)
+            link_pip(build.place / "venv")
+        else:
+            real(build, command, environ, remedy)
+
+    monkeypatch.setattr(environments._Build, "_run", run)
 
 
 def imported(environment: Environment, module: str) -> str:
@@ -82,6 +107,7 @@ def test_an_overlay_never_brings_a_torch_that_nobody_named(base: Environment, in
         build([Pin("alpha", "3.0")], tmp_path, How.OVERLAY, index, base)
 
 
+@pytest.mark.usefixtures("_with_the_pip_of_here")
 def test_a_venv_is_a_copy_with_the_pins_and_shares_nothing(
     base: Environment, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
