@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conformance.cluster.command import planned
+from conformance.children import planned
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
