@@ -11,7 +11,7 @@ from conformance.upgrade.choices import How, Question
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run, say
-from matrix.errors import UsageError
+from matrix.errors import UsageError, quoted
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
 from matrix.installed import FIXTURE_CACHE, PROFILE, architectures_for
@@ -156,6 +156,8 @@ def upgrade(
     if sweep:
         if to or before != "current" or blame or bisect:
             raise UsageError("--sweep: measures releases one by one; leave out --to, --from, --blame and --bisect")
+        if allow or policy or form != "text" or blocks:
+            raise UsageError("--sweep: gives no verdict; leave out --allow, --policy, --format and --blocks")
         sweeping = import_module("conformance.upgrade.sweep")
         over = sweeping.Range(
             of=parse_range(sweep),
@@ -166,6 +168,8 @@ def upgrade(
             report_dir=report_dir,
         )
         raise typer.Exit(0 if sweeping.sweep(over, say) else 1)
+    if beside:
+        raise UsageError(f"--with {quoted(beside[0])}: goes with a part of --sweep's range; name more with --to")
     command = import_module("conformance.upgrade.command")  # reads reports, which takes time
     questions = {Question.BLAME: blame, Question.BISECT: bisect}
     wanted = command.Wanted(

@@ -58,7 +58,15 @@ class Course(Generic[T, S]):
         return tuple(found)
 
 
-def smallest(changes: Sequence[H], asked: Callable[[Sequence[H]], Answer]) -> tuple[H, ...]:
+@dataclass(frozen=True)
+class Smallest(Generic[H]):
+    """Some changes that fail together."""
+
+    changes: tuple[H, ...]
+    unproven: tuple[H, ...] = ()  # those of them without which nothing can be told: it may fail all the same
+
+
+def smallest(changes: Sequence[H], asked: Callable[[Sequence[H]], Answer]) -> Smallest[H]:
     """Some of the changes that fail together, of which none can be left out: Zeller's and Hildebrandt's ddmin.
 
     Without any of them it passes, or nothing can be told. There may be other such sets, smaller ones too, where
@@ -88,7 +96,7 @@ def smallest(changes: Sequence[H], asked: Callable[[Sequence[H]], Answer]) -> tu
             pieces = min(len(left), 2 * pieces)
         else:
             break
-    return left
+    return Smallest(left, tuple(one for one in left if known.get(frozenset(left) - {one}) is Answer.UNKNOWN))
 
 
 def course_of(releases: Sequence[T], asked: Callable[[T], S | None]) -> Course[T, S]:

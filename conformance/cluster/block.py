@@ -1,22 +1,16 @@
 """What a node does: it runs some cells and rows with pytest, and hands on each line of their report as it comes."""
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from conformance.children import end_with_parent, following
 from conformance.plugin.forkserver import ROOT
 from matrix.errors import UsageError
-
-_EVERY = 0.2  # seconds between two looks at what has come
-_MOST = 64 * 1024  # characters handed on at a time: what is small, Ray keeps with the driver and not with the node
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -70,37 +64,3 @@ def environment_of(own: Mapping[str, str], cores: int) -> dict[str, str]:
     """The environment of a run of its own on so many cores, within a task."""
     kept = {name: value for name, value in own.items() if not name.startswith("PYTEST_")}
     return kept | {"PYTHON_CPU_COUNT": str(cores)}
-
-
-def following(path: Path, process: subprocess.Popen[bytes]) -> Iterator[str]:
-    """Whole lines of a file that a process writes, until it has ended."""
-    at, rest = 0, b""
-    while True:
-        ended = process.poll() is not None  # before the last look, not after it
-        if path.is_file():
-            with path.open("rb") as file:
-                file.seek(at)
-                new = file.read()
-            at += len(new)
-            *lines, rest = (rest + new).split(b"\n")
-            yield from _together([line.decode("utf-8", errors="replace") for line in lines])
-        if ended:
-            return
-        time.sleep(_EVERY)
-
-
-def _together(lines: list[str]) -> Iterator[str]:
-    chunk: list[str] = []
-    for line in lines:
-        if chunk and sum(map(len, chunk)) + len(line) > _MOST:
-            yield "\n".join(chunk)
-            chunk = []
-        chunk.append(line)
-    if chunk:
-        yield "\n".join(chunk)
-
-
-def end_with_parent() -> None:
-    """When the node's Ray goes, nobody is left who would end it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

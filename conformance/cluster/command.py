@@ -4,22 +4,19 @@ import itertools
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from conformance.children import planned
 from conformance.cluster.block import Block, measured
 from conformance.cluster.gathering import Gathered
 from conformance.cluster.nodes import Found, Node, Slots, check, slots_of
-from conformance.plugin.collection import cell_id_of
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.recording import commit_of_suite, link_latest
-from conformance.plugin.rows import row_key
 from conformance.plugin.settings import architectures_meant
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
@@ -185,25 +182,6 @@ def value_of(option: str, arguments: Sequence[str]) -> str | None:
 
 def _named(slots: Slots) -> str:
     return f", each a {slots.model or 'GPU'} and {slots.cores} cores" if slots.gpus else ""
-
-
-def planned(
-    arguments: Sequence[str], python: str = sys.executable, environ: Mapping[str, str] | None = None
-) -> tuple[list[str], list[str]]:
-    """The cells and rows that pytest would run, of that Python and with these variables.
-
-    Raises:
-        UsageError: it would run none, or refuses; in its words.
-    """
-    command = [python, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
-    answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
-    lines = answer.stdout.splitlines()
-    cells = [cell for line in lines if (cell := cell_id_of(line)) is not None]
-    rows = [row for line in lines if (row := row_key(line)) is not None]
-    if answer.returncode or not (cells or rows):
-        said = [line for line in (*lines, *answer.stderr.splitlines()) if line.startswith("ERROR")]
-        raise UsageError((said or ["pytest finds nothing to run"])[-1].removeprefix("ERROR: "))
-    return cells, rows
 
 
 class _Tasks:

@@ -17,6 +17,7 @@ from reports.standing import Standing
 WithOthers = Callable[[Pin], Iterable[Pin]]
 _OF_STATUS = {0: Answer.PASSES, 1: Answer.FAILS}
 _LONGEST = 160  # characters of what a probe says last
+_IMPORTS = Path(__file__).with_name("imports.py")
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def of_probe(
 ) -> Began:
     """Since which releases a script ends with 1, and with 0; of any other status nothing can be told.
 
+    Nor can it where the package cannot be imported: a script ends with 1 at whatever it does not expect.
+
     Raises:
         UsageError: there is no such script.
     """
@@ -88,7 +91,11 @@ def of_probe(
         except UsageError as error:
             said[pin] = str(error)
             return None
-        status, last = _run(probe, there)
+        status, last = _run(("-P", str(_IMPORTS), pin.name), there)
+        if status:
+            said[pin] = f"{pin.name} cannot be imported: {last}"
+            return None
+        status, last = _run((str(probe.absolute()),), there)
         said[pin] = f"{_OF_STATUS.get(status, f'ends with {status}')}{f': {last}' if last else ''}"
         return _OF_STATUS.get(status)
 
@@ -120,11 +127,11 @@ def _step(step: Step[Pin, Hashable], began: Began) -> str:
     return f"since {step.first} at the latest: {now} (in {step.last.version}: {was}; of {between} nothing can be told)"
 
 
-def _run(probe: Path, environment: Environment) -> tuple[int, str]:
+def _run(script: Sequence[str], environment: Environment) -> tuple[int, str]:
     """How a script ends there, and the last line that it says."""
     try:
         ended = subprocess.run(
-            [str(environment.python), str(probe.absolute())],
+            [str(environment.python), *script],
             env=environment.environ(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

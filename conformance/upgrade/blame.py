@@ -35,10 +35,11 @@ class Blamed:
     """What brings one symptom, as far as can be told."""
 
     names: tuple[str, ...]  # the cells and rows that speak for it
-    changes: tuple[Change, ...]  # of which none can be left out; empty where it cannot be told
+    changes: tuple[Change, ...]  # which bring it together; empty where it cannot be told
     along: tuple[Change, ...] = ()  # what comes with them, since they need it
     tried: tuple[tuple[tuple[Change, ...], Answer, str], ...] = ()  # sets in the order asked, with what was found
     why_not: str = ""
+    unproven: tuple[Change, ...] = ()  # those of the changes without which it could not be tried
     hints: tuple[str, ...] = ()
 
 
@@ -47,7 +48,8 @@ def changes_between(before: Mapping[str, str], after: Mapping[str, str], named: 
 
     They bring along what they need, and what is brought along should be suspected before it.
     """
-    names = [name for name in after if after[name] != before.get(name) and name not in _OF_INSTALLERS]
+    others = [name for name in _OF_INSTALLERS if name not in named]
+    names = [name for name in after if after[name] != before.get(name) and name not in others]
     return [Change(name, before.get(name, ""), after[name]) for name in sorted(names, key=lambda n: (n in named, n))]
 
 
@@ -60,13 +62,17 @@ def blame(names: Sequence[str], changes: Sequence[Change], trials: Trials) -> Bl
         trials: what is found with some of them.
     """
     names = tuple(names)
+    if not changes:
+        return Blamed(names, (), why_not="no package that somebody chose is another release in the candidate")
     tried: list[tuple[tuple[Change, ...], Answer, str]] = []
     before, after = trials.of(()), trials.of(change.pin for change in changes)
 
     def asked(some: Sequence[Change]) -> Answer:
         there = trials.of(change.pin for change in some)
         answer = answer_of_all(names, before, there, after)
-        tried.append((tuple(some), answer, "; ".join(dict.fromkeys(map(there.said, names)))))
+        told = (tuple(some), answer, "; ".join(dict.fromkeys(map(there.said, names))))
+        if told not in tried:
+            tried.append(told)
         return answer
 
     if asked(()) is not Answer.PASSES or asked(changes) is not Answer.FAILS:
@@ -75,19 +81,31 @@ def blame(names: Sequence[str], changes: Sequence[Change], trials: Trials) -> Bl
             names, (), tried=tuple(tried), why_not=f"measured alone it does not come again ({', '.join(said)})"
         )
     found = smallest(changes, asked)
-    return Blamed(names, found, _along(found, trials), tuple(tried), hints=_hints(names, found, trials))
+    along, blamed = _along(found.changes, trials), set(found.changes)
+    # What needs the guilty brings it: that fails too, and says nothing of what brought it.
+    while along and blamed.isdisjoint(along) and asked(along) is Answer.FAILS:
+        found = smallest(along, asked)
+        along, blamed = _along(found.changes, trials), blamed | {*found.changes}
+    files = _hints(names, found.changes, trials)
+    return Blamed(names, found.changes, along, tuple(tried), unproven=found.unproven, hints=files)
 
 
 def blamed_lines(blamed: Blamed) -> Iterator[str]:
     """What brings it, what comes with that, and what was tried."""
     more = f" and {len(blamed.names) - 1} more" if len(blamed.names) > 1 else ""
-    together = " together with " if len(blamed.changes) > 1 else ""
-    yield f"{blamed.names[0]}{more}: {together.join(map(str, blamed.changes)) or blamed.why_not}"
+    yield f"{blamed.names[0]}{more}: {_named(blamed) or blamed.why_not}"
     if blamed.along:
         yield f"    with it comes what it needs: {enumerated(map(str, blamed.along))}"
     yield from (f"    hint: {hint}" for hint in blamed.hints)
     for some, answer, said in blamed.tried:
         yield f"    {enumerated(change.name for change in some) or 'no change'}: {answer}: {said}"
+
+
+def _named(blamed: Blamed) -> str:
+    if not blamed.unproven:
+        return " together with ".join(map(str, blamed.changes))
+    untried = enumerated(f"without {change.name}" for change in blamed.unproven)
+    return f"among {' and '.join(map(str, blamed.changes))} ({untried} it could not be tried)"
 
 
 def _along(found: Sequence[Change], trials: Trials) -> tuple[Change, ...]:

@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conformance.cluster.command import planned
+from conformance.children import planned
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.choices import How, Question
-from conformance.upgrade.environments import Current, Environment, build, fulfils, unmet
-from conformance.upgrade.ground import Standing, device_of, refuse_other_ground, standing_of
+from conformance.upgrade.environments import Current, Environment, build, fulfils, name_of, unmet
+from conformance.upgrade.ground import Ground, device_of, ground_of, refuse_other_ground
 from conformance.upgrade.inquiry import Inquiry, inquire
-from conformance.upgrade.sides import GO_ON, Say, check_versions, measure
+from conformance.upgrade.sides import GO_ON, Say, check_versions, measure, refuse_own
 from conformance.upgrade.state import Workplace
 from matrix.architectures import load_architectures
 from matrix.errors import UsageError, enumerated, quoted
@@ -45,8 +45,6 @@ Judge = Callable[[Sequence[Report], Sequence[Report]], Gate]  # of the reports o
 _Reports = dict[str, list[Report]]  # by side: the whole, then what was measured again
 CURRENT, CANDIDATE = "current", "candidate"
 _REPORTS = Path("reports/out")
-# What an upgrade divides, continues and ends by itself, or would end at the first thing that it is there to find.
-_OWN = ("--shard", "--resume", "--only", "-x", "--exitfirst", "--maxfail", "--lf", "--last-failed", "--pdb", "--trace")
 _TESTS_PER_BLOCK = 150  # a block costs a start, on either side
 _MOST_BLOCKS = 8
 _FEW = 20  # tests that are not divided
@@ -100,9 +98,7 @@ def upgrade(wanted: Wanted, judged: Judge, say: Say) -> Gate:
     Raises:
         UsageError: it cannot be built, measured or compared, or was interrupted.
     """
-    for argument in wanted.arguments:
-        if argument.partition("=")[0] in _OWN:
-            raise UsageError(f"{argument}: an upgrade divides, continues and ends its runs by itself; leave it out")
+    refuse_own(wanted.arguments)
     stored = None if wanted.before is None else _stored(wanted.before)
     arguments = _with_profile(wanted.arguments)
     workplace = Workplace(wanted.folder)
@@ -160,11 +156,11 @@ def _prepared(
     """The candidate built, and the plan known."""
     current = Current()
     installed = current.installed()
-    versions = _versions(installed)
+    versions = current.versions()
     before = versions if stored is None else dict(stored.run.stack.versions)
     _refuse_nothing(wanted, before)
     measured = any((workplace.folder / side / "blocks").exists() for side in (CURRENT, CANDIDATE))
-    workplace.claim(_facts(wanted, arguments, versions), measured=measured)
+    workplace.claim(_facts(wanted, arguments, versions, current), measured=measured)
     if stored is not None and all(fulfils(versions.get(pin.name), pin) for pin in wanted.pins):
         candidate: Environment = current
         say("candidate: the environment that is here")
@@ -173,22 +169,18 @@ def _prepared(
         say(f"candidate: {enumerated(map(str, wanted.pins))}, in {place}")
         candidate = build(wanted.pins, place, wanted.how, wanted.find_links, current)
     there = candidate.installed()
-    for line in (*_changes(before, _versions(there), wanted.pins, whole=stored is None), *_notes(installed, there)):
+    for line in (*_changes(before, candidate.versions(), wanted.pins, whole=stored is None), *_notes(installed, there)):
         say(line)
     environments = {CANDIDATE: candidate} if stored is not None else {CURRENT: current, CANDIDATE: candidate}
     plans = {name: _plan_of(one, arguments) for name, one in environments.items()}
     if stored is not None:
-        here = Standing(device_of(detect_stack()), _options(arguments).seed, plans[CANDIDATE])
-        refuse_other_ground(standing_of(stored.run), here, wanted.allowed, wanted.before)
+        here = Ground(device_of(detect_stack()), _options(arguments).seed, plans[CANDIDATE])
+        refuse_other_ground(ground_of(stored.run), here, wanted.allowed, wanted.before)
     for line in _of_one_plan(plans):
         say(line)
     blocks = _blocks(wanted.blocks, min(map(len, plans.values())), workplace)
     say(f"{len(plans[CANDIDATE]):,} tests in {blocks} {'block' if blocks == 1 else 'blocks'}")
     return _Upgrade(wanted, arguments, stored, environments, blocks, workplace, say)
-
-
-def _versions(installed: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {one["name"]: one["version"] for one in installed}
 
 
 def _refuse_nothing(wanted: Wanted, before: Mapping[str, str]) -> None:
@@ -198,14 +190,22 @@ def _refuse_nothing(wanted: Wanted, before: Mapping[str, str]) -> None:
         raise UsageError(f"--to {enumerated(map(str, wanted.pins))}: nothing to upgrade, {known} is {there} already")
 
 
-def _facts(wanted: Wanted, arguments: Sequence[str], versions: Mapping[str, str]) -> dict[str, str]:
+def _facts(
+    wanted: Wanted, arguments: Sequence[str], versions: Mapping[str, str], current: Environment
+) -> dict[str, str]:
     """What must be the same for what was measured before to count."""
     return {
+        "command": "upgrade",
         "--to": " ".join(map(str, wanted.pins)),
         "what pytest was asked for": shlex.join(arguments),
         "the current stack": ", ".join(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions),
         "Python": platform.python_version(),
         "the commit of the suite": commit_of_suite(),
+        "--how": wanted.how,
+        "--find-links": str(wanted.find_links.absolute()) if wanted.find_links else "",
+        # What is not told above: an installer that was found, a library that is no part of the stack.
+        "the current environment": name_of((), wanted.how, wanted.find_links, current),
+        "the candidate's environment": name_of(wanted.pins, wanted.how, wanted.find_links, current),
     }
 
 
@@ -261,17 +261,17 @@ def _measured(upgrade: _Upgrade) -> _Reports:
     A block is measured on both sides before the next, so that what changes with time changes for both. The current side
     has the first, and makes the fixtures that both load.
     """
-    stored = None if upgrade.stored is None else standing_of(upgrade.stored.run)
-    standing = stored
+    stored = None if upgrade.stored is None else ground_of(upgrade.stored.run)
+    ground = stored
     for number in range(1, upgrade.blocks + 1):
         for name in _in_turn(upgrade.environments, number):
             shard = Shard(number, upgrade.blocks)
-            now = standing_of(upgrade.run(name, f"blocks/{number:03}", f"block {shard}", shard).run)
+            now = ground_of(upgrade.run(name, f"blocks/{number:03}", f"block {shard}", shard).run)
             if stored is not None:
                 refuse_other_ground(stored, now, upgrade.wanted.allowed, upgrade.wanted.before)
-            standing = standing or now
-            if standing.device != now.device and Allowed.DEVICE not in upgrade.wanted.allowed:
-                both = f"one side was measured on {standing.device}, the {name} on {now.device}"
+            ground = ground or now
+            if ground.device != now.device and Allowed.DEVICE not in upgrade.wanted.allowed:
+                both = f"one side was measured on {ground.device}, the {name} on {now.device}"
                 raise UsageError(f"{both}; --allow {Allowed.DEVICE} compares them all the same")
     reports = {name: [_merged(upgrade, name)] for name in upgrade.environments}
     if upgrade.stored is not None:
@@ -365,7 +365,11 @@ def gated(wanted: Wanted, policy: Path | None, form: str, say: Say, progress: Sa
         say(line)
     progress(f"report: {wanted.folder / 'index.html'}")
     if wanted.questions:
-        _inquire(wanted, gate, say if form == Format.TEXT else progress)
+        tell = say if form == Format.TEXT else progress
+        try:
+            _inquire(wanted, gate, tell)
+        except UsageError as error:  # the verdict stands whatever else cannot be told
+            tell(f"not asked: {error}")
     return gate.exit_status
 
 

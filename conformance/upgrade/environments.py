@@ -1,11 +1,13 @@
 """Environments beside the current one: built of pins, whole or not there, and sharing nothing by accident."""
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from conformance.cluster.block import end_with_parent
+from conformance.children import end_with_parent
 from conformance.plugin.forkserver import ROOT, SOCKET
 from conformance.upgrade.choices import How
 from matrix.errors import UsageError, enumerated
@@ -149,11 +151,14 @@ def build(pins: Sequence[Pin], folder: Path, how: How, find_links: Path | None, 
     Raises:
         UsageError: it cannot be built; in the installer's own words.
     """
-    how = how if how is not How.AUTO else How.UV if shutil.which("uv") else How.PIP
+    how = _chosen(how)
+    sources = _sources(find_links)
     installed = base.installed()
-    place = folder.absolute() / _name_of(pins, how, base, installed)
-    build = _Build(tuple(pins), place, how, _sources(find_links), base, installed)
-    if not (place / _WHOLE).is_file():
+    place = folder.absolute() / _name_of(pins, how, sources, base, installed)
+    build = _Build(tuple(pins), place, how, sources, base, installed)
+    if (place / _WHOLE).is_file():
+        build.environment.check(pins)
+    else:
         try:
             if place.exists():
                 shutil.rmtree(place)
@@ -169,6 +174,19 @@ def build(pins: Sequence[Pin], folder: Path, how: How, find_links: Path | None, 
         except OSError as error:
             raise UsageError(f"{place}: cannot be built: {error.strerror or error}") from None
     return build.environment
+
+
+def name_of(pins: Sequence[Pin], how: How, find_links: Path | None, base: Environment) -> str:
+    """The folder in which `build` would make it: another one wherever another environment might come of it.
+
+    Raises:
+        UsageError: there is no such folder of wheels, or the base's Python does not run.
+    """
+    return _name_of(pins, _chosen(how), _sources(find_links), base, base.installed())
+
+
+def _chosen(how: How) -> How:
+    return how if how is not How.AUTO else How.UV if shutil.which("uv") else How.PIP
 
 
 @dataclass(frozen=True)
@@ -212,7 +230,11 @@ class _Build:
     def _apart(self) -> None:
         """A copy of the base, in which the pins are installed then: what they do not ask for stays as it is."""
         own = {pin.name for pin in self.pins}
-        copied = [one for one in self.installed if one["name"] != "pip" and not _is_editable(one)]
+        copied = [one for one in self.installed if one["name"] != "pip"]
+        if linked := [one["name"] for one in copied if _is_editable(one) and one["name"] not in own]:
+            raise UsageError(
+                f"{enumerated(linked)}: installed as editable, which {self.how} cannot copy; --how overlay keeps it"
+            )
         uv = self.how is How.UV
         # Before anything large is copied.
         of_base = self._uv(self.base) if uv else self._pip(self.base)
@@ -267,6 +289,7 @@ class _Build:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                start_new_session=True,  # so that all of it can be ended
                 preexec_fn=end_with_parent,
             )
         except FileNotFoundError:
@@ -274,19 +297,22 @@ class _Build:
         try:
             said, _ = process.communicate()
         finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            with contextlib.suppress(ProcessLookupError):  # nothing that it started is left
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         write_whole(self.place / "output.txt", said)
         if process.returncode:
             why = told_by_installer(said, self.pins)
             raise UsageError(f"{enumerated(self._pins)} cannot be installed ({self.how}): {why}{remedy}")
 
 
-def _name_of(pins: Sequence[Pin], how: How, base: Environment, installed: list[dict[str, Any]]) -> str:
+def _name_of(
+    pins: Sequence[Pin], how: How, sources: Sequence[str], base: Environment, installed: Sequence[Mapping[str, Any]]
+) -> str:
     """Of a folder that is found again for the same pins over the same base."""
-    of_base = sorted(f"{one['name']} {one['version']}" for one in installed)
-    ingredients = [*map(str, sorted(pins)), how, str(base.python), str(base.overlay), *of_base]
+    of_base = sorted(f"{one['name']} {one['version']} {json.dumps(one.get('origin'))}" for one in installed)
+    python = [platform.python_version(), str(base.python), str(base.overlay)]  # base is of this process's version
+    ingredients = [*map(str, sorted(pins)), how, *sources, *python, *_needs_of_suite(), *of_base]
     digest = hashlib.sha256("\0".join(ingredients).encode()).hexdigest()[:10]
     first = f"{pins[0].name}-{pins[0].version}" if pins else "as-here"
     return f"{first}{f'-and-{len(pins) - 1}-more' if len(pins) > 1 else ''}-{how}-{digest}"

@@ -13,7 +13,7 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Standing:
+class Ground:
     """What a side stands on."""
 
     device: str
@@ -29,14 +29,14 @@ def device_of(stack: Stack) -> str:
     return f"{stack.device.value} ({', '.join(named)})" if named else stack.device.value
 
 
-def standing_of(run: Run) -> Standing:
+def ground_of(run: Run) -> Ground:
     """That of a run, or of the whole of which it is a part."""
     tests = [*run.shard.planned, *run.shard.planned_rows] if run.shard else [*run.planned, *run.planned_rows]
     options = {"checkpoint": ", ".join(sorted(run.checkpoints)), **run.options}
-    return Standing(device_of(run.stack), run.seed, tuple(tests), {name: of for name, of in options.items() if of})
+    return Ground(device_of(run.stack), run.seed, tuple(tests), {name: of for name, of in options.items() if of})
 
 
-def refuse_other_ground(before: Standing, after: Standing, allowed: Collection[Allowed], source: object) -> None:
+def refuse_other_ground(before: Ground, after: Ground, allowed: Collection[Allowed], source: object) -> None:
     """Hold the candidate's side against a report that stands in for the current one.
 
     Raises:
@@ -47,7 +47,7 @@ def refuse_other_ground(before: Standing, after: Standing, allowed: Collection[A
             raise UsageError(f"--from {source}: {difference}; --allow {what} compares them all the same")
 
 
-def differences(before: Standing, after: Standing) -> Iterator[tuple[Allowed, str]]:
+def differences(before: Ground, after: Ground) -> Iterator[tuple[Allowed, str]]:
     """What is not the same on both sides, in words."""
     if before.device != after.device:
         yield Allowed.DEVICE, f"it was measured on {before.device}, and here is {after.device}"

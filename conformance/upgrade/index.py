@@ -20,7 +20,8 @@ _LARGEST_METADATA = 1_000_000  # bytes
 def releases_of(name: str, python: Path, find_links: Path | None = None) -> list[Version]:
     """The releases of a package that can be installed for an interpreter, oldest first.
 
-    Yanked ones, pre-releases, and those whose Requires-Python or platform does not fit are left out.
+    Pre-releases, those whose Requires-Python or platform does not fit, and local builds (2.0+cpu) beside their release
+    are left out. Yanked ones are not: pip installs one that is named.
 
     Args:
         name: of the package.
@@ -36,7 +37,8 @@ def releases_of(name: str, python: Path, find_links: Path | None = None) -> list
     else:
         found = _of_index(name, python)
         where = "the package index"
-    releases = sorted(version for version in set(found) if not version.is_prerelease)
+    known = {version for version in found if not version.is_prerelease}
+    releases = sorted(one for one in known if one.local is None or Version(one.public) not in known)
     if not releases:
         raise UsageError(f"{name}: {where} has no release of it that fits {python}")
     return releases

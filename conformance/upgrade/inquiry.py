@@ -9,11 +9,12 @@ from packaging.version import Version
 from conformance.upgrade.bisect import Began, WithOthers, began_lines, of_names
 from conformance.upgrade.blame import Blamed, Change, blame, blamed_lines, changes_between
 from conformance.upgrade.choices import How, Question
-from conformance.upgrade.environments import Environment, build
+from conformance.upgrade.environments import Environment, build, name_of
 from conformance.upgrade.hints import hints
 from conformance.upgrade.index import releases_of
 from conformance.upgrade.sides import Say, measure
 from conformance.upgrade.trials import Trials
+from matrix.errors import UsageError
 from matrix.releases import Pin
 from matrix.rows import Family
 from reports.differences import Aspect, Kind
@@ -40,10 +41,11 @@ class Inquiry:
 def inquire(inquiry: Inquiry, gate: Gate, questions: frozenset[Question], say: Say) -> None:
     """Say of each cause of regressions which package change brings it, and since which release, as far as it is asked.
 
-    Environments and runs are kept in the folder of the upgrade, so that the same command goes on.
+    Environments and runs are kept in the folder of the upgrade, so that the same command goes on. What cannot be asked
+    is said, and the next is asked.
 
     Raises:
-        UsageError: the environments cannot be made.
+        UsageError: it cannot be said what is installed on either side.
     """
     symptoms = list(symptoms_of(gate))
     for cause in gate.groups:
@@ -56,11 +58,14 @@ def inquire(inquiry: Inquiry, gate: Gate, questions: frozenset[Question], say: S
     changes = changes_between(before, after, [pin.name for pin in inquiry.pins])
     trials = _trials(inquiry, symptoms, changes, say)
     for names in symptoms:
-        blamed = blame(names, changes, trials)
-        if Question.BLAME in questions:
-            _say_all(blamed_lines(blamed), say)
-        if Question.BISECT in questions:
-            _bisected(blamed, inquiry, trials, say)
+        try:
+            blamed = blame(names, changes, trials)
+            if Question.BLAME in questions:
+                _say_all(blamed_lines(blamed), say)
+            if Question.BISECT in questions:
+                _bisected(blamed, inquiry, trials, say)
+        except UsageError as error:
+            say(f"not asked: {names[0]}: {error}")
 
 
 def symptoms_of(gate: Gate) -> Iterator[tuple[str, ...]]:
@@ -87,6 +92,7 @@ def _trials(inquiry: Inquiry, symptoms: Sequence[Sequence[str]], changes: Sequen
         measure,
         inquiry.arguments,
         known={frozenset(): inquiry.current, every: inquiry.candidate},
+        ground=(name_of(inquiry.pins, how, inquiry.find_links, inquiry.current),),
         say=say,
     )
 

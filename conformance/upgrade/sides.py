@@ -1,13 +1,14 @@
 """One side of an upgrade measured: a run of pytest in its environment, which goes on where it was cut off."""
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from conformance.cluster.block import end_with_parent, following
+from conformance.children import end_with_parent, following
 from conformance.plugin.forkserver import ROOT
 from conformance.upgrade.environments import Environment
 from matrix.errors import UsageError
@@ -18,11 +19,20 @@ from reports.packed import report_file
 from reports.reading import read_report
 
 GO_ON = "the same command goes on"
+# What is divided, continued and ended here, or would end at the first thing that somebody is there to find.
+_OWN = ("--shard", "--resume", "--only", "-x", "--exitfirst", "--maxfail", "--lf", "--last-failed", "--pdb", "--trace")
 _OUTPUT = "output.txt"
 _REFUSED = 4  # pytest.ExitCode.USAGE_ERROR: nothing was run
 _PATIENCE = 60.0  # seconds, for a run that was told to end to write what it has
 _PROGRESS = re.compile(r"[\d,]+ of [\d,]+, [\d,]+ a minute.* left")  # of conformance/plugin/progress.py
 Say = Callable[[str], None]
+
+
+def refuse_own(arguments: Sequence[str]) -> None:
+    """Raise UsageError for an argument of pytest with which no side would reach its end."""
+    for argument in arguments:
+        if argument.partition("=")[0] in _OWN:
+            raise UsageError(f"{argument}: runs are divided, continued and ended by the command itself; leave it out")
 
 
 def measure(
@@ -37,7 +47,7 @@ def measure(
     One that is finished is taken as it is, one that was cut off is gone on with. What pytest says is in the folder too.
 
     Args:
-        arguments: of pytest; neither --report-dir nor --resume is among them.
+        arguments: of pytest, none that `refuse_own` refuses.
         shard: the part of the plan that is measured.
         say: hears how far it is, now and then.
 
@@ -109,10 +119,11 @@ def _run(command: Sequence[str], environ: Mapping[str, str], output: Path, say: 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Have a run write what it has, as at Ctrl-C."""
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)  # a job in the background is deaf to SIGINT, and so are its children
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_PATIENCE)
-    process.kill()
+    with contextlib.suppress(ProcessLookupError):  # nobody of its session is left
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -10,15 +10,14 @@ from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.bisect import Began, began_lines, of_names, of_probe
 from conformance.upgrade.choices import How
-from conformance.upgrade.environments import Current, Environment, build
+from conformance.upgrade.environments import Current, Environment, build, name_of
 from conformance.upgrade.index import releases_of
 from conformance.upgrade.inquiry import hints_of
-from conformance.upgrade.sides import GO_ON, Say, measure
+from conformance.upgrade.sides import GO_ON, Say, measure, refuse_own
 from conformance.upgrade.state import Workplace
 from conformance.upgrade.trials import Trials
 from matrix.errors import UsageError
 from matrix.releases import Companions, Pin, companions_of, in_range
-from matrix.stack import DISTRIBUTIONS
 
 _REPORTS = Path("reports/out")
 
@@ -50,6 +49,7 @@ def bisected(sought: Sought, say: Say) -> bool:
     """
     if bool(sought.names) is (sought.probe is not None):
         raise UsageError("bisect: say what is sought: --cell ID, --row KEY, or --probe FILE alone")
+    refuse_own(sought.arguments)
     workplace = Workplace(sought.folder)
     heed_signals(lambda name: None)
     current = Current()
@@ -63,8 +63,7 @@ def bisected(sought: Sought, say: Say) -> bool:
         def with_others(pin: Pin) -> Sequence[Pin]:
             return pin, *companions_of(pin, sought.companions)
 
-        versions = current.versions()
-        ground = [commit_of_suite(), *(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions)]
+        ground = [commit_of_suite(), name_of((), sought.how.for_many, sought.find_links, current)]
         place = workplace.folder / "trials"
         trials = Trials(sought.names, place, environment, measure, sought.arguments, ground=ground, say=say)
         found: list[Began] = []

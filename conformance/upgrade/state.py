@@ -12,6 +12,7 @@ from matrix.files import read_json
 from reports.files import write_whole
 
 _FILE = "upgrade.json"
+_COMMAND = "command"  # the fact that says whose folder it is
 
 
 class Workplace:
@@ -41,22 +42,23 @@ class Workplace:
         """Begin there, or go on with what was begun.
 
         Args:
-            facts: what must be the same for what was measured there to count.
+            facts: what must be the same for what was measured there to count; one that was not kept is another. Among
+                them `command`, which must be the same even where nothing was measured yet.
             measured: whether anything was.
 
         Raises:
-            UsageError: something else was begun there.
+            UsageError: something else was begun there, or nobody knows what.
         """
-        if not measured:
-            self.write(_FILE, json.dumps(facts, indent=1) + "\n")
-            return
-        before = self.known()
-        for name, is_now in facts.items():
-            was = before.get(name, is_now)
+        begun = (self.folder / _FILE).is_file()
+        before = self.known() if measured or begun else {}
+        for name in facts if measured else (_COMMAND,) if begun else ():
+            was, is_now = before.get(name), facts[name]
             if was != is_now:
                 what = f"{name} was {was or 'nothing'}, is {is_now or 'nothing'}"
                 remedy = "remove it, or name another --report-dir"
-                raise UsageError(f"{self.folder} holds another upgrade: {what}; {remedy}")
+                raise UsageError(f"{self.folder} holds something else: {what}; {remedy}")
+        if not measured:
+            self.write(_FILE, json.dumps(facts, indent=1) + "\n")
 
     def known(self) -> dict[str, Any]:
         """What was kept."""

@@ -1,7 +1,9 @@
 """`python -m matrix upgrade --sweep`: one plan over the last patch of every minor release of a package."""
 
+import platform
+import shlex
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +14,19 @@ from conformance.plugin.recording import commit_of_suite
 from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build
 from conformance.upgrade.index import releases_of
-from conformance.upgrade.sides import GO_ON, Say, check_versions, finished, measure
+from conformance.upgrade.sides import GO_ON, Say, check_versions, finished, measure, refuse_own
 from conformance.upgrade.state import Workplace
 from matrix.errors import UsageError
 from matrix.releases import Companions, Pin, companions_of, last_of_each_minor
-from matrix.rows import RowOutcome
+from matrix.rows import Family, RowOutcome
+from matrix.stack import DISTRIBUTIONS
 from matrix.verdict import Verdict
 from reports.document import Report
 from reports.files import forget_report
 from reports.text import headline
 
 _REPORTS = Path("reports/out")
+_RELEASES = "releases.txt"  # beside a run: what it was, or is to be, measured with
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,9 @@ def sweep(wanted: Range, say: Say) -> bool:
     be, has no report, and is tried again by the same command.
 
     Raises:
-        UsageError: there is no release in the range, or it was interrupted.
+        UsageError: there is no release in the range, an argument would end every run, or it was interrupted.
     """
+    refuse_own(wanted.arguments)
     current = Current()
     available = releases_of(wanted.of.name, current.python, wanted.find_links)
     releases = [Pin(wanted.of.name, str(one)) for one in last_of_each_minor(available, wanted.of.specifier)]
@@ -60,8 +65,10 @@ def sweep(wanted: Range, say: Say) -> bool:
     workplace = Workplace(wanted.folder)
     heed_signals(lambda name: None)
     try:
-        workplace.claim(_facts(wanted), measured=any(finished(workplace.folder / _named(pin)) for pin in releases))
-        failed = {pin: why for pin in releases if (why := _swept(pin, wanted, current, workplace.folder, say))}
+        workplace.claim(
+            _facts(wanted, current), measured=any(finished(workplace.folder / _named(pin)) for pin in releases)
+        )
+        failed = {pin: why for pin in releases if (why := _swept(pin, wanted, current, workplace, say))}
     except KeyboardInterrupt:
         raise UsageError(f"interrupted; {GO_ON} with what is in {wanted.folder}") from None
     finally:
@@ -73,10 +80,16 @@ def sweep(wanted: Range, say: Say) -> bool:
     return not failed
 
 
-def _facts(wanted: Range) -> dict[str, str]:
+def _facts(wanted: Range, current: Environment) -> dict[str, str]:
+    versions = current.versions()
     return {
+        "command": "upgrade --sweep",
         "--sweep of": wanted.of.name,
-        "what pytest was asked for": " ".join(wanted.arguments),
+        "what pytest was asked for": shlex.join(wanted.arguments),
+        "--how": wanted.how.for_many,
+        "--find-links": str(wanted.find_links.absolute()) if wanted.find_links else "",
+        "the current stack": ", ".join(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions),
+        "Python": platform.python_version(),
         "the commit of the suite": commit_of_suite(),
     }
 
@@ -85,12 +98,12 @@ def _named(pin: Pin) -> str:
     return f"{pin.name}-{pin.version}"
 
 
-def _swept(pin: Pin, wanted: Range, current: Environment, folder: Path, say: Say) -> str:
+def _swept(pin: Pin, wanted: Range, current: Environment, workplace: Workplace, say: Say) -> str:
     """Measure one release; why that could not be, or empty."""
-    place, run = folder / "environments" / _named(pin), folder / _named(pin)
+    place, run = workplace.folder / "environments" / _named(pin), workplace.folder / _named(pin)
     pins = (pin, *companions_of(pin, wanted.companions))
     try:
-        report = finished(run) or _measured(pins, wanted, current, place, run, say)
+        report = _kept(pins, run) or _measured(pins, wanted, current, workplace, say)
     except UsageError as error:
         say(f"{pin}: {error}")
         return str(error)
@@ -103,14 +116,44 @@ def _swept(pin: Pin, wanted: Range, current: Environment, folder: Path, say: Say
     return ""
 
 
-def _measured(pins: Sequence[Pin], wanted: Range, current: Environment, place: Path, run: Path, say: Say) -> Report:
+def _kept(pins: Sequence[Pin], run: Path) -> Report | None:
+    """The report of a run that reached its end with these releases."""
+    report = finished(run)
+    if report is None or _releases_in(run) != _releases(pins, report.run.stack.versions):
+        return None
+    return report
+
+
+def _measured(pins: Sequence[Pin], wanted: Range, current: Environment, workplace: Workplace, say: Say) -> Report:
+    name = _named(pins[0])
+    run = workplace.folder / name
+    place = workplace.folder / "environments" / name
     environment = build(pins, place, wanted.how.for_many, wanted.find_links, current)
-    report = measure(environment, run, wanted.arguments, say=lambda line: say(f"{pins[0]}: {line}"))
+    releases = _releases(pins, environment.versions())
+    if _releases_in(run) != releases or finished(run) is not None:
+        shutil.rmtree(run, ignore_errors=True)  # of others, which cannot be gone on with
+    workplace.write(f"{name}/{_RELEASES}", releases)
+    try:
+        report = measure(environment, run, wanted.arguments, say=lambda line: say(f"{pins[0]}: {line}"))
+    except (UsageError, KeyboardInterrupt):
+        forget_report(run)  # a part would be published as the whole; the records are left, and gone on with
+        raise
     check_versions(report, environment.versions(), str(pins[0]))
     return report
 
 
+def _releases(pins: Sequence[Pin], versions: Mapping[str, str]) -> str:
+    """What was asked for, then all of the stack, each on a line."""
+    stack = [f"{name}=={versions[name]}" for name in DISTRIBUTIONS if name in versions]
+    return "\n".join([" ".join(map(str, pins)), *stack]) + "\n"
+
+
+def _releases_in(run: Path) -> str:
+    file = run / _RELEASES
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
 def _is_right(report: Report) -> Iterator[bool]:
-    """Of each cell and row whether something ran and was right."""
+    """Of each cell and row whether something ran and was right; what needs none of the libraries says nothing."""
     yield from (record.verdict is Verdict.SUPPORTED for record in report.records)
-    yield from (row.outcome is RowOutcome.HOLDS for row in report.rows)
+    yield from (row.outcome is RowOutcome.HOLDS for row in report.rows if row.family is not Family.PROPERTY)

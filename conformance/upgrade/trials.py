@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.cluster.command import planned
+from conformance.children import planned
 from conformance.plugin.rows import FAMILY_OF_FILE
 from conformance.upgrade.environments import Environment
 from conformance.upgrade.sides import Say

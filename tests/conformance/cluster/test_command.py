@@ -12,16 +12,14 @@ from typing import Any
 import pytest
 
 from conformance.cluster import command
-from conformance.cluster.command import Wanted, planned, run_on_cluster
+from conformance.cluster.command import Wanted, run_on_cluster
 from conformance.cluster.nodes import Slots
 from matrix.architectures import FOLDER as ARCHITECTURE_FOLDER
 from matrix.errors import UsageError
-from matrix.plan import make_plan
-from matrix.selection import parse_selection
 from reports.document import Record, Report, Sharded, make_report
 from reports.merge import Part
 from reports.reading import read_report
-from tests.builders import ARCHITECTURES, ended, make_run, record_of
+from tests.builders import ended, make_run, record_of
 from tests.sessions import ROOT, run_pytest
 
 SELECTION = "architecture=llama,gpt2,opt attention=eager,sdpa sdpa_kernel=unpinned quantisation=none dtype=float32"
@@ -126,14 +124,6 @@ def test_what_ray_says_of_an_address_is_one_line() -> None:
     with pytest.raises(UsageError) as refused:
         command._connect(Ray, "auto")
     assert str(refused.value) == "--address auto: Could not find any running Ray instance."
-
-
-def test_the_plan_is_what_pytest_would_run_in_its_order() -> None:
-    cells, rows = planned(["conformance/test_cells.py", "conformance/test_guide.py", *CHOSEN[1:]])
-    assert cells == [cell.id for cell in make_plan("smoke", ARCHITECTURES, parse_selection(SELECTION, ARCHITECTURES))]
-    assert rows[0].startswith("guide:G")
-    with pytest.raises(UsageError, match="--profile 'mood': allowed are "):
-        planned(["--profile=mood"])
 
 
 @pytest.mark.parametrize("option", ["--shard=1/2", "--shard", "--resume=out", "--only=names", "-q"])

@@ -1,7 +1,8 @@
 """In which release something began: of cells, of rows, of a probe; and what cannot be told is said to be."""
 
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from matrix.verdict import Verdict
 from reports.document import Report
 from tests.builders import REFUSAL, completed, record_of
 from tests.conformance.upgrade.world import CELL, CONTROL, OTHER, ROW, World, nothing_runs, report_of, right_but
+from tests.wheels import make_wheel
 
 RELEASES = [Pin("transformers", f"5.{minor}.0") for minor in range(10)]
 
@@ -130,27 +132,50 @@ def test_rows_are_found_as_cells_are_and_several_may_speak_for_one_symptom(tmp_p
 def test_a_probe_answers_by_how_it_ends(tmp_path: Path, status: int, said: str) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text(f"import sys\nprint('first')\nprint('it is so')\nsys.exit({status})\n", encoding="utf-8")
-    began = of_probe(probe, RELEASES[:1], lambda pins: Environment(Path(sys.executable)), alone)
-    assert began.said == {RELEASES[0]: said}
+    thing = Pin("thing", "1.0")
+    began = of_probe(probe, [thing], lambda pins: Environment(Path(sys.executable)), alone)
+    assert began.said == {thing: said}
     assert (began.course.seen[0][1] is None) == (status > 1)
 
 
 def test_a_probe_runs_in_the_environment_of_each_release(tmp_path: Path) -> None:
     probe = tmp_path / "probe.py"
-    probe.write_text("import sys, thing\nsys.exit(thing.MINOR >= 6)\n", encoding="utf-8")
+    probe.write_text("import sys, thing\nsys.exit(thing.__version__ >= '5.6')\n", encoding="utf-8")
+    releases = [Pin("thing", pin.version) for pin in RELEASES]
+    began = of_probe(probe, releases, things(tmp_path, missing=releases[4]), alone)
+    assert next(began_lines(began)) == "probe.py: since thing==5.6.0: fails (in 5.5.0: passes)"
+    assert began.said[releases[4]] == "no such wheel"
+
+
+def test_of_a_release_that_cannot_be_imported_a_probe_says_nothing(tmp_path: Path) -> None:
+    probe = tmp_path / "probe.py"
+    probe.write_text("import sys, thing\nsys.exit(thing.__version__ >= '1.3')\n", encoding="utf-8")
+    releases = [Pin("thing", f"1.{minor}") for minor in range(5)]
+    environment = things(tmp_path)
+    for broken in releases[1:3]:
+        overlay = environment([broken]).overlay
+        assert overlay is not None
+        (overlay / "thing" / "__init__.py").write_text("raise ImportError('no torch')\n", encoding="utf-8")
+    began = of_probe(probe, releases, environment, alone)
+    assert next(began_lines(began)) == (
+        "probe.py: since thing==1.3 at the latest: fails (in 1.0: passes; of 1.1, 1.2 nothing can be told)"
+    )
+    assert began.said[releases[2]] == "thing cannot be imported: ImportError: no torch"
+
+
+def things(folder: Path, missing: Pin | None = None) -> Callable[[Iterable[Pin]], Environment]:
+    """Environments with a release of thing, but for one that is not there."""
 
     def environment(pins: Iterable[Pin]) -> Environment:
         (pin,) = pins
-        if pin == RELEASES[4]:
+        if pin == missing:
             raise UsageError("no such wheel")
-        overlay = tmp_path / pin.version
-        overlay.mkdir(exist_ok=True)
-        (overlay / "thing.py").write_text(f"MINOR = {minor_of({'transformers': pin.version})}\n", encoding="utf-8")
+        overlay = folder / pin.version
+        if not overlay.exists():
+            shutil.unpack_archive(make_wheel(folder / "wheels", pin.name, pin.version), overlay, "zip")
         return Environment(Path(sys.executable), overlay)
 
-    began = of_probe(probe, RELEASES, environment, alone)
-    assert next(began_lines(began)) == "probe.py: since transformers==5.6.0: fails (in 5.5.0: passes)"
-    assert began.said[RELEASES[4]] == "no such wheel"
+    return environment
 
 
 def test_a_probe_that_is_not_there_is_named(tmp_path: Path) -> None:

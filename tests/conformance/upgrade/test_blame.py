@@ -40,6 +40,15 @@ def test_changes_are_what_differs_and_what_was_named_stands_last() -> None:
     ]
 
 
+def test_what_an_environment_brings_itself_is_a_change_where_it_was_named(tmp_path: Path) -> None:
+    assert [change.name for change in changes_between({"pip": "23"}, {"pip": "26"}, ["pip"])] == ["pip"]
+    world = World(right_but(CELL, lambda versions: Verdict.ERROR))
+    none = changes_between({"pip": "23"}, {"pip": "26"})
+    (told,) = blamed_lines(blame([CELL], none, world.trials(tmp_path, CELL)))
+    assert told == f"{CELL}: no package that somebody chose is another release in the candidate"
+    assert not world.asked
+
+
 def tried_in(world: World, folder: Path) -> Trials:
     world.here = BEFORE
     known = {
@@ -93,6 +102,41 @@ def test_what_is_brought_along_is_suspected_before_what_brings_it(tmp_path: Path
         needs={Pin("transformers", "5.24.0"): Pin("tokenizers", "0.23")},
     )
     assert [change.name for change in blame([CELL], CHANGES, tried_in(world, tmp_path)).changes] == ["tokenizers"]
+
+
+def test_who_drags_the_guilty_along_is_not_blamed(tmp_path: Path) -> None:
+    world = World(
+        right_but(CELL, lambda versions: Verdict.INACCURATE if versions["transformers"] == "5.24.0" else None),
+        needs={Pin("peft", "0.21.0"): Pin("transformers", "5.24.0")},
+    )
+    changes = changes_between(BEFORE, AFTER, ["peft", "transformers"])
+    blamed = blame([CELL], changes, tried_in(world, tmp_path))
+    assert (blamed.changes, blamed.along) == ((Change("transformers", "5.23.0", "5.24.0"),), ())
+    assert next(blamed_lines(blamed)) == f"{CELL}: transformers 5.23.0 -> 5.24.0"
+
+
+def test_two_that_bring_each_other_are_asked_once_each(tmp_path: Path) -> None:
+    peft, transformers = Pin("peft", "0.21.0"), Pin("transformers", "5.24.0")
+    world = World(
+        right_but(CELL, lambda versions: Verdict.INACCURATE if versions["peft"] == "0.21.0" else None),
+        needs={peft: transformers, transformers: peft},
+    )
+    blamed = blame([CELL], CHANGES, tried_in(world, tmp_path))
+    assert {*blamed.changes, *blamed.along} >= {change for change in CHANGES if change.name in ("peft", "transformers")}
+    assert len({some for some, _, _ in blamed.tried}) == len(blamed.tried)
+
+
+def test_two_of_which_one_could_not_be_tried_are_not_said_to_need_each_other(tmp_path: Path) -> None:
+    def seen(versions: Mapping[str, str], name: str) -> Verdict:
+        raised = versions["peft"] == "0.21.0", versions["transformers"] == "5.24.0"
+        if raised == (False, True):
+            return Verdict.ERROR  # of the control too
+        return Verdict.INACCURATE if name == CELL and all(raised) else Verdict.SUPPORTED
+
+    blamed = blame([CELL], CHANGES, tried_in(World(seen), tmp_path))
+    assert next(blamed_lines(blamed)) == (
+        f"{CELL}: among peft 0.20.0 -> 0.21.0 and transformers 5.23.0 -> 5.24.0 (without peft it could not be tried)"
+    )
 
 
 def test_what_does_not_come_again_blames_nobody(tmp_path: Path) -> None:

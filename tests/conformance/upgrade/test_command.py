@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from conformance.plugin.forkserver import PRELOAD, SOCKET
-from conformance.upgrade import command
-from conformance.upgrade.choices import How
+from conformance.upgrade import command, environments
+from conformance.upgrade.choices import How, Question
 from conformance.upgrade.command import Wanted, gated, pins_of, upgrade
 from conformance.upgrade.sides import Say, finished
 from conformance.upgrade.state import Workplace
@@ -105,6 +105,8 @@ class Place:
 
     of: Played
     side: str
+
+    overlay = None
 
     @property
     def python(self) -> str:
@@ -247,8 +249,8 @@ def test_what_is_no_release_is_one_line(texts: list[str], told: str) -> None:
             {"pins": (Pin("transformers", "5.23"),)},
             r"--to transformers==5\.23: nothing to upgrade, transformers 5",
         ),
-        ({"arguments": ("--shard=1/2",)}, r"--shard=1/2: an upgrade divides, continues and ends its runs by itself"),
-        ({"arguments": ("-x",)}, r"-x: an upgrade divides"),
+        ({"arguments": ("--shard=1/2",)}, r"--shard=1/2: runs are divided, continued and ended by the command itself"),
+        ({"arguments": ("-x",)}, r"-x: runs are divided"),
         ({"blocks": 7}, r"--blocks 7: must be at most 6, the tests of the plan"),
     ],
 )
@@ -260,15 +262,47 @@ def test_what_cannot_be_tried_is_one_line(played: Played, tmp_path: Path, asked:
 
 def test_a_folder_holds_one_upgrade(played: Played, tmp_path: Path) -> None:
     played.verdict(tmp_path, blocks=2)
-    with pytest.raises(UsageError, match=r"holds another upgrade: --to was transformers==5\.24\.0, is transformers==5"):
+    with pytest.raises(UsageError, match=r"holds something else: --to was transformers==5\.24\.0, is transformers==5"):
         played.verdict(tmp_path, pins=(Pin("transformers", "5.25.0"),))
-    with pytest.raises(UsageError, match=r"holds another upgrade: what pytest was asked for was --profile=smoke, is"):
+    with pytest.raises(UsageError, match=r"holds something else: what pytest was asked for was --profile=smoke, is"):
         played.verdict(tmp_path, arguments=("--profile=smoke", "--seed=1"))
     with pytest.raises(UsageError, match=r"--blocks 3: .* was begun with 2"):
         played.verdict(tmp_path, blocks=3)
     played.here |= {"torch": "2.14.0"}
-    with pytest.raises(UsageError, match=r"holds another upgrade: the current stack was torch 2\.13\.0"):
+    with pytest.raises(UsageError, match=r"holds something else: the current stack was torch 2\.13\.0"):
         played.verdict(tmp_path, blocks=2)
+
+
+def test_what_nobody_knows_of_a_folder_is_not_taken_to_be_the_same(played: Played, tmp_path: Path) -> None:
+    played.verdict(tmp_path)
+    facts = json.loads((tmp_path / "upgrade.json").read_text(encoding="utf-8"))
+    del facts["the commit of the suite"]
+    (tmp_path / "upgrade.json").write_text(json.dumps(facts), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"holds something else: the commit of the suite was nothing, is "):
+        played.verdict(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "here", "told"),
+    [
+        ({"how": How.PIP}, {}, r"--how was auto, is pip"),
+        ({"find_links": Path("/wheels")}, {}, r"--find-links was nothing, is /wheels"),
+        ({}, {"idna": "3.99"}, r"the current environment was as-here-.*, is as-here-"),
+    ],
+)
+def test_blocks_of_one_side_come_of_one_environment(
+    played: Played,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: dict[str, Any],
+    here: dict[str, str],
+    told: str,
+) -> None:
+    monkeypatch.setattr(environments, "_sources", lambda find_links: (str(find_links),))
+    played.verdict(tmp_path)
+    played.here |= here
+    with pytest.raises(UsageError, match=rf"holds something else: {told}"):
+        played.verdict(tmp_path, **asked)
 
 
 def test_two_commands_do_not_share_a_folder(played: Played, tmp_path: Path) -> None:
@@ -355,6 +389,21 @@ def test_the_verdict_is_told_and_is_the_exit_status(
     assert "## Upgrade: regressions" in (tmp_path / "summary").read_text(encoding="utf-8")
     with pytest.raises(UsageError, match=r"--format 'html': may be text, markdown, json, github"):
         gated(wanted, None, "html", said.append, played.said.append)
+
+
+def test_what_cannot_be_asked_leaves_the_verdict_as_it_is(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def inquire(*given: Any) -> None:
+        raise UsageError("the candidate is gone")
+
+    monkeypatch.setattr(command, "heed_signals", lambda told: None)
+    monkeypatch.setattr(command, "inquire", inquire)
+    played.wrong["candidate", BAD] = [Verdict.INACCURATE] * 9
+    said: list[str] = []
+    wanted = Wanted(RAISED, ("--profile=smoke",), report_dir=tmp_path / "out", questions=frozenset({Question.BLAME}))
+    assert gated(wanted, None, "text", said.append, played.said.append) == 1
+    assert said[-1] == "not asked: the candidate is gone"
 
 
 def test_the_usual_folder_is_named_by_the_pins() -> None:

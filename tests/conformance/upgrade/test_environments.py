@@ -2,19 +2,30 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from conformance.plugin.forkserver import ROOT, SOCKET
 from conformance.upgrade import environments
 from conformance.upgrade.choices import How
-from conformance.upgrade.environments import Current, Environment, build, fulfils, told_by_installer, unmet
+from conformance.upgrade.environments import (
+    Current,
+    Environment,
+    build,
+    fulfils,
+    name_of,
+    told_by_installer,
+    unmet,
+)
 from matrix.errors import UsageError
 from matrix.releases import Pin
 from tests.wheels import make_wheel
@@ -43,11 +54,35 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(tmp_path_factory: pytest.TempPathFactory, index: Path) -> Environment:
     """A small environment to begin with."""
     folder = tmp_path_factory.mktemp("base") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    link_pip(folder)
     python = folder / "bin" / "python"
     offline = ["--quiet", "--no-index", "--find-links", str(index)]
     subprocess.run([str(python), "-m", "pip", "install", *offline, *HERE], check=True, cwd=folder)
     return Environment(python, alone=True)
+
+
+def link_pip(folder: Path) -> None:
+    """Give a new environment the pip that is here: to install one takes many seconds."""
+    (libraries,) = folder.glob("lib/python*/site-packages")
+    pip = metadata.distribution("pip")
+    for name in {file.parts[0] for file in pip.files or () if file.parts[0] != ".."}:
+        (libraries / name).symlink_to(str(pip.locate_file(name)))
+
+
+@pytest.fixture
+def _with_the_pip_of_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy is made as it is, but for its own pip."""
+    real = environments._Build._run
+
+    def run(build: environments._Build, command: Sequence[str], environ: Mapping[str, str], remedy: str = "") -> None:
+        if "venv" in command:
+            real(build, [*command, "--without-pip"], environ, remedy)
+            link_pip(build.place / "venv")
+        else:
+            real(build, command, environ, remedy)
+
+    monkeypatch.setattr(environments._Build, "_run", run)
 
 
 def imported(environment: Environment, module: str) -> str:
@@ -72,6 +107,7 @@ def test_an_overlay_never_brings_a_torch_that_nobody_named(base: Environment, in
         build([Pin("alpha", "3.0")], tmp_path, How.OVERLAY, index, base)
 
 
+@pytest.mark.usefixtures("_with_the_pip_of_here")
 def test_a_venv_is_a_copy_with_the_pins_and_shares_nothing(
     base: Environment, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +154,19 @@ def test_what_is_here_and_cannot_be_had_again_is_one_line_with_the_remedy(
     assert list(tmp_path.glob("*/output.txt"))
 
 
+def test_what_is_installed_as_editable_is_not_lost_in_a_copy(
+    base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editable = {"url": "file:///home/alpha", "dir_info": {"editable": True}}
+    here = [{**one, "origin": editable if one["name"] == "alpha" else None} for one in base.installed()]
+    monkeypatch.setattr(Environment, "installed", lambda self: here)
+    monkeypatch.setattr(Environment, "check", lambda self, pins: None)
+    monkeypatch.setattr(environments._Build, "_run", lambda *given: None)
+    with pytest.raises(UsageError, match="alpha: installed as editable, which pip cannot copy; --how overlay"):
+        build([Pin("beta", "2.0")], tmp_path, How.PIP, None, base)
+    build([Pin("alpha", "2.0")], tmp_path, How.PIP, None, base)
+
+
 def test_what_is_whole_is_taken_again_and_half_a_build_is_made_anew(
     base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +184,75 @@ def test_what_is_whole_is_taken_again_and_half_a_build_is_made_anew(
     monkeypatch.setattr(environments._Build, "make", half_a_build)
     assert build(pins, tmp_path, How.OVERLAY, None, base) == first
     assert not half.exists()
+
+
+def test_a_folder_is_of_all_that_an_environment_is_made_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed: list[dict[str, Any]] = [{"name": "alpha", "version": "1.0", "origin": None}]
+    monkeypatch.setattr(Environment, "installed", lambda self: installed)
+    pins, base, names = [Pin("beta", "2.0")], Environment(Path("python")), list[str]()
+
+    def named(how: How = How.PIP, find_links: Path | None = None) -> None:
+        names.append(name_of(pins, how, find_links, base))
+
+    named()
+    named(How.OVERLAY)
+    named(find_links=tmp_path)
+    installed[0]["origin"] = {"url": "file:///other/alpha"}
+    named()
+    monkeypatch.setattr(environments.platform, "python_version", lambda: "3.99.0")
+    named()
+    monkeypatch.setattr(environments, "_needs_of_suite", lambda: ["needed"])
+    named()
+    assert len(set(names)) == len(names)
+    named()
+    assert names[-1] == names[-2]
+
+
+def test_what_was_whole_once_is_looked_at_again(
+    base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments._Build, "make", lambda self: (self.place / "packages").mkdir())
+    with monkeypatch.context() as patch:
+        patch.setattr(Environment, "check", lambda self, pins: None)
+        build([Pin("beta", "2.0")], tmp_path, How.OVERLAY, None, base)
+    with pytest.raises(UsageError, match=r"beta==2\.0 was installed into .*, where beta 1\.0 is found"):
+        build([Pin("beta", "2.0")], tmp_path, How.OVERLAY, None, base)
+
+
+# An installer with a child that holds a pipe open for as long as it lives.
+INSTALLER = """
+import os, signal, subprocess, sys
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[int(sys.argv[1])])
+os.write(int(sys.argv[1]), b"started")
+signal.pause()
+"""
+
+
+def test_what_an_installer_started_ends_with_it(
+    base: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    popen = subprocess.Popen
+
+    class Interrupted(popen[str]):
+        def __init__(self, *given: Any, **more: Any) -> None:
+            super().__init__(*given, close_fds=False, **more)
+
+        def communicate(self, *given: Any, **more: Any) -> Any:
+            os.close(writing)
+            assert os.read(reading, 100) == b"started"
+            raise KeyboardInterrupt
+
+    build = environments._Build((), tmp_path, How.PIP, (), base, [])
+    monkeypatch.setattr(environments.subprocess, "Popen", Interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build._run([sys.executable, "-c", INSTALLER, str(writing)], dict(os.environ))
+        ended, _, _ = select.select([reading], [], [], 30)  # its end can be read once nobody has it open
+        assert ended
+    finally:
+        os.close(reading)
 
 
 def half_a_build(build: environments._Build) -> None:

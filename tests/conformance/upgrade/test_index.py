@@ -52,6 +52,11 @@ def test_an_index_is_asked_through_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[0][:5] == [str(PYTHON), "-m", "pip", "index", "versions"]
 
 
+def test_a_local_build_is_no_release_beside_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, 0, "Available versions: 2.13.0, 2.13.0+cpu, 2.12.0+cpu, 2.11.0\n", "")
+    assert releases_of("torch", PYTHON) == [Version(text) for text in ("2.11.0", "2.12.0+cpu", "2.13.0")]
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [

@@ -9,6 +9,7 @@ from packaging.version import Version
 from conformance.upgrade import inquiry as inquiring
 from conformance.upgrade.choices import How, Question
 from conformance.upgrade.inquiry import EXAMPLES, Inquiry, inquire, symptoms_of
+from matrix.errors import UsageError
 from matrix.releases import Pin
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
@@ -83,6 +84,23 @@ def test_a_release_that_is_older_than_what_is_here_is_one_too(tmp_path: Path, mo
     said = asked(world, gate, tmp_path, BOTH, monkeypatch, before=AFTER, after=BEFORE)
     assert f"{CELL}: peft 0.21.0 -> 0.20.0" in said
     assert f"{CELL}: since peft==0.20.2: supported (in 0.20.1: error)" in said
+
+
+def test_an_index_that_cannot_be_reached_is_said_of_each_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(change: object, inquiry: object) -> list[Pin]:
+        raise UsageError("peft: pip cannot say which releases there are: no route")
+
+    def wrong(versions: Mapping[str, str], name: str) -> Verdict | RowOutcome:
+        if not by_peft(versions):
+            return RowOutcome.HOLDS if name == ROW else Verdict.SUPPORTED
+        return {ROW: RowOutcome.VIOLATED, CELL: Verdict.INACCURATE}.get(name, Verdict.SUPPORTED)
+
+    monkeypatch.setattr(inquiring, "_releases", unreachable)
+    world = World(wrong)
+    said = asked(world, gate_of(world, CELL, ROW), tmp_path, BOTH, monkeypatch)
+    for name in (CELL, ROW):
+        assert f"{name}: peft 0.20.0 -> 0.21.0" in said
+        assert f"not asked: {name}: peft: pip cannot say which releases there are: no route" in said
 
 
 def test_what_came_with_the_upgrade_has_no_release_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

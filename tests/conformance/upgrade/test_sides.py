@@ -1,7 +1,12 @@
 """A side is a run of pytest in its environment: kept when it is finished, gone on with when it was cut off."""
 
+import contextlib
 import json
+import os
+import select
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +58,15 @@ def test_a_killed_side_goes_on_and_a_finished_one_is_kept(tmp_path: Path, monkey
     assert measure(Current(), tmp_path / "out", ARGUMENTS) == whole
 
 
+@pytest.fixture
+def _in_the_background() -> Iterator[None]:
+    """A shell starts what is to run there deaf to SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_in_the_background")
 def test_an_interrupted_side_writes_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sabotage(monkeypatch, _2=f"wait for {tmp_path / 'never'}")
     processes: list[subprocess.Popen[bytes]] = []
@@ -69,8 +83,33 @@ def test_an_interrupted_side_writes_what_it_has(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(KeyboardInterrupt):
         measure(Current(), tmp_path / "out", ARGUMENTS)
     assert processes[0].returncode == pytest.ExitCode.INTERRUPTED
-    assert "SIGINT" in read_report(tmp_path / "out").cut_off
+    assert "SIGTERM" in read_report(tmp_path / "out").cut_off
     assert finished(tmp_path / "out") is None
+
+
+# Deaf to SIGTERM, with a child that holds its output open for as long as it lives.
+DEAF = """
+import signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("started", flush=True)
+signal.pause()
+"""
+
+
+def test_what_a_run_started_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sides, "_PATIENCE", 0.0)
+    process = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == b"started\n"
+        sides._end(process)
+        ended, _, _ = select.select([process.stdout], [], [], 30)  # its end can be read once nobody has it open
+        assert ended
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
 
 
 def test_what_pytest_refuses_is_one_line(tmp_path: Path) -> None:

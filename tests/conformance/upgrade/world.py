@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from conformance.upgrade.environments import Environment
 from conformance.upgrade.trials import CONTROL, Trials
@@ -26,6 +27,9 @@ class Place(Environment):
 
     def versions(self) -> dict[str, str]:
         return {pin.name: pin.version for pin in self.held}
+
+    def installed(self) -> list[dict[str, Any]]:
+        return [{"name": name, "version": version} for name, version in self.versions().items()]
 
 
 @dataclass
