@@ -11,6 +11,8 @@ from matrix.eager_moves import Move, Word, load_moves
 from matrix.rows import Family, RowOutcome
 from reports.differences import Aspect, Difference, Kind
 from reports.document import EagerTrace, Report, RowRecord
+from reports.drift import beyond
+from reports.lines import one_line
 from reports.text import row_command
 from reports.words import words_of
 
@@ -260,10 +262,10 @@ def eager_lines(found: Sequence[Compared]) -> Iterator[str]:
             yield f"{finding}: {len(of_it):,}"
         for one in of_it:
             first, *others = one.found
-            yield f"  {one.name:{width}}  {first.words}"
-            yield from (f"  {'':{width}}  {other.finding}: {other.words}" for other in others)
+            yield f"  {one.name:{width}}  {one_line(first.words)}"
+            yield from (f"  {'':{width}}  {other.finding}: {one_line(other.words)}" for other in others)
             read = dict.fromkeys(line for part in one.found for line in reading(one, part))
-            yield from (f"  {'':{width}}  {line}" for line in read)
+            yield from (f"  {'':{width}}  {one_line(line)}" for line in read)
 
 
 def _traces(report: Report) -> dict[str, EagerTrace]:
@@ -411,18 +413,13 @@ def _saved(before: EagerTrace, after: EagerTrace) -> Iterator[Found]:
 
 def _loading(before: EagerTrace, after: EagerTrace) -> Iterator[Found]:
     parts = []
-    if _beyond(before.seconds, after.seconds, _SECONDS_FACTOR, _SECONDS_STEP):
+    if beyond(before.seconds, after.seconds, _SECONDS_FACTOR, _SECONDS_STEP):
         parts.append(f"{before.seconds:.2f} -> {after.seconds:.2f} s")
     old, new = before.peak_mib, after.peak_mib
-    if old is not None and new is not None and _beyond(old, new, _MEMORY_FACTOR, _MEMORY_STEP):
+    if old is not None and new is not None and beyond(old, new, _MEMORY_FACTOR, _MEMORY_STEP):
         parts.append(f"{old:,.0f} -> {new:,.0f} MiB")
     if parts:
         yield Found(Finding.LOADING, ", ".join(parts))
-
-
-def _beyond(old: float, new: float, factor: float, step: float) -> bool:
-    low, high = min(old, new), max(old, new)
-    return high > factor * low and high - low > step
 
 
 def _listed(names: Sequence[str]) -> str:

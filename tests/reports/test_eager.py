@@ -308,6 +308,13 @@ def test_the_table_counts_and_tells_what_moved_most_first() -> None:
     assert [line.split()[0] for line in lines if "moved by" in line] == ["c", "b"]
 
 
+def test_no_line_of_the_table_is_a_command_to_a_ci_service() -> None:
+    raised = changed(failures={"load": "KeyError: one\n::error title=x::injected"}, numbers=[])
+    lines = list(eager_lines(compare_eager(report(("a", TRACE)), report(("a", raised)))))
+    assert any("injected" in line for line in lines)
+    assert not any(part.lstrip().startswith("::") for line in lines for part in line.splitlines())
+
+
 def written(folder: Path, made: Report) -> Path:
     folder.mkdir()
     write_json(made, folder)
