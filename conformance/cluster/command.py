@@ -17,7 +17,7 @@ from conformance.cluster.gathering import Gathered
 from conformance.cluster.nodes import Found, Node, Slots, check, slots_of
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.recording import commit_of_suite, link_latest
-from conformance.plugin.settings import architectures_meant
+from conformance.plugin.settings import REPORTS, architectures_meant
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
@@ -36,7 +36,6 @@ TRIES = 3  # of a block of which nothing comes
 _PATIENCE = 10.0  # seconds, for an address to answer
 _LOOK = 15.0  # seconds in which nothing comes, after which it is asked whether a node is left
 _PATIENCE_FOR_NODES = 600.0  # seconds, for one to join where none is left
-_REPORTS = Path("reports/out")
 Say = Callable[[str], None]
 
 
@@ -60,7 +59,7 @@ def run_on_cluster(wanted: Wanted, say: Say) -> bool:
     _connect(ray, wanted.address)
     try:
         every = slots_of(_checked_nodes(ray))
-        folder = wanted.report_dir or _REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}"
+        folder = wanted.report_dir or REPORTS / f"{datetime.now():%Y%m%d-%H%M%S}"
         good = True
         for slots in every:
             place = folder / slots.model if len(every) > 1 else folder

@@ -3,9 +3,7 @@
 import argparse
 import contextlib
 import os
-import platform
 import re
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +13,10 @@ from typing import Any
 from conformance.children import planned
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import heed_signals
-from conformance.plugin.recording import commit_of_suite
+from conformance.plugin.settings import REPORTS
 from conformance.upgrade.choices import How, Question
 from conformance.upgrade.environments import Current, Environment, build, fulfils, name_of, unmet
-from conformance.upgrade.ground import Ground, device_of, ground_of, refuse_other_ground
+from conformance.upgrade.ground import Ground, device_of, facts_of, ground_of, refuse_other_ground
 from conformance.upgrade.inquiry import Inquiry, inquire
 from conformance.upgrade.sides import GO_ON, Say, check_versions, measure, refuse_own
 from conformance.upgrade.state import Workplace
@@ -44,7 +42,6 @@ from reports.write import write_html, write_json
 Judge = Callable[[Sequence[Report], Sequence[Report]], Gate]  # of the reports of either side, the whole one first
 _Reports = dict[str, list[Report]]  # by side: the whole, then what was measured again
 CURRENT, CANDIDATE = "current", "candidate"
-_REPORTS = Path("reports/out")
 _TESTS_PER_BLOCK = 150  # a block costs a start, on either side
 _MOST_BLOCKS = 8
 _FEW = 20  # tests that are not divided
@@ -70,7 +67,7 @@ class Wanted:
     def folder(self) -> Path:
         """Where everything is kept."""
         what = "-".join(f"{pin.name}-{pin.version}" for pin in self.pins)
-        return self.report_dir or _REPORTS / f"upgrade-{re.sub(r'[^A-Za-z0-9.+-]', '_', what)[:120]}"
+        return self.report_dir or REPORTS / f"upgrade-{re.sub(r'[^A-Za-z0-9.+-]', '_', what)[:120]}"
 
 
 def pins_of(texts: Sequence[str]) -> tuple[Pin, ...]:
@@ -197,12 +194,7 @@ def _facts(
     return {
         "command": "upgrade",
         "--to": " ".join(map(str, wanted.pins)),
-        "what pytest was asked for": shlex.join(arguments),
-        "the current stack": ", ".join(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions),
-        "Python": platform.python_version(),
-        "the commit of the suite": commit_of_suite(),
-        "--how": wanted.how,
-        "--find-links": str(wanted.find_links.absolute()) if wanted.find_links else "",
+        **facts_of(arguments, versions, wanted.how, wanted.find_links),
         # What is not told above: an installer that was found, a library that is no part of the stack.
         "the current environment": name_of((), wanted.how, wanted.find_links, current),
         "the candidate's environment": name_of(wanted.pins, wanted.how, wanted.find_links, current),

@@ -1,11 +1,16 @@
-"""What both sides of a comparison must stand on alike: the device, the seed and the plan."""
+"""What both sides of a comparison must stand on alike, and what is measured again when a command goes on."""
 
+import platform
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from conformance.plugin.recording import commit_of_suite
+from conformance.upgrade.choices import How
 from matrix.errors import UsageError
-from matrix.stack import Stack
+from matrix.stack import DISTRIBUTIONS, Stack
 from reports.document import Run
 from reports.gate import Allowed
 
@@ -20,6 +25,27 @@ class Ground:
     seed: int
     tests: tuple[str, ...]  # cells by id, then rows by key
     options: Mapping[str, str] | None = None  # that may change a verdict; None where nobody knows them yet
+
+
+def facts_of(
+    arguments: Sequence[str], versions: Mapping[str, str], how: How, find_links: Path | None
+) -> dict[str, str]:
+    """What must be the same for what was measured before to count.
+
+    Args:
+        arguments: of pytest.
+        versions: of what is installed in the current environment, by name.
+        how: the candidates are built, and from which folder of wheels.
+        find_links: that folder; None for an index.
+    """
+    return {
+        "what pytest was asked for": shlex.join(arguments),
+        "the current stack": ", ".join(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions),
+        "Python": platform.python_version(),
+        "the commit of the suite": commit_of_suite(),
+        "--how": how,
+        "--find-links": str(find_links.absolute()) if find_links else "",
+    }
 
 
 def device_of(stack: Stack) -> str:

@@ -8,6 +8,7 @@ from packaging.requirements import Requirement
 
 from conformance.plugin.guarding import heed_signals
 from conformance.plugin.recording import commit_of_suite
+from conformance.plugin.settings import REPORTS
 from conformance.upgrade.bisect import Began, began_lines, of_names, of_probe
 from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build, name_of
@@ -18,8 +19,6 @@ from conformance.upgrade.state import Workplace
 from conformance.upgrade.trials import Trials
 from matrix.errors import UsageError
 from matrix.releases import Companions, Pin, companions_of, in_range
-
-_REPORTS = Path("reports/out")
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Sought:
     @property
     def folder(self) -> Path:
         """Where environments and runs are kept."""
-        return self.report_dir or _REPORTS / f"bisect-{self.of.name}"
+        return self.report_dir or REPORTS / f"bisect-{self.of.name}"
 
 
 def bisected(sought: Sought, say: Say) -> bool:

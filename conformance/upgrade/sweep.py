@@ -1,7 +1,5 @@
 """`python -m matrix upgrade --sweep`: one plan over the last patch of every minor release of a package."""
 
-import platform
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +8,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from conformance.plugin.guarding import heed_signals
-from conformance.plugin.recording import commit_of_suite
+from conformance.plugin.settings import REPORTS
 from conformance.upgrade.choices import How
 from conformance.upgrade.environments import Current, Environment, build
+from conformance.upgrade.ground import facts_of
 from conformance.upgrade.index import releases_of
 from conformance.upgrade.sides import GO_ON, Say, check_versions, finished, measure, refuse_own
 from conformance.upgrade.state import Workplace
@@ -25,7 +24,6 @@ from reports.document import Report
 from reports.files import forget_report
 from reports.text import headline
 
-_REPORTS = Path("reports/out")
 _RELEASES = "releases.txt"  # beside a run: what it was, or is to be, measured with
 
 
@@ -43,7 +41,7 @@ class Range:
     @property
     def folder(self) -> Path:
         """Where a report of each release goes."""
-        return self.report_dir or _REPORTS / f"sweep-{self.of.name}"
+        return self.report_dir or REPORTS / f"sweep-{self.of.name}"
 
 
 def sweep(wanted: Range, say: Say) -> bool:
@@ -81,17 +79,8 @@ def sweep(wanted: Range, say: Say) -> bool:
 
 
 def _facts(wanted: Range, current: Environment) -> dict[str, str]:
-    versions = current.versions()
-    return {
-        "command": "upgrade --sweep",
-        "--sweep of": wanted.of.name,
-        "what pytest was asked for": shlex.join(wanted.arguments),
-        "--how": wanted.how.for_many,
-        "--find-links": str(wanted.find_links.absolute()) if wanted.find_links else "",
-        "the current stack": ", ".join(f"{name} {versions[name]}" for name in DISTRIBUTIONS if name in versions),
-        "Python": platform.python_version(),
-        "the commit of the suite": commit_of_suite(),
-    }
+    of_all = facts_of(wanted.arguments, current.versions(), wanted.how.for_many, wanted.find_links)
+    return {"command": "upgrade --sweep", "--sweep of": wanted.of.name, **of_all}
 
 
 def _named(pin: Pin) -> str:

@@ -1,6 +1,7 @@
 """Every minor release is measured once; what cannot be is said, and tried again by the same command."""
 
 import contextlib
+import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,7 @@ def test_another_torch_or_python_is_refused_where_something_was_measured(
     sweep = Sweeping(World(right_but(CELL, lambda versions: None)), monkeypatch, tmp_path)
     sweep.of()
     with monkeypatch.context() as patch:
-        patch.setattr(sweeping.platform, "python_version", lambda: "3.99.0")
+        patch.setattr(platform, "python_version", lambda: "3.99.0")
         with pytest.raises(UsageError, match=r"Python was 3\.\d+\.\d+, is 3\.99\.0"):
             sweep.of()
     sweep.world.here = {"torch": "2.14.0"}
