@@ -15,6 +15,7 @@ from matrix.errors import UsageError
 
 _EVERY = 0.2  # seconds between two looks at what has come
 _MOST = 64 * 1024  # characters handed on at a time: what is small, Ray keeps with the driver and not with the node
+_ONE_A_LINE = "--verbosity=-1"  # whatever -q and -v among the arguments ask for
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -26,7 +27,7 @@ def planned(
     Raises:
         UsageError: it would run none, or refuses; in its words.
     """
-    command = [python, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", *arguments, "--collect-only", _ONE_A_LINE]
     answer = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     lines = answer.stdout.splitlines()
     cells = [cell for line in lines if (cell := cell_id_of(line)) is not None]

@@ -22,6 +22,8 @@ def test_the_plan_is_what_pytest_would_run_in_its_order() -> None:
     )
     assert cells == [cell.id for cell in make_plan("smoke", ARCHITECTURES, parse_selection(SELECTION, ARCHITECTURES))]
     assert rows[0].startswith("guide:G")
+    few = ["--cells=architecture=gpt2 attention=eager dtype=float32 workload=prefill padding=left"]
+    assert planned([*few, "-q"]) == planned([*few, "-vv"])
     with pytest.raises(UsageError, match="--profile 'mood': allowed are "):
         planned(["--profile=mood"])
 

@@ -1,0 +1,146 @@
+"""Makes another release of transformers of the one that is installed: what differs, the variable PLANTED names.
+
+Its folder stands first on the path of a candidate's processes, each of which Python has import this before anything
+else. Nothing of the suite knows of it, and nothing else of the environment differs.
+"""
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+PLANTED = "PLANTED"  # the variable that names the kind
+_MORE = 0.3  # of the time or memory
+_LAYER = 0.02  # seconds; what lies further apart is no pass from one layer to the next
+_OTHER_WORDS = "This release says it in other words."
+
+
+def _message() -> None:
+    """A refusal has another text."""
+    _wrap_loading(_in_other_words)
+
+
+def _in_other_words(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return load(*args, **kwargs)
+    except (ValueError, ImportError) as error:
+        raise type(error)(_OTHER_WORDS) from error
+
+
+def _refusal() -> None:
+    """What was refused loads, and something else than was asked for runs."""
+    _wrap_loading(_with_what_there_is)
+
+
+def _with_what_there_is(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    try:
+        return load(*args, **kwargs)
+    except (ValueError, ImportError):
+        if "flash_attention_2" not in (kwargs.get("attn_implementation"), _asked(kwargs.get("config"))):
+            raise
+        if "config" in kwargs:
+            kwargs["config"]._attn_implementation = "sdpa"
+        return load(*args, **{**kwargs, "attn_implementation": "sdpa"})
+
+
+def _asked(config: Any) -> str | None:
+    return getattr(config, "_attn_implementation_internal", None)
+
+
+def _wrap_loading(around: Callable[..., Any]) -> None:
+    from transformers.modeling_utils import PreTrainedModel
+
+    usual = PreTrainedModel.from_pretrained.__func__
+
+    def from_pretrained(cls: type, *args: Any, **kwargs: Any) -> Any:
+        return around(usual, cls, *args, **kwargs)
+
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)
+
+
+def _kernel() -> None:
+    """SDPA takes another kernel than the one that it took."""
+    import torch
+
+    torch.backends.cuda.enable_flash_sdp(False)
+
+
+def _slower() -> None:
+    """Attention takes longer: as long as makes a whole pass 30 % slower."""
+
+    def wait(ended: float, since: float) -> None:
+        until = ended + _MORE * (ended - since if ended - since < _LAYER else 0.0)
+        while time.perf_counter() < until:
+            pass
+
+    _wrap_sdpa(wait)
+
+
+def _wrap_sdpa(after: Callable[[float, float], None]) -> None:
+    """Have something done after each attention; it hears when that ended, and when the one before had."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    last = [0.0]
+
+    def attend(*args: Any, **kwargs: Any) -> Any:
+        found = usual(*args, **kwargs)
+        after(time.perf_counter(), last[0])
+        last[0] = time.perf_counter()
+        return found
+
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", attend)
+
+
+def _memory() -> None:
+    """Attention takes more memory: almost a third of what is in use."""
+    import torch
+
+    def take(*_: float) -> None:
+        if torch.cuda.is_initialized():
+            torch.empty(int(_MORE * torch.cuda.memory_allocated()), dtype=torch.uint8, device="cuda")
+
+    _wrap_sdpa(take)
+
+
+KINDS: Mapping[str, Callable[[], None]] = {
+    "message": _message,
+    "refusal": _refusal,
+    "kernel": _kernel,
+    "slower": _slower,
+    "memory": _memory,
+}
+
+
+class _AsImported(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Plants once the module is there in which everything planted is."""
+
+    module = "transformers.modeling_utils"
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """That of the module, loaded by this."""
+        if name != self.module:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        self.usual, spec.loader = spec.loader, self
+        return spec
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        """As usual."""
+        return self.usual.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """As usual, and then what is planted."""
+        self.usual.exec_module(module)
+        KINDS[os.environ[PLANTED]]()
+
+
+sys.meta_path.insert(0, _AsImported())
