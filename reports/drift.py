@@ -38,7 +38,8 @@ def drifts(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diffe
 
 def reworded(before: Side, after: Side, old: Record | RowRecord, new: Record | RowRecord) -> Difference:
     """An error that says something else now: somebody's `except` may not know it any more."""
-    words = [f"{said_by(old) or 'nothing'} -> {said_by(new) or 'nothing'}"]
+    was, now = said_by(old), said_by(new)
+    words = [now if words_of(was) == words_of(now) else f"{was or 'nothing'} -> {now or 'nothing'}"]
     if word_of(old) != word_of(new):
         words.insert(0, f"{word_of(old)} -> {word_of(new)}")
     causes = what_is_said(before, after, old, new)
@@ -51,6 +52,8 @@ def what_is_said(before: Side, after: Side, old: Record | RowRecord, new: Record
     An error that stood behind another one all the time explains nothing.
     """
     was, now = (of_any_model(said_by(one) or one.reason) for one in (old, new))
+    if words_of(was) == words_of(now):
+        return (f"documented no more, though it comes as before: {now}",)
     causes = []
     if words_of(now) not in before.sayings:
         causes.append(f"now {now}")

@@ -64,10 +64,11 @@ def _wrap_loading(around: Callable[..., Any]) -> None:
 
 
 def _kernel() -> None:
-    """SDPA takes another kernel than the one that it took."""
-    import torch
+    """SDPA takes no fused kernel where it may choose."""
+    from torch.backends import cuda
 
-    torch.backends.cuda.enable_flash_sdp(False)
+    for switch in (cuda.enable_flash_sdp, cuda.enable_cudnn_sdp, cuda.enable_mem_efficient_sdp):
+        switch(False)
 
 
 def _slower() -> None:

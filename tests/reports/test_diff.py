@@ -306,6 +306,13 @@ def test_an_error_that_stood_behind_another_one_all_the_time_explains_nothing() 
     assert (one.cause, len(one.differences)) == ("now ValueError: no kernel", 3)
 
 
+def test_an_error_that_only_the_rules_leave_out_now_is_told_as_such() -> None:
+    documented, undocumented = raising(ONE, "no kernel", Verdict.REFUSED), raising(ONE, "no kernel")
+    (found,) = compare(report(documented), report(undocumented)).differences
+    assert (found.kind, found.found) == (Kind.CHANGE, ("refused -> error", "ValueError: no kernel"))
+    assert found.causes == ("documented no more, though it comes as before: ValueError: no kernel",)
+
+
 def test_the_cells_that_both_runs_have_are_counted_by_what_became_of_them() -> None:
     waived = Waived(reason="a fault", url="https://example.org/1")
     before = report(record_of(ONE), record_of(TWO, Verdict.ERROR), record_of("t5-float16-eager-prefill"))
