@@ -52,6 +52,13 @@ class Raised(Exception):
     failure: Failure | None = None  # of a cell
 
 
+def raised_by(error: Exception) -> tuple[str, str]:
+    """The type and the message of what a library raised, also where a cell of the lab brought it."""
+    if isinstance(error, Raised) and error.failure is not None:
+        return error.failure.type, error.failure.message.strip()
+    return type(error).__name__, str(error).strip()
+
+
 class Lab:
     """Measures what a probe asks for, on one device.
 

@@ -3,8 +3,10 @@
 import pytest
 
 from conformance.plugin.hooks import SETTINGS
+from conformance.plugin.rows import FINDING, Finding
 from conformance.regressions import try_again
 from matrix.regressions import load_regressions
+from matrix.rows import RowOutcome
 
 REGRESSIONS = load_regressions()
 
@@ -16,4 +18,6 @@ def test_regression(name: str, request: pytest.FixtureRequest) -> None:
     unreachable = regression.why_unreachable(request.config.stash[SETTINGS].stack)
     if unreachable:
         pytest.skip(unreachable)
-    try_again(regression, request.getfixturevalue("lab"))
+    refused = try_again(regression, request.getfixturevalue("lab"))
+    if refused:
+        request.node.stash[FINDING] = Finding(RowOutcome.HOLDS, refused)

@@ -13,13 +13,13 @@ from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import cause_of
 from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Kind, groups
-from reports.document import Record, Report, RowRecord, Waived, backend_of
+from reports.document import Record, Report, RowRecord, backend_of
 from reports.drift import drifts, reworded, what_is_said
 from reports.eager import eager_differences, traced_in_both
 from reports.lines import beneath, one_line
 from reports.markdown import literal
 from reports.noise import Measure, Pace, paces
-from reports.side import Side, said_by, word_of
+from reports.side import Side, fault_of, name_of, said_by, word_of
 from reports.standing import Move, Standing, move
 from reports.words import kind_of_module, of_any_model, words_of
 
@@ -241,18 +241,35 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     if isinstance(new, RowRecord) and now is Standing.ABSENT and _is_of_others(new):
         return Difference(Kind.DELETED, Aspect.PLAN, name, found, (f"not reachable any more: {new.reason}",), "")
     step, command = move(was, now), after.command(new)
-    if was in (Standing.WRONG, Standing.DIES) and now is Standing.RAISES:
+    if was in (Standing.WRONG, Standing.DIES) and (now is Standing.RAISES or _is_refused_instead(new)):
         step = Move.OTHER  # what does not run any more was not repaired: it may be gone
     if step is Move.BETTER:
         out_of_date = isinstance(new, Record) and new.verdict is Verdict.UNEXPECTED
         aspect = Aspect.EXPECTATION if out_of_date else Aspect.VERDICT
         return Difference(Kind.IMPROVEMENT, aspect, name, found, _what_was_wrong(old, was), command)
     if step is Move.OTHER:
-        aspect = Aspect.MESSAGE if now in (Standing.RAISES, Standing.ABSENT) else Aspect.VERDICT
-        return Difference(Kind.CHANGE, aspect, name, found, what_is_said(before, after, old, new), command)
+        aspect, causes = _neither_way(before, after, old, new)
+        return Difference(Kind.CHANGE, aspect, name, found, causes, command)
     aspects = {Standing.FALLS_BACK: Aspect.FALLBACK, Standing.ABSENT: Aspect.UNAVAILABLE}
     aspect = Aspect.KNOWN if new.waived is not None else aspects.get(now, Aspect.VERDICT)
     return Difference(Kind.REGRESSION, aspect, name, found, _what_is_wrong(new, now), command)
+
+
+def _neither_way(
+    before: Side, after: Side, old: Record | RowRecord, new: Record | RowRecord
+) -> tuple[Aspect, tuple[str, ...]]:
+    """What a step is about that is neither for the worse nor for the better, and what may explain it."""
+    was, now = before.standings(name_of(old))[0], after.standings(name_of(new))[0]
+    if now is Standing.ABSENT:
+        if not isinstance(old, Record) or not isinstance(new, Record) or not _was_refused(old):
+            return Aspect.UNAVAILABLE, what_is_said(before, after, old, new)
+        # The no may have come before anything asked for the device or package, which perhaps never was there.
+        lacking = ", ".join(new.observation.missing or new.expectation.missing) or new.reason
+        return Aspect.UNAVAILABLE, (f"refused before, not measured now without {lacking}: {old.expectation.source}",)
+    if _is_refused_instead(new):
+        return Aspect.MESSAGE, tuple(f"{cause}; refused instead" for cause in _what_was_wrong(old, was))
+    aspect = Aspect.MESSAGE if now is Standing.RAISES else Aspect.VERDICT
+    return aspect, what_is_said(before, after, old, new)
 
 
 def _as_bad_otherwise(before: Side, after: Side, name: str) -> Iterator[Difference]:
@@ -276,6 +293,13 @@ def _as_bad_otherwise(before: Side, after: Side, name: str) -> Iterator[Differen
 def _was_refused(one: Record | RowRecord) -> bool:
     """Whether a library said no as it is documented to: what it says instead is another message."""
     return (one.outcome is RowOutcome.REFUSED) if isinstance(one, RowRecord) else one.verdict is Verdict.REFUSED
+
+
+def _is_refused_instead(one: Record | RowRecord) -> bool:
+    """Whether a reported failure is gone because a library says no, in the words that its row allows."""
+    if not isinstance(one, RowRecord) or one.family is not Family.REGRESSION:
+        return False
+    return one.outcome is RowOutcome.HOLDS and bool(one.reason)
 
 
 def _is_claim(one: Record | RowRecord) -> bool:
@@ -307,7 +331,7 @@ def _what_was_wrong(old: Record | RowRecord, was: Standing) -> tuple[str, ...]:
 def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ...]:
     """What those of one cause have in common, the likeliest first."""
     if one.waived is not None:
-        return (_fault(one.waived),)
+        return (fault_of(one.waived),)
     if isinstance(one, RowRecord):
         about = f"{one.about}: " if one.about and one.outcome is RowOutcome.VIOLATED else ""
         return (f"{about}{of_any_model(one.reason)}",)
@@ -329,10 +353,6 @@ def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ..
     return (cause_of(one),)
 
 
-def _fault(waived: Waived) -> str:
-    return f"{waived.reason} ({waived.url})"
-
-
 def _why(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
     # What is right needs no reason.
     if new.reason and not _is_right(new):
@@ -343,5 +363,5 @@ def _why(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:
 
 def _is_right(one: Record | RowRecord) -> bool:
     if isinstance(one, RowRecord):
-        return one.outcome is RowOutcome.HOLDS
+        return one.outcome is RowOutcome.HOLDS and not _is_refused_instead(one)
     return one.verdict in (Verdict.SUPPORTED, Verdict.UNEXPECTED)

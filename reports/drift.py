@@ -8,9 +8,10 @@ from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.cell import SILENT
 from matrix.oracle import nan_last
 from matrix.rows import RowOutcome
+from matrix.verdict import Verdict
 from reports.differences import Aspect, Bands, Difference, Kind
 from reports.document import Point, Record, RowRecord, Run, backend_of
-from reports.side import Side, name_of, said_by, word_of
+from reports.side import Side, fault_of, name_of, said_by, word_of
 from reports.standing import Standing, standing_of
 from reports.views import worst_ratio
 from reports.words import of_any_model, words_of
@@ -18,6 +19,8 @@ from reports.words import of_any_model, words_of
 # Of a measurement that had its device to itself, between runs.
 _POINT_FACTOR, _POINT_STEP = 1.25, 16.0  # MiB
 _FIGURE_FACTOR, _FIGURE_STEP = 1.25, 0.01
+# By whether some came and whether some went.
+_HOW_MANY = {(True, False): "more", (False, True): "fewer", (True, True): "other"}
 
 
 def drifts(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Difference]:
@@ -101,8 +104,13 @@ def _of_dtype(after: Side, old: Record, new: Record) -> Iterator[Difference]:
     found = [f"{words}: {', '.join(sorted(names))}" for words, names in differs.items() if names]
     if word_of(old) != word_of(new):
         found.insert(0, f"{word_of(old)} -> {word_of(new)}")
-    cause = f"other parameters of {new.axes['architecture']} stay in float32"
-    yield Difference(Kind.CHANGE, Aspect.DTYPE, new.cell, tuple(found), (cause,), after.command(new))
+    kind, aspect = Kind.CHANGE, Aspect.DTYPE
+    cause = (
+        f"{_HOW_MANY[bool(keeps - kept), bool(kept - keeps)]} parameters of {new.axes['architecture']} stay in float32"
+    )
+    if old.waived is not None and new.verdict is Verdict.SUPPORTED:
+        kind, aspect, cause = Kind.IMPROVEMENT, Aspect.VERDICT, f"no longer: {fault_of(old.waived)}"
+    yield Difference(kind, aspect, new.cell, tuple(found), (cause,), after.command(new))
 
 
 def _of_accuracy(before: Side, after: Side, new: Record, bands: Bands) -> Iterator[Difference]:

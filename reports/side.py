@@ -6,7 +6,7 @@ from functools import cached_property
 from matrix.rows import RowOutcome
 from matrix.stack import Device
 from matrix.verdict import Verdict
-from reports.document import Record, Report, RowRecord
+from reports.document import Record, Report, RowRecord, Waived
 from reports.standing import Standing, standing_of
 from reports.text import reproducing_command, row_command
 from reports.words import of_any_model, words_of
@@ -65,6 +65,11 @@ def name_of(one: Record | RowRecord) -> str:
 def word_of(one: Record | RowRecord) -> str:
     """The verdict of a cell or the outcome of a row, and whether it is a known fault."""
     return f"{one.word}, known" if one.waived is not None else one.word
+
+
+def fault_of(waived: Waived) -> str:
+    """A known fault, with the place where it is known."""
+    return f"{waived.reason} ({waived.url})"
 
 
 def said_by(one: Record | RowRecord) -> str:

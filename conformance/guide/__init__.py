@@ -31,16 +31,14 @@ def try_recipe(recipe: Recipe, spelling: Spelling, refusal: Refusal | None, lab:
         Violated: it did something else, or the documented error did not come.
         Exception: what a library raised that nobody documented.
     """
-    from conformance.lab import Raised, Violated
+    from conformance.lab import Violated, raised_by
 
     try:
         load_probes()[recipe.name](lab, spelling)
     except Violated:
         raise
     except Exception as error:  # whatever a library raises is a measurement
-        kind, said = type(error).__name__, str(error).strip()
-        if isinstance(error, Raised) and error.failure is not None:
-            kind, said = error.failure.type, error.failure.message.strip()
+        kind, said = raised_by(error)
         if refusal is None or not refusal.matches(kind, said):
             if refusal is not None:
                 error.add_note(f"documented was {refusal}")

@@ -39,17 +39,17 @@ def load_probes() -> "dict[str, Probe]":
     }
 
 
-def try_again(regression: Regression, lab: "Lab") -> None:
+def try_again(regression: Regression, lab: "Lab") -> str:
     """Run the probe of a row.
 
-    Returns where the failure is gone: the probe passes, or the library refuses the combination in the
-    words that the row allows.
+    Returns where the failure is gone: what the library says, type and first line, where it refuses the combination in
+    the words that the row allows; or nothing, where the probe passes.
 
     Raises:
         Violated: what was reported still happens; the message holds the values.
         Exception: the library raised something else, which counts as the failure too.
     """
-    from conformance.lab import Violated
+    from conformance.lab import Violated, raised_by
 
     probe = load_probes()[regression.name]
     try:
@@ -59,3 +59,6 @@ def try_again(regression: Regression, lab: "Lab") -> None:
     except Exception as error:  # whatever a library raises is a measurement
         if not regression.is_refusal(error):
             raise
+        kind, said = raised_by(error)
+        return f"{kind}: {said.partition(chr(10))[0]}"
+    return ""

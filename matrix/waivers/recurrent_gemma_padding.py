@@ -1,7 +1,7 @@
 """RecurrentGemma sees left padding: neither its convolution nor its recurrence is told of the mask.
 
 With the position_ids of `generate`, which are 0 all over the padding, the recurrence is reset; the convolution is not.
-Seen with transformers 5.23.0 and 5.24.0.
+Seen with transformers 4.57.6, 5.23.0 and 5.24.0.
 """
 
 import torch

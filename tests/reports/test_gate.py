@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
+from matrix.expectation import Expectation, Outcome
 from matrix.observation import Ending, Origin
 from matrix.rows import Family, RowOutcome
 from matrix.stack import Device
@@ -159,7 +160,7 @@ PLANTED: dict[str, tuple[Callable[[], Record], Kind, Aspect, str]] = {
         lambda: in_float32("mlp.gate.weight"),
         Kind.CHANGE,
         Aspect.DTYPE,
-        "other parameters of llama stay in float32",
+        "more parameters of llama stay in float32",
     ),
     "a dtype that is not obeyed": (
         lambda: in_float32(*(f"layers.{n}.weight" for n in range(30))),
@@ -324,6 +325,49 @@ def test_what_was_wrong_and_is_refused_now_was_not_repaired(verdict: Verdict) ->
     (cause,) = found.groups
     assert (cause.kind, cause.aspect, found.exit_status) == (Kind.CHANGE, Aspect.MESSAGE, 0)
     assert cause.cause == "now ValueError: '<model>' object has no attribute 'to_bettertransformer'"
+
+
+def test_a_failure_that_a_library_refuses_now_was_not_repaired() -> None:
+    bad = ROW.model_copy(update={"waived": KNOWN_FAULT})
+    no = bad.model_copy(update={"outcome": RowOutcome.HOLDS, "reason": "ValueError: no SDPA", "waived": None})
+    found = judge([report(rows=(bad,))], [report(rows=(no,), transformers=NEW)])
+    (cause,) = found.groups
+    assert (cause.kind, cause.aspect, found.exit_status) == (Kind.CHANGE, Aspect.MESSAGE, 0)
+    assert cause.cause == "no longer: a fault (https://example.org/1); refused instead"
+    assert "ValueError: no SDPA" in cause.found
+    (back,) = judge([report(rows=(no,))], [report(rows=(bad,), transformers=NEW)]).groups
+    assert (back.kind, back.found[-1]) == (Kind.REGRESSION, "was: ValueError: no SDPA")
+    gone = no.model_copy(update={"reason": ""})
+    (repaired,) = judge([report(rows=(bad,))], [report(rows=(gone,), transformers=NEW)]).groups
+    assert repaired.kind is Kind.IMPROVEMENT
+
+
+def test_a_refusal_that_is_gone_is_not_blamed_on_what_never_was_there() -> None:
+    here = refused("No", PINNED)
+    away = record_of(PINNED, Verdict.UNAVAILABLE, "not here: cuda", expectation=away_for("cuda"))
+    (cause,) = judge([report(here)], [report(away, transformers=NEW)]).groups
+    assert (cause.kind, cause.aspect) == (Kind.CHANGE, Aspect.UNAVAILABLE)
+    assert cause.cause == "refused before, not measured now without cuda: a page"
+    bad = wrong(PINNED)
+    (lost,) = judge([report(bad)], [report(away, transformers=NEW)]).groups
+    assert (lost.kind, lost.aspect, lost.cause) == (Kind.CHANGE, Aspect.UNAVAILABLE, "now not here: cuda")
+
+
+def away_for(*missing: str) -> Expectation:
+    return Expectation(Outcome.UNAVAILABLE, "it names a GPU", missing=missing)
+
+
+def test_parameters_that_are_kept_in_float32_by_a_known_fault_no_more_are_an_improvement() -> None:
+    fault = in_float32("mixer.A_log")
+    known = fault.model_copy(update={"waived": KNOWN_FAULT})
+    right = record_of(FREE, kernels=["flash"], bounds=bounded(0.3))
+    (repaired,) = judge([report(known)], [report(right, transformers=NEW)]).groups
+    assert (repaired.kind, repaired.cause) == (Kind.IMPROVEMENT, "no longer: a fault (https://example.org/1)")
+    assert "no longer in float32: mixer.A_log" in repaired.found
+    (fewer,) = judge([report(fault)], [report(right, transformers=NEW)]).groups
+    assert (fewer.kind, fewer.cause) == (Kind.CHANGE, "fewer parameters of llama stay in float32")
+    (other,) = judge([report(fault)], [report(in_float32("gate.weight"), transformers=NEW)]).groups
+    assert (other.kind, other.cause) == (Kind.CHANGE, "other parameters of llama stay in float32")
 
 
 def substituted(reason: str, **changes: Any) -> Record:

@@ -21,6 +21,7 @@ from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.expectation import read_condition
+from matrix.observation import Failure, Phase
 from matrix.regressions import Regression, load_regressions
 from matrix.stack import Stack, detect_stack
 from tests.builders import ROOT, cuda_stack, make_stack, toml_table
@@ -123,12 +124,19 @@ def test_a_refusal_in_the_rows_words_counts_as_gone_and_no_other_error_does(monk
 
         return {"row": probe}
 
-    regression = Regression("row", ("https://example.org",), "about", read_condition({}, "here"), "ValueError: no soft")
+    regression = Regression("row", ("https://example.org",), "about", read_condition({}, "here"), "no soft")
     refusal, other = ValueError("no softcap here"), ValueError("bad shape")
+    said = "ValueError: no softcap here"
     for error, gone in ((refusal, True), (other, False), (Violated("ValueError: no soft"), False)):
         monkeypatch.setattr("conformance.regressions.load_probes", lambda error=error: raising(error))
         with contextlib.nullcontext() if gone else pytest.raises(type(error)):
-            try_again(regression, None)  # type: ignore[arg-type]
+            assert try_again(regression, None) == said  # type: ignore[arg-type]
+    monkeypatch.setattr("conformance.regressions.load_probes", lambda: {"row": lambda lab: None})
+    assert try_again(regression, None) == ""  # type: ignore[arg-type]
+    of_a_cell = Raised("llama-prefill: ValueError in load: no softcap here, and")
+    of_a_cell.failure = Failure(Phase.LOAD, "ValueError", "no softcap here\nand so on")
+    monkeypatch.setattr("conformance.regressions.load_probes", lambda: raising(of_a_cell))
+    assert try_again(regression, None) == said  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NEEDS_CUDA)
