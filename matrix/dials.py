@@ -32,8 +32,8 @@ KNOBS = {
     "head_gain": Knob("output of head 0", "%", 0.02),
     "values": Knob("output of every head", "%", 0.02),
     "kv_heads": Knob("repeat in place of repeat_interleave of key/value heads", "%", 0.02, least=0.0, most=100.0),
-    "next_token": Knob("weight of the next token, which must not be seen", "%", 0.02, least=0.0, most=100.0),
-    "padding": Knob("weight of padding", "%", 0.02, least=0.0, most=100.0),
+    "next_token": Knob("weight of the next token, which must not be seen", "%", 0.005, least=0.0, most=100.0),
+    "padding": Knob("weight of padding", "%", 0.001, least=0.0, most=100.0),
     "window_beyond": Knob("weight of the first key beyond the window", "%", 0.02, least=0.0, most=100.0),
     "window_inside": Knob("lost weight of the last key inside the window", "%", 0.02, least=0.0, most=100.0),
     "first_token": Knob("lost weight of the first token", "%", 0.02, least=0.0, most=100.0),
@@ -41,7 +41,7 @@ KNOBS = {
     "rotation": Knob("positions of the keys", "tokens", 0.0002, least=-4.0, most=4.0),
     "alibi": Knob("slopes of ALiBi", "%", 0.02),
     "relative_bias": Knob("relative position bias", "%", 0.02),
-    "learned": Knob("learned positions, towards the next one,", "tokens", 0.0002, least=-1.0, most=1.0),
+    "learned": Knob("learned positions", "tokens", 0.0002, least=-1.0, most=1.0),
 }
 
 

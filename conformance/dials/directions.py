@@ -18,7 +18,7 @@ SMALLEST = 1 / 64  # of a dial's step, which is halved that often at most
 ROUGH = 0.2  # of its length may be rounding; a direction of which more is says nothing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Direction:
     """How one dial moves the logits: by x units to the first order x * slope, to the second x * x * bend more."""
 
@@ -28,9 +28,10 @@ class Direction:
     bend: torch.Tensor  # (positions, classes), logits per unit squared
     bent: float  # by what share of its length the direction changes over one step
     rough: float  # what share of its length the turn of half a step is off from what the other two say
+    at: float = 0.0  # by how much the dial is turned where the slope is taken
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Directions:
     """Those of one fixture, dtype and batch."""
 
@@ -63,9 +64,8 @@ def directions(
         dials: by name.
     """
     given = told(batch, model, architecture)
-    with torch.no_grad(), exactly(dtype, True):
-        with answered(model):
-            straight = forward(model, given).cpu()
+    with torch.no_grad(), exactly(dtype, True), answered(model):
+        straight = forward(model, given).cpu()
     attended = judged(batch, straight).cpu()
     stride = max(1, int(attended.sum()) * straight.shape[-1] // NUMBERS)
 

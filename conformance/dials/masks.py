@@ -8,7 +8,6 @@ from conformance.dials.catalogue import Model, attention_dial, precisely
 from conformance.faults.catalogue import Attend
 from conformance.spellings import text_config
 
-
 _SHARES = (1.0, 10.0, 100.0)
 
 
@@ -74,11 +73,15 @@ def middle_key(call: Attend, by: float) -> torch.Tensor:
 
 
 def _leaks(call: Attend, where: torch.Tensor, by: float) -> torch.Tensor:
-    """What is masked there is seen with so many per cent of its weight, by queries that see anything."""
-    if by == 0:
+    """What is masked there is seen with so many per cent of its weight.
+
+    Queries of padding, which see nothing else, see it with all of it: whatever they see matters only through the leak.
+    """
+    if by <= 0:
         return call()
-    seeing = ~call.masked.all(-1, keepdim=True)
-    return call(bias=call.bias.masked_fill(where & call.masked & seeing, math.log(by / 100)))
+    blind = call.masked.all(-1, keepdim=True)
+    leaking = where & call.masked
+    return call(bias=call.bias.masked_fill(leaking, math.log(by / 100)).masked_fill(leaking & blind, 0.0))
 
 
 def _loses(call: Attend, where: torch.Tensor, by: float) -> torch.Tensor:
