@@ -78,7 +78,7 @@ def off(readings: Iterable[Reading]) -> tuple[Reading, ...]:
 def explained(readings: Iterable[Reading]) -> Iterator[str]:
     """The dials that are off, in words, with what each explains of the error."""
     for one in off(readings):
-        yield f"{one.said}: explains {one.explains:.0%} of the error"
+        yield f"{one.said}: explains {100 * one.explains:.0f} % of the error"
 
 
 def cause(readings: Iterable[Reading]) -> Reading | None:

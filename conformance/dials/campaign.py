@@ -59,14 +59,14 @@ def measure_share(share: Share) -> list[DialTrial]:
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     quieten()
-    laboratory = _Laboratory(load_architectures()[share.architecture], share)
+    laboratory = Laboratory(load_architectures()[share.architecture], share)
     trials = list(laboratory.honest())
     if not share.honest_only:
         trials += laboratory.seeded()
     return trials if share.honest_only or share.dials else [*trials, *laboratory.faulty()]
 
 
-class _Laboratory:
+class Laboratory:
     """The models and references of one share."""
 
     def __init__(self, architecture: Architecture, share: Share) -> None:
@@ -81,18 +81,18 @@ class _Laboratory:
             if attention is Attention.FLEX_ATTENTION and self._device.type == "cpu":
                 continue
             with contextlib.suppress(*_NOT_HERE):
-                model = self._loaded(attention)
+                model = self.loaded(attention)
                 for padding in Padding:
-                    yield self._trial(self._cell(attention, kernel, padding), model)
+                    yield self.trial(self.cell(attention, kernel, padding), model)
 
     def seeded(self) -> Iterator[DialTrial]:
         """Each dial from its largest size to the first that is not seen."""
-        model, cell = self._loaded(Attention.SDPA), self._cell()
+        model, cell = self.loaded(), self.cell()
         for name, dial in DIALS.items():
             if (self._share.dials and name not in self._share.dials) or not dial.suits(model):
                 continue
             for size in reversed(SIZES[dial.knob.unit]):
-                trial = self._trial(cell, model, dial.turning(model, size), dial=name, size=size)
+                trial = self.trial(cell, model, dial.turning(model, size), dial=name, size=size)
                 if not any(_speaks_of(one, dial) for one in trial.readings):
                     break  # it moves nothing in this fixture
                 yield trial
@@ -101,23 +101,24 @@ class _Laboratory:
 
     def faulty(self) -> Iterator[DialTrial]:
         """The faults of the catalogue that sit in a forward pass through SDPA."""
-        cell = self._cell()
+        cell = self.cell()
         for fault in FAULTS.values():
             if (
                 not self._share.dials
                 and fault.suits(self._architecture)
                 and fault.cell(self._architecture, cell.dtype) == cell
             ):
-                model = self._loaded(Attention.SDPA)
+                model = self.loaded()
                 fault.loaded(model, cell)
-                yield self._trial(cell, model, fault.running(model), fault=fault.name)
+                yield self.trial(cell, model, fault.running(model), fault=fault.name)
 
-    def _cell(
+    def cell(
         self,
         attention: Attention = Attention.SDPA,
         kernel: SdpaKernel = SdpaKernel.UNPINNED,
         padding: Padding = Padding.LEFT,
     ) -> Cell:
+        """A forward pass of the share's architecture and dtype."""
         return make_cell(
             self._architecture.name,
             dtype=self._share.dtype,
@@ -126,11 +127,12 @@ class _Laboratory:
             padding=padding,
         )
 
-    def _loaded(self, attention: Attention) -> Any:
-        cell = self._cell(attention)
+    def loaded(self, attention: Attention = Attention.SDPA) -> Any:
+        """A candidate."""
+        cell = self.cell(attention)
         return load(cell, self._source, doing(cell)).to(self._device)
 
-    def _trial(
+    def trial(
         self,
         cell: Cell,
         model: Any,
@@ -140,6 +142,11 @@ class _Laboratory:
         size: float = 0.0,
         fault: str = "",
     ) -> DialTrial:
+        """Run the model as the cell says while something is turned, and read all dials.
+
+        Raises:
+            UsageError: the architecture does not answer through SDPA, so that it has none.
+        """
         references = SharedReferences(cell, self._source, self._device, self._kept)
         course = Course(cell, self._source, doing(cell), self._device, self._share.seed, references)
         with turned or contextlib.nullcontext():

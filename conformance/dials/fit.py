@@ -9,7 +9,7 @@ from conformance.dials.catalogue import Dial
 from conformance.dials.directions import Direction, Directions
 from matrix.dials import BARS, Reading
 
-FACTOR = 1.0
+FACTOR = 1.6
 ROUNDS = 4  # in which a direction is bent to the size that was read
 ALIKE = 0.98  # cosine of two directions beyond which nobody can tell which of them it is
 REACH = 4.0  # steps up to which a bend is believed
