@@ -32,15 +32,17 @@ def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
     return from_pretrained(source, **arguments)
 
 
-def load_reference(cell, source, does, device, *, golden):
+def load_reference(cell, source, does, device, *, golden, attention=None):
     """Golden (the cell's own weights, upcast) or baseline (the same weights in the cell's dtype).
+
+    Through another attention implementation than the architecture's reference, if one is named.
 
     Quantised weights are taken from the library and given their meaning in plain torch, as the quantiser's half
     spells it out: golden holds them dequantised, baseline as plain arithmetic in the cell's dtype has them. Neither
     runs a kernel of the quantiser's.
     """
     dtype = torch_dtype(cell.dtype)
-    attention = source.architecture.reference_attention
+    attention = attention or source.architecture.reference_attention
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": attention, **PLAIN_EXPERTS}
     model = from_pretrained(source, **arguments).to(device)
     if model.config._attn_implementation != attention:

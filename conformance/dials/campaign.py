@@ -1,0 +1,179 @@
+"""Dials read where the truth is known: of honest backends, of dials that were turned, of faults that are no dial."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from conformance.course import Course
+from conformance.dials import DIALS
+from conformance.dials.catalogue import Dial
+from conformance.dials.fit import readings
+from conformance.faults import FAULTS
+from conformance.judging.shared import Kept, SharedReferences
+from conformance.models.fixtures import fixture
+from conformance.models.loading import Source, load
+from conformance.rooms import doing
+from conformance.spellings import quieten
+from matrix import oracle
+from matrix.architectures import Architecture, load_architectures
+from matrix.axes import Attention, Dtype, Padding, SdpaKernel
+from matrix.cell import Cell, make_cell
+from matrix.errors import UsageError
+from matrix.stack import Device, Stack
+from reports.dials import DialTrial
+
+# Sizes that are seeded, from the largest to the first that is not seen.
+SIZES = {
+    "%": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50),
+    "tokens": (0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1),
+}
+HONEST = (
+    *((Attention.SDPA, kernel) for kernel in SdpaKernel),
+    (Attention.FLASH_ATTENTION_2, SdpaKernel.UNPINNED),
+    (Attention.FLEX_ATTENTION, SdpaKernel.UNPINNED),  # without a GPU minutes of compiling
+)
+_NOT_HERE = (ImportError, ValueError, RuntimeError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process does: one architecture in one dtype with one seed of weights and inputs."""
+
+    architecture: str
+    dtype: Dtype
+    seed: int
+    stack: Stack
+    fixture_cache: Path
+    dials: tuple[str, ...] = ()  # that are seeded; empty for all
+    honest_only: bool = False
+
+
+def measure_share(share: Share) -> list[DialTrial]:
+    """Its trials, the honest ones first; none of an architecture that does not answer through SDPA."""
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    quieten()
+    laboratory = Laboratory(load_architectures()[share.architecture], share)
+    trials = list(laboratory.honest())
+    if not share.honest_only:
+        trials += laboratory.seeded()
+    return trials if share.honest_only or share.dials else [*trials, *laboratory.faulty()]
+
+
+class Laboratory:
+    """The models and references of one share."""
+
+    def __init__(self, architecture: Architecture, share: Share) -> None:
+        self._architecture, self._share = architecture, share
+        self._device = torch.device("cuda:0" if share.stack.device is Device.CUDA else "cpu")
+        self._source = Source(architecture, str(fixture(architecture, share.fixture_cache, share.seed)))
+        self._kept = Kept()
+
+    def honest(self) -> Iterator[DialTrial]:
+        """Every backend that is here, under every padding."""
+        for attention, kernel in HONEST:
+            if attention is Attention.FLEX_ATTENTION and self._device.type == "cpu":
+                continue
+            with contextlib.suppress(*_NOT_HERE):
+                model = self.loaded(attention)
+                for padding in Padding:
+                    yield self.trial(self.cell(attention, kernel, padding), model)
+
+    def seeded(self) -> Iterator[DialTrial]:
+        """Each dial from its largest size to the first that is not seen."""
+        model, cell = self.loaded(), self.cell()
+        for name, dial in DIALS.items():
+            if (self._share.dials and name not in self._share.dials) or not dial.suits(model):
+                continue
+            for size in reversed(SIZES[dial.knob.unit]):
+                trial = self.trial(cell, model, dial.turning(model, size), dial=name, size=size)
+                if not any(_speaks_of(one, dial) for one in trial.readings):
+                    break  # it moves nothing in this fixture
+                yield trial
+                if not any(one.is_off and _speaks_of(one, dial) for one in trial.readings):
+                    break
+
+    def faulty(self) -> Iterator[DialTrial]:
+        """The faults of the catalogue that sit in a forward pass through SDPA."""
+        cell = self.cell()
+        for fault in FAULTS.values():
+            if (
+                not self._share.dials
+                and fault.suits(self._architecture)
+                and fault.cell(self._architecture, cell.dtype) == cell
+            ):
+                model = self.loaded()
+                fault.loaded(model, cell)
+                yield self.trial(cell, model, fault.running(model), fault=fault.name)
+
+    def cell(
+        self,
+        attention: Attention = Attention.SDPA,
+        kernel: SdpaKernel = SdpaKernel.UNPINNED,
+        padding: Padding = Padding.LEFT,
+    ) -> Cell:
+        """A forward pass of the share's architecture and dtype."""
+        return make_cell(
+            self._architecture.name,
+            dtype=self._share.dtype,
+            attention=attention,
+            sdpa_kernel=kernel,
+            padding=padding,
+        )
+
+    def loaded(self, attention: Attention = Attention.SDPA) -> Any:
+        """A candidate."""
+        cell = self.cell(attention)
+        return load(cell, self._source, doing(cell)).to(self._device)
+
+    def trial(
+        self,
+        cell: Cell,
+        model: Any,
+        turned: AbstractContextManager[None] | None = None,
+        *,
+        dial: str = "",
+        size: float = 0.0,
+        fault: str = "",
+    ) -> DialTrial:
+        """Run the model as the cell says while something is turned, and read all dials.
+
+        Raises:
+            UsageError: the architecture does not answer through SDPA, so that it has none.
+        """
+        references = SharedReferences(cell, self._source, self._device, self._kept)
+        course = Course(cell, self._source, doing(cell), self._device, self._share.seed, references)
+        with turned or contextlib.nullcontext():
+            found = course.run(model)
+        comparisons = course.compare(found)
+        directions = references.directions(found.forced)
+        if directions is None:
+            raise UsageError(f"{cell.architecture} does not answer through SDPA")
+        return DialTrial(
+            architecture=cell.architecture,
+            dtype=cell.dtype,
+            seed=self._share.seed,
+            cell=cell.id,
+            dial=dial,
+            size=size,
+            fault=fault,
+            seen=any(oracle.problems(one) for one in comparisons),
+            readings=list(
+                readings(
+                    directions,
+                    found.logits,
+                    references(found.forced, golden=False),
+                    references(found.forced, golden=True),
+                )
+            ),
+        )
+
+
+def _speaks_of(reading: Any, dial: Dial) -> bool:
+    return dial.name in (reading.dial, *reading.also)

@@ -1,0 +1,114 @@
+"""What each dial does to golden's logits, per unit: finite differences, made once for a fixture and a batch."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from conformance.dials.catalogue import Dial, Model, answered
+from conformance.judging.precision import exactly
+from conformance.models.batches import judged, told
+from conformance.models.outputs import forward
+from matrix.architectures import Architecture
+
+BLOCK = 8  # positions of one row that are left out together: what is rounded in one shows in those that see it
+NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
+BENT = 0.1  # of its length a direction may change from one step to two; else the step is too long
+SMALLEST = 1 / 64  # of a dial's step, which is halved that often at most
+ROUGH = 0.2  # of its length may be rounding; a direction of which more is says nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """How one dial moves the logits: by x units to the first order x * slope, to the second x * x * bend more."""
+
+    dial: Dial
+    step: float  # by which it was turned, and by twice as much
+    slope: torch.Tensor  # (positions, classes), logits per unit
+    bend: torch.Tensor  # (positions, classes), logits per unit squared
+    bent: float  # by what share of its length the direction changes over one step
+    rough: float  # what share of its length the turn of half a step is off from what the other two say
+    at: float = 0.0  # by how much the dial is turned where the slope is taken
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """Those of one fixture, dtype and batch."""
+
+    found: tuple[Direction, ...]
+    attended: torch.Tensor  # bool, (batch, positions): where they are judged
+    blocks: torch.Tensor  # int64, (judged positions,): the block of each
+    stride: int  # each so many-th class was looked at
+    turned: Callable[[Dial, float], torch.Tensor]  # what turning a dial by so much does to the logits of those shapes
+
+    def seen(self, logits: torch.Tensor) -> torch.Tensor:
+        """What they speak of: of logits of shape (batch, positions, classes) those of shape (judged, looked at)."""
+        return logits.detach().cpu()[self.attended][:, :: self.stride].double()
+
+    @property
+    def nbytes(self) -> int:
+        """What keeping them takes."""
+        return sum(one.slope.nbytes + one.bend.nbytes for one in self.found)
+
+
+def directions(
+    model: Model, batch: Mapping[str, torch.Tensor], architecture: Architecture, dtype: str, dials: Mapping[str, Dial]
+) -> Directions:
+    """The directions of the dials that a model has and that move anything.
+
+    Args:
+        model: golden's weights in golden's dtype, loaded with `sdpa`.
+        batch: as the candidate sees it, padding included: on rows alone a leak to padding would have no meaning.
+        architecture: of the model.
+        dtype: of the cell.
+        dials: by name.
+    """
+    given = told(batch, model, architecture)
+    with torch.no_grad(), exactly(dtype, True), answered(model):
+        straight = forward(model, given).cpu()
+    attended = judged(batch, straight).cpu()
+    stride = max(1, int(attended.sum()) * straight.shape[-1] // NUMBERS)
+
+    def seen(logits: torch.Tensor) -> torch.Tensor:
+        return logits.cpu()[attended][:, ::stride].double()
+
+    base = seen(straight)
+
+    def turned(dial: Dial, by: float) -> torch.Tensor:
+        with torch.no_grad(), exactly(dtype, True), dial.turning(model, by):
+            return seen(forward(model, given)) - base
+
+    suited = [dial for dial in dials.values() if dial.suits(model)]
+    found = [direction for dial in suited if (direction := _direction(dial, turned)) is not None]
+    return Directions(tuple(found), attended, blocks(attended), stride, turned)
+
+
+def _direction(dial: Dial, turned: Callable[[Dial, float], torch.Tensor]) -> Direction | None:
+    """The direction of a dial at the longest step at which it is straight enough, or None if it moves nothing."""
+
+    def moved(by: float) -> torch.Tensor:
+        return turned(dial, by) / by
+
+    step, twice = dial.step, moved(2 * dial.step)
+    while True:
+        once = moved(step)
+        length = float(once.norm())
+        if length == 0 or not bool(torch.isfinite(once).all()):
+            return None
+        bent = float((twice - once).norm()) / length
+        if bent <= BENT or step <= SMALLEST * dial.step:
+            break
+        step, twice = step / 2, once
+    bend = (twice - once) / step
+    slope = once - step * bend
+    half = slope + step / 2 * bend
+    rough = float((moved(step / 2) - half).norm()) / length
+    return None if rough > ROUGH else Direction(dial, step, slope, bend, bent, rough)
+
+
+def blocks(attended: torch.Tensor) -> torch.Tensor:
+    """The block of each judged position, numbered from 0: so many neighbours of one row; int64, (judged positions,)."""
+    rows, columns = attended.nonzero(as_tuple=True)
+    begins = attended.long().argmax(-1)
+    longest = attended.shape[1] // BLOCK + 1
+    return torch.unique(rows * longest + (columns - begins[rows]) // BLOCK, return_inverse=True)[1]

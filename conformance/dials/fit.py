@@ -1,0 +1,211 @@
+"""One least squares of an error on all directions at once: by how much each dial is off, and how sure that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from conformance.dials.catalogue import Dial
+from conformance.dials.directions import Direction, Directions
+from matrix.dials import BARS, Reading
+
+FACTOR = 1.6
+ROUNDS = 4  # in which a direction is bent to the size that was read
+ALIKE = 0.98  # cosine of two directions beyond which nobody can tell which of them it is
+REACH = 4.0  # steps up to which a bend is believed
+CROOKED = 0.05  # of its length that a direction may have changed at the size that was read; else golden is asked again
+FAR = 2.0  # times what eager attention errs by, which the difference of two honest runs does not come to
+WORTH = 0.2  # of an error that a large turn must explain alone, to be looked for at all
+SEVERAL = 3  # dials that are looked for so
+SETTLED = 1e-3  # of its size by which the turn of a dial may differ from what it is read to be
+NEAR = 0.02  # of its size by which a dial is turned less, for its slope there
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What each direction is turned by, in its dial's unit."""
+
+    values: torch.Tensor  # (directions,)
+    bars: torch.Tensor  # (directions,), one standard error
+
+
+def readings(
+    directions: Directions, candidate: torch.Tensor, baseline: torch.Tensor, golden: torch.Tensor
+) -> tuple[Reading, ...]:
+    """How far each dial is off in the candidate, less what it is off by in the baseline.
+
+    Both fits are linear, so that their difference is the fit of the difference, and its error bar has the baseline's
+    share in it. What a dial explains is a share of the squared error against golden. Empty where that is not finite.
+
+    Args:
+        directions: of the same batch.
+        candidate, baseline, golden: logits of shape (batch, positions, classes).
+    """
+    ours, eager, truth = (directions.seen(logits) for logits in (candidate, baseline, golden))
+    groups = alike(directions.found)
+    if not groups or not bool(torch.isfinite(ours - truth).all()):
+        return ()
+    chosen = [directions.found[group[0]] for group in groups]
+    error, large = ours - eager, dict[int, torch.Tensor]()
+    fit = System(chosen, directions.blocks).fit(error)
+    far = float(error.norm()) > FAR * float((eager - truth).norm())
+    if far or any(_is_crooked(one, *found) for one, *found in _read(chosen, fit)):
+        large = turned_far(chosen, directions, error)
+        fit = System(chosen, directions.blocks).fit(error - sum(large.values()))
+    shares = System(chosen, directions.blocks).explains(ours - truth)
+    for at, moved in large.items():
+        shares[at] = max(0.0, 1 - float((ours - truth - moved).square().sum() / (ours - truth).square().sum()))
+    return tuple(
+        Reading(
+            dial=one.dial.name,
+            unit=one.dial.knob.unit,
+            value=one.at + value,
+            bar=(bar**2 + (value * _uncertain(one, value)) ** 2) ** 0.5,
+            explains=share,
+            also=tuple(directions.found[other].dial.name for other in group[1:]),
+        )
+        for group, (one, value, bar), share in zip(groups, _read(chosen, fit), shares, strict=True)
+    )
+
+
+def alike(directions: Sequence[Direction]) -> list[list[int]]:
+    """The directions in groups: those of one group do the same to the logits of this fixture, up to a factor."""
+    groups: list[list[int]] = []
+    for at, one in enumerate(directions):
+        for group in groups:
+            first = directions[group[0]]
+            if abs(float((first.slope * one.slope).sum() / (first.slope.norm() * one.slope.norm()))) > ALIKE:
+                group.append(at)
+                break
+        else:
+            groups.append([at])
+    return groups
+
+
+def turned_far(chosen: list[Direction], directions: Directions, error: torch.Tensor) -> dict[int, torch.Tensor]:
+    """What the dials that are off by much move, by their place among the chosen, whose slopes are then taken there.
+
+    From whichever size explains the most of the error, golden is turned until it moves as the error says; then the
+    same of what is left.
+    """
+    large: dict[int, torch.Tensor] = {}
+    left = error
+    for _ in range(SEVERAL):
+        starts = [(at, by) for at in range(len(chosen)) if at not in large for by in (0.0, *chosen[at].dial.marks)]
+        shares = {(at, by): _alone(_moved(chosen[at], directions, by), left) for at, by in starts}
+        (at, by), share = max(shares.items(), key=lambda item: item[1], default=((0, 0.0), 0.0))
+        if share < WORTH:
+            break
+        dial = chosen[at].dial
+        value = _settled(dial, directions, left, by or _along(chosen[at].slope, left))
+        if not value:
+            break
+        moved = directions.turned(dial, value)
+        back = value * NEAR  # towards 0, where all dials can be
+        slope = (moved - directions.turned(dial, value - back)) / back
+        chosen[at] = Direction(dial, abs(value), slope, torch.zeros_like(slope), 0.0, 0.0, value)
+        large[at], left = moved, left - moved
+    return large
+
+
+def _settled(dial: Dial, directions: Directions, error: torch.Tensor, start: float) -> float:
+    """The size at which the turn of a dial is what the error says: Steffensen's iteration, within what can be."""
+    value = dial.held(start)
+    for _ in range(ROUNDS):
+        once = dial.held(value * _along(directions.turned(dial, value), error)) if value else 0.0
+        if abs(once - value) <= SETTLED * abs(value) or not once:
+            return once
+        twice = dial.held(once * _along(directions.turned(dial, once), error))
+        curved = twice - 2 * once + value
+        value = dial.held(value - (once - value) ** 2 / curved) if curved else twice
+    return value
+
+
+def _moved(one: Direction, directions: Directions, by: float) -> torch.Tensor:
+    """What a dial does that is off by so much; off by next to nothing, what it does per unit."""
+    return directions.turned(one.dial, by) if by else one.slope
+
+
+def _along(direction: torch.Tensor, error: torch.Tensor) -> float:
+    size = float(direction.square().sum())
+    return float((direction * error).sum()) / size if size else 0.0
+
+
+def _alone(direction: torch.Tensor, error: torch.Tensor) -> float:
+    """The share of the squares of an error that lies along a direction."""
+    size = float(error.square().sum())
+    along = _along(direction, error)
+    return along**2 * float(direction.square().sum()) / size if size else 0.0
+
+
+def _read(chosen: Sequence[Direction], fit: Fit) -> list[tuple[Direction, float, float]]:
+    return list(zip(chosen, fit.values.tolist(), fit.bars.tolist(), strict=True))
+
+
+def _is_crooked(one: Direction, value: float, bar: float) -> bool:
+    """Whether a dial is off by so much that its direction at small turns says little."""
+    beyond = abs(value) > max(BARS * bar, one.dial.knob.material)
+    return beyond and one.bent * abs(value) / one.step > CROOKED
+
+
+def _uncertain(one: Direction, value: float) -> float:
+    """The share of a value by which it may be off because its direction bends, or was rounded."""
+    if one.at:
+        return min(1.0, abs(value / one.at))
+    return min(1.0, (one.bent * value / one.step) ** 2) + one.rough**2
+
+
+class System:
+    """The normal equations of some directions, block by block of positions; errors come as their right-hand sides."""
+
+    def __init__(self, found: Sequence[Direction], blocks: torch.Tensor) -> None:
+        self._steps = torch.tensor([one.step for one in found], dtype=torch.float64)
+        self._count, self._blocks = len(found), blocks
+        # In steps instead of units, so that all numbers are of one size.
+        slopes = [one.slope * one.step for one in found]
+        bends = [one.bend * one.step**2 for one in found]
+        self._columns = torch.stack([*slopes, *bends], 1)  # (positions, 2 * directions, classes)
+        self._gram = self._by_block(self._columns @ self._columns.transpose(1, 2))
+
+    def fit(self, error: torch.Tensor) -> Fit:
+        """The joint fit of an error of shape (positions, classes), and its jackknife over blocks of positions."""
+        right = self._right(error)
+        whole = self._solve(self._gram.sum(0), right.sum(0))
+        without = self._solve(self._gram.sum(0) - self._gram, right.sum(0) - right)
+        groups = len(right)
+        spread = (groups - 1) / groups * (without - without.mean(0)).square().sum(0)
+        return Fit(whole * self._steps, FACTOR * spread.sqrt() * self._steps)
+
+    def explains(self, error: torch.Tensor) -> list[float]:
+        """What share of the squares of an error each direction explains alone."""
+        gram, right = self._gram.sum(0), self._right(error).sum(0)
+        size = float(error.square().sum())
+        shares = []
+        for at in range(self._count):
+            own = [at, at + self._count]
+            value = self._solve(gram[own][:, own], right[own])
+            column = torch.cat([torch.ones(1, dtype=torch.float64), value.clamp(-REACH, REACH)])
+            left = size - 2 * value * (column @ right[own]) + value**2 * (column @ gram[own][:, own] @ column)
+            shares.append(max(0.0, 1 - float(left) / size) if size else 0.0)
+        return shares
+
+    def _right(self, error: torch.Tensor) -> torch.Tensor:
+        return self._by_block((self._columns @ error[:, :, None])[..., 0])
+
+    def _by_block(self, of_positions: torch.Tensor) -> torch.Tensor:
+        total = of_positions.new_zeros(int(self._blocks.max()) + 1, *of_positions.shape[1:])
+        return total.index_add_(0, self._blocks, of_positions)
+
+    def _solve(self, gram: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        """The values, in steps, of a system or of many."""
+        count = right.shape[-1] // 2
+        values = right.new_zeros(*right.shape[:-1], count)
+        straight = torch.eye(count, dtype=right.dtype).expand(*values.shape[:-1], count, count)
+        for _ in range(ROUNDS):
+            bent = torch.cat([straight, torch.diag_embed(values.clamp(-REACH, REACH))], -1)
+            own, wanted = bent @ gram @ bent.transpose(-1, -2), (bent @ right[..., None])[..., 0]
+            sizes = own.diagonal(dim1=-2, dim2=-1).sqrt().clamp_min(torch.finfo(own.dtype).tiny)
+            cosines = own / (sizes[..., None] * sizes[..., None, :])
+            inverse = torch.linalg.pinv(cosines, rtol=1e-10, hermitian=True)
+            values = (inverse @ (wanted / sizes)[..., None])[..., 0] / sizes
+        return values

@@ -1,0 +1,111 @@
+"""Dials of what is looked at: leaks by weight and losses of weight, as logarithms of weights on the bias."""
+
+import math
+
+import torch
+
+from conformance.dials.catalogue import Model, attention_dial, precisely
+from conformance.faults.catalogue import Attend
+from conformance.spellings import text_config
+
+_SHARES = (1.0, 10.0, 100.0)
+
+
+def causal(model: Model) -> bool:
+    """Whether some of its attention sees the past alone."""
+    config = model.config
+    return bool(config.is_encoder_decoder or type(model).__name__.endswith(("ForCausalLM", "LMHeadModel")))
+
+
+def windowed(model: Model) -> bool:
+    """Whether some of its attention sees the last few keys alone."""
+    return bool(getattr(text_config(model.config), "sliding_window", None))
+
+
+@attention_dial("next_token", step=0.1, marks=_SHARES, suits=causal)
+@precisely
+def next_token(call: Attend, by: float) -> torch.Tensor:
+    """Each token sees the next one with so many per cent of its weight."""
+    return _leaks(call, _diagonal(call, 1) & ~_padding(call), by)
+
+
+@attention_dial("padding", step=0.1, marks=_SHARES)
+@precisely
+def padding(call: Attend, by: float) -> torch.Tensor:
+    """Tokens see padding with so many per cent of its weight."""
+    return _leaks(call, _padding(call).expand_as(call.masked), by)
+
+
+@attention_dial("window_beyond", step=0.1, marks=_SHARES, suits=windowed)
+@precisely
+def window_beyond(call: Attend, by: float) -> torch.Tensor:
+    """Tokens see the first key beyond the window with so many per cent of its weight."""
+    beyond = _past(call) & ~_padding(call)
+    beyond[..., :-1] &= ~call.masked[..., 1:]
+    beyond[..., -1] = False
+    return _leaks(call, beyond, by)
+
+
+@attention_dial("window_inside", step=1.0, suits=windowed)
+@precisely
+def window_inside(call: Attend, by: float) -> torch.Tensor:
+    """The last key inside the window lacks so many per cent of its weight."""
+    inside = _past(call).expand_as(call.masked).clone()
+    inside[..., 1:] &= (call.masked & ~_padding(call))[..., :-1]
+    inside[..., 0] = False
+    return _loses(call, inside, by)
+
+
+@attention_dial("first_token", step=1.0)
+@precisely
+def first_token(call: Attend, by: float) -> torch.Tensor:
+    """The first token of each row lacks so many per cent of its weight."""
+    real = ~_padding(call)
+    return _loses(call, (real & (real.cumsum(-1) == 1)).expand_as(call.masked), by)
+
+
+@attention_dial("middle_key", step=1.0)
+@precisely
+def middle_key(call: Attend, by: float) -> torch.Tensor:
+    """The key in the middle of the batch lacks so many per cent of its weight."""
+    keys = torch.arange(call.key.shape[-2], device=call.key.device)
+    return _loses(call, (keys == len(keys) // 2).expand_as(call.masked), by)
+
+
+def _leaks(call: Attend, where: torch.Tensor, by: float) -> torch.Tensor:
+    """What is masked there is seen with so many per cent of its weight.
+
+    Queries of padding, which see nothing else, see it with all of it: whatever they see matters only through the leak.
+    """
+    if by <= 0:
+        return call()
+    blind = call.masked.all(-1, keepdim=True)
+    leaking = where & call.masked
+    return call(bias=call.bias.masked_fill(leaking, math.log(by / 100)).masked_fill(leaking & blind, 0.0))
+
+
+def _loses(call: Attend, where: torch.Tensor, by: float) -> torch.Tensor:
+    """What is seen there is seen with so many per cent of its weight less."""
+    kept = 1 - by / 100
+    lowest = torch.finfo(call.bias.dtype).min
+    changed = call.bias + math.log(kept) if kept > 0 else torch.full_like(call.bias, lowest)
+    return call(bias=torch.where(where & ~call.masked, changed, call.bias))
+
+
+def _padding(call: Attend) -> torch.Tensor:
+    """Keys that nobody may look at, of shape (batch or 1, heads or 1, 1, keys)."""
+    return call.masked.all(-2, keepdim=True)
+
+
+def _diagonal(call: Attend, ahead: int) -> torch.Tensor:
+    """The key so many tokens ahead of each query, of shape (queries, keys)."""
+    queries, keys = call.query.shape[-2], call.key.shape[-2]
+    whole = torch.ones(queries, keys, dtype=torch.bool, device=call.query.device)
+    at = keys - queries + ahead
+    return whole.tril(at) & whole.triu(at)
+
+
+def _past(call: Attend) -> torch.Tensor:
+    """Keys that are no query's future, of shape (queries, keys)."""
+    queries, keys = call.query.shape[-2], call.key.shape[-2]
+    return torch.ones(queries, keys, dtype=torch.bool, device=call.query.device).tril(keys - queries)

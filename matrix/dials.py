@@ -1,0 +1,94 @@
+"""What attention is made of, as dials with units: how far each is off, and how sure that is.
+
+An error has a direction. A softmax scale that is wrong moves tens of thousands of logits along one known vector, and
+rounding does not: projected on it, rounding averages out (Rao's score test; engineers call it a matched filter). What
+a dial does to a model is in `conformance/dials/`; this is what its readings mean.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+# A dial is off where its reading is further from 0 than this many of its error bars, and than its material size. Six,
+# since a run reads tens of thousands of dials and is to accuse none by chance.
+BARS = 6.0
+NAMED = 0.5  # of an error: what explains less of it is not called its cause
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a dial is called, and what it is read in."""
+
+    words: str
+    unit: str
+    material: float  # in that unit: what is smaller changes nothing that anybody would notice, and never fails a cell
+    least: float = -100.0  # that it can be off by
+    most: float = 400.0
+
+
+KNOBS = {
+    "scale": Knob("softmax scale", "%", 0.01),
+    "head_scale": Knob("softmax scale of head 0", "%", 0.02),
+    "head_gain": Knob("output of head 0", "%", 0.02),
+    "values": Knob("output of every head", "%", 0.02),
+    "kv_heads": Knob("repeat in place of repeat_interleave of key/value heads", "%", 0.02, least=0.0, most=100.0),
+    "next_token": Knob("weight of the next token, which must not be seen", "%", 0.005, least=0.0, most=100.0),
+    "padding": Knob("weight of padding", "%", 0.001, least=0.0, most=100.0),
+    "window_beyond": Knob("weight of the first key beyond the window", "%", 0.02, least=0.0, most=100.0),
+    "window_inside": Knob("lost weight of the last key inside the window", "%", 0.02, least=0.0, most=100.0),
+    "first_token": Knob("lost weight of the first token", "%", 0.02, least=0.0, most=100.0),
+    "middle_key": Knob("lost weight of the key in the middle", "%", 0.02, least=0.0, most=100.0),
+    "rotation": Knob("positions of the keys", "tokens", 0.0002, least=-4.0, most=4.0),
+    "alibi": Knob("slopes of ALiBi", "%", 0.02),
+    "relative_bias": Knob("relative position bias", "%", 0.02),
+    "learned": Knob("learned positions", "tokens", 0.0002, least=-1.0, most=1.0),
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How far one dial is off in a run, less what eager attention in the same dtype is off by."""
+
+    dial: str
+    unit: str
+    value: float
+    bar: float  # one standard error: the truth lies within 1.96 of them 95 times in 100
+    explains: float  # share of the squared error against golden that this dial explains alone
+    also: tuple[str, ...] = ()  # dials that do the same to this fixture: which of them it is cannot be told
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it fails a cell. A dial that this release does not know fails none."""
+        knob = KNOBS.get(self.dial)
+        return knob is not None and abs(self.value) > max(BARS * self.bar, knob.material)
+
+    @property
+    def said(self) -> str:
+        """The reading in words: `softmax scale +5.00 ± 0.03 %`."""
+        names = [KNOBS[name].words if name in KNOBS else name for name in (self.dial, *self.also)]
+        digits = _digits(self.bar, self.value)
+        return f"{' or '.join(names)} {self.value:+.{digits}f} ± {self.bar:.{digits}f} {self.unit}"
+
+
+def off(readings: Iterable[Reading]) -> tuple[Reading, ...]:
+    """The dials that are off, the one that explains most of the error first."""
+    return tuple(sorted((one for one in readings if one.is_off), key=lambda one: -one.explains))
+
+
+def explained(readings: Iterable[Reading]) -> Iterator[str]:
+    """The dials that are off, in words, with what each explains of the error."""
+    for one in off(readings):
+        yield f"{one.said}: explains {100 * one.explains:.0f} % of the error"
+
+
+def cause(readings: Iterable[Reading]) -> Reading | None:
+    """The dial that an error is laid to, or None: it is off, and explains more than half."""
+    return next((one for one in off(readings) if one.explains > NAMED), None)
+
+
+def _digits(bar: float, value: float) -> int:
+    """Digits behind the point that show two of the error bar's, or of the value where there is no bar."""
+    size = bar or abs(value)
+    if not size or not math.isfinite(size):
+        return 2
+    return min(9, max(0, 1 - math.floor(math.log10(size))))

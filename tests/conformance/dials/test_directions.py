@@ -1,0 +1,118 @@
+"""Dials of real models: what is turned is read, within its bar, and nothing else is off."""
+
+import functools
+from pathlib import Path
+
+import pytest
+import torch
+
+from conformance.dials import DIALS
+from conformance.dials.campaign import Laboratory, Share
+from conformance.dials.catalogue import answered, parts
+from conformance.models.outputs import forward
+from matrix.axes import Dtype
+from matrix.dials import KNOBS, off
+from matrix.errors import UsageError
+from matrix.stack import Device
+from reports.dials import DialTrial
+from tests.builders import ARCHITECTURES, make_stack
+
+SPREAD = ("llama", "mistral", "gpt2", "t5", "falcon_alibi")  # together they have all dials
+SURELY = 4.0  # error bars: what is here asked once is not asked a hundred times
+
+
+@functools.cache
+def laboratory(name: str, cache: Path, dtype: Dtype = Dtype.BFLOAT16) -> Laboratory:
+    """One for all tests: its directions are made once."""
+    return Laboratory(ARCHITECTURES[name], Share(name, dtype, 0, make_stack(device=Device.CPU), cache))
+
+
+def turned(name: str, cache: Path, dial: str, size: float, dtype: Dtype = Dtype.BFLOAT16) -> DialTrial:
+    own = laboratory(name, cache, dtype)
+    model = own.loaded()
+    return own.trial(own.cell(), model, DIALS[dial].turning(model, size), dial=dial, size=size)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fixtures")
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("llama", Dtype.FLOAT32), ("gpt2", Dtype.FLOAT16), ("bert", Dtype.BFLOAT16)]
+)
+def test_of_an_honest_backend_no_dial_is_off(name: str, dtype: Dtype, cache: Path) -> None:
+    own = laboratory(name, cache, dtype)
+    found = own.trial(own.cell(), own.loaded()).readings
+    assert len(found) > 5
+    assert off(found) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "dial", "size"),
+    [
+        ("llama", "scale", 1.0),
+        ("llama", "scale", 50.0),
+        ("llama", "kv_heads", 0.5),
+        ("llama", "rotation", 0.01),
+        ("llama", "next_token", 0.1),
+        ("llama", "next_token", 100.0),
+        ("llama", "padding", 10.0),
+        ("llama", "values", 2.0),
+        ("mistral", "window_beyond", 5.0),
+        ("mistral", "window_inside", 10.0),
+        ("gpt2", "head_gain", 2.0),
+        ("gpt2", "head_scale", 5.0),
+        ("gpt2", "learned", 0.02),
+        ("bert", "first_token", 20.0),
+        ("bert", "middle_key", 50.0),
+        ("t5", "relative_bias", 5.0),
+        ("falcon_alibi", "alibi", 10.0),
+        ("codegen", "rotation", 0.05),
+    ],
+)
+def test_what_is_turned_is_named_first_and_its_size_is_read(name: str, dial: str, size: float, cache: Path) -> None:
+    trial = turned(name, cache, dial, size)
+    assert trial.named
+    assert trial.own is not None
+    assert abs(trial.own.value - size) <= SURELY * trial.own.bar
+
+
+def test_below_the_bounds_of_its_size_an_error_is_read(cache: Path) -> None:
+    """1 % of softmax scale in bfloat16, which moves logits by less than rounding does."""
+    trial = turned("llama", cache, "scale", 1.0)
+    assert not trial.seen
+    assert trial.is_read
+
+
+@pytest.mark.parametrize("dial", sorted(DIALS))
+def test_a_dial_at_0_changes_nothing_and_is_put_back(dial: str, cache: Path) -> None:
+    models = ((name, laboratory(name, cache, Dtype.FLOAT32).loaded()) for name in SPREAD)
+    name, model = next((name, model) for name, model in models if DIALS[dial].suits(model))
+    tokens = torch.arange(40).reshape(2, 20)
+    batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    if name == "t5":
+        batch["decoder_input_ids"] = tokens
+    with torch.no_grad():
+        with answered(model):
+            straight = forward(model, batch)
+        with DIALS[dial].turning(model, 0.0):
+            assert torch.allclose(forward(model, batch), straight, atol=1e-5)
+        with DIALS[dial].turning(model, 0.5):
+            pass
+        with answered(model):
+            assert torch.equal(forward(model, batch), straight)
+
+
+def test_every_dial_has_its_words() -> None:
+    assert DIALS.keys() == KNOBS.keys()
+
+
+def test_what_does_not_answer_through_sdpa_has_no_dials(cache: Path) -> None:
+    own = laboratory("bloom", cache)
+    with pytest.raises(UsageError, match="does not answer through SDPA"):
+        own.trial(own.cell(), own.loaded())
+
+
+def test_parts_are_found_by_the_last_part_of_their_name(cache: Path) -> None:
+    assert len(parts(laboratory("gpt2", cache).loaded(), "wpe")) == 1

@@ -1,0 +1,104 @@
+"""The joint fit on directions that are made up: what is read, how sure it is, and what cannot be told apart."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from conformance.dials import DIALS
+from conformance.dials.directions import BLOCK, Direction, Directions, blocks
+from conformance.dials.fit import FACTOR, readings
+from matrix.dials import Reading
+from reports.dials import SURE
+
+NAMES = ("scale", "values", "head_gain")
+ATTENDED = torch.ones(4, 8 * BLOCK, dtype=torch.bool)
+SHAPE = (*ATTENDED.shape, 16)
+
+
+def random(seed: int) -> torch.Tensor:
+    return torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def overlapping() -> list[torch.Tensor]:
+    """Slopes of which the second has much of the first: alone each would be read wrong."""
+    first, second, third = (random(seed) for seed in range(3))
+    return [first, 0.6 * first + second, third]
+
+
+def made(slopes: Sequence[torch.Tensor], bends: Sequence[torch.Tensor] | None = None) -> Directions:
+    bends = bends or [torch.zeros_like(slope) for slope in slopes]
+    seen = [(slope.flatten(0, 1), bend.flatten(0, 1)) for slope, bend in zip(slopes, bends, strict=True)]
+    found = [
+        Direction(DIALS[name], 1.0, slope, bend, float(bend.norm() / slope.norm()), 0.0)
+        for name, (slope, bend) in zip(NAMES, seen, strict=False)
+    ]
+
+    def turned(dial: object, by: float) -> torch.Tensor:
+        at = [one.dial for one in found].index(dial)  # type: ignore[arg-type]
+        return by * found[at].slope + by**2 * found[at].bend
+
+    return Directions(tuple(found), ATTENDED, blocks(ATTENDED), 1, turned)
+
+
+def read(directions: Directions, error: torch.Tensor, usual: torch.Tensor | None = None) -> tuple[Reading, ...]:
+    usual = 100 * random(9) if usual is None else usual  # so that nothing is far off
+    return readings(directions, usual + error, usual, torch.zeros(SHAPE))
+
+
+def test_dials_that_overlap_are_read_together() -> None:
+    slopes = overlapping()
+    found = read(made(slopes), 0.5 * slopes[0] - 0.25 * slopes[1])
+    assert [one.value for one in found] == pytest.approx([0.5, -0.25, 0.0], abs=1e-9)
+
+
+def test_a_dial_that_is_left_out_of_the_fit_is_read_into_another() -> None:
+    slopes = overlapping()
+    (alone,) = read(made(slopes[:1]), 0.25 * slopes[1])
+    assert alone.value == pytest.approx(0.15, abs=0.02)
+
+
+def test_a_direction_that_bends_is_followed() -> None:
+    slopes, bend = overlapping(), 0.02 * random(5)
+    found = read(made(slopes, [bend, torch.zeros(SHAPE), torch.zeros(SHAPE)]), 2 * slopes[0] + 4 * bend)
+    assert found[0].value == pytest.approx(2, abs=1e-4)
+
+
+def test_what_is_off_by_much_is_read_where_it_is() -> None:
+    """A turn of 8 steps, at which the direction at small turns is another: golden is asked there."""
+    slopes, bend = overlapping(), 0.1 * random(5)
+    directions = made(slopes, [bend, torch.zeros(SHAPE), torch.zeros(SHAPE)])
+    found = read(directions, 8 * slopes[0] + 64 * bend, 0.01 * random(9))
+    assert found[0].value == pytest.approx(8, abs=0.01)
+    assert found[0].explains == pytest.approx(1, abs=0.01)
+    assert [abs(one.value) < 0.01 for one in found[1:]] == [True, True]
+
+
+def test_the_bars_of_rounding_hold_the_truth_95_times_in_100() -> None:
+    """Rounding of one size for each position, as in a model; uncalibrated, for here no block knows of another."""
+    slopes = overlapping()
+    directions = made(slopes)
+    inside = total = 0
+    for seed in range(100, 180):
+        noise = random(seed) * random(seed + 1000)[..., :1]
+        for one in read(directions, 0.3 * noise):
+            inside += abs(one.value) <= SURE * one.bar / FACTOR
+            total += 1
+    assert 0.90 <= inside / total <= 0.99
+
+
+def test_dials_that_do_the_same_are_one_reading_that_names_both() -> None:
+    slopes = overlapping()
+    found = read(made([slopes[0], slopes[2], -3 * slopes[0] + 0.01 * slopes[1]]), slopes[0])
+    assert [(one.dial, one.also) for one in found] == [("scale", ("head_gain",)), ("values", ())]
+    assert found[0].value == pytest.approx(1, abs=1e-6)
+
+
+def test_of_what_is_not_finite_nothing_is_read() -> None:
+    assert read(made(overlapping()), torch.full(SHAPE, float("nan"))) == ()
+
+
+def test_blocks_are_of_one_row_each_wherever_its_padding_is() -> None:
+    attended = torch.zeros(2, 2 * BLOCK + 1, dtype=torch.bool)
+    attended[0, 1:] = attended[1, :BLOCK] = True
+    assert blocks(attended).tolist() == [0] * BLOCK + [1] * BLOCK + [2] * BLOCK

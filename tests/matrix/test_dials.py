@@ -1,0 +1,64 @@
+"""What readings of dials mean: which are off, and how they are told."""
+
+import subprocess
+import sys
+
+import pytest
+
+from matrix.dials import KNOBS, Reading, cause, explained, off
+
+
+def reading(
+    dial: str = "scale", value: float = 0.0, bar: float = 0.01, explains: float = 0.0, **more: object
+) -> Reading:
+    return Reading(dial, KNOBS[dial].unit if dial in KNOBS else "%", value, bar, explains, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "is_off"),
+    [
+        (0.061, 0.01, True),  # further than six bars
+        (-0.061, 0.01, True),
+        (0.059, 0.01, False),
+        (0.009, 0.0001, False),  # significant, and smaller than anybody would notice
+        (0.011, 0.0001, True),
+        (0.0, 0.0, False),
+        (float("nan"), 0.01, False),
+    ],
+)
+def test_a_dial_is_off_beyond_six_bars_and_beyond_its_material_size(value: float, bar: float, is_off: bool) -> None:
+    assert reading(value=value, bar=bar).is_off is is_off
+
+
+def test_a_dial_of_another_release_fails_nothing() -> None:
+    assert not reading("yet_unknown", value=100.0).is_off
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "said"),
+    [
+        (5.0, 0.031, "softmax scale +5.000 ± 0.031 %"),
+        (-0.2, 1.0, "softmax scale -0.2 ± 1.0 %"),
+        (300.4, 12.0, "softmax scale +300 ± 12 %"),
+        (0.0, 0.0, "softmax scale +0.00 ± 0.00 %"),
+    ],
+)
+def test_a_reading_is_told_with_two_digits_of_its_bar(value: float, bar: float, said: str) -> None:
+    assert reading(value=value, bar=bar).said == said
+
+
+def test_what_cannot_be_told_apart_is_named_together() -> None:
+    assert reading("values", 1.0, also=("head_gain",)).said.startswith("output of every head or output of head 0 ")
+
+
+def test_the_dial_that_explains_most_is_named_first_and_is_the_cause_only_if_it_explains_half() -> None:
+    most, some = reading("scale", 5.0, explains=0.9), reading("values", 1.0, explains=0.2)
+    assert off([some, reading("rotation"), most]) == (most, some)
+    assert cause([some, most]) == most
+    assert cause([some]) is None
+    assert list(explained([most])) == ["softmax scale +5.000 ± 0.010 %: explains 90 % of the error"]
+
+
+def test_nothing_here_imports_torch() -> None:
+    code = "import sys, matrix.dials, reports.dials; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
