@@ -55,12 +55,18 @@ class Share:
 
 
 def measure_share(share: Share) -> list[DialTrial]:
-    """Its trials, the honest ones first; none of an architecture that does not answer through SDPA."""
+    """Its trials, the honest ones first.
+
+    Raises:
+        UsageError: the architecture does not answer through SDPA.
+    """
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     quieten()
     laboratory = Laboratory(load_architectures()[share.architecture], share)
     trials = list(laboratory.honest())
+    if not trials:
+        raise UsageError(f"{share.architecture} does not answer through SDPA: it has no dials")
     if not share.honest_only:
         trials += laboratory.seeded()
     return trials if share.honest_only or share.dials else [*trials, *laboratory.faulty()]

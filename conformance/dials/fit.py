@@ -9,6 +9,9 @@ from conformance.dials.catalogue import Dial
 from conformance.dials.directions import Direction, Directions
 from matrix.dials import BARS, Reading
 
+# By how much the jackknife's bars are too short, since rounding in one position shows in all that see it. Of 10,492
+# readings of 1,368 honest runs on a CPU (13 architectures, seeds 0 to 3) 95 % lay within 3.1 (float32, float16) to 3.3
+# (bfloat16) of them instead of 1.96.
 FACTOR = 1.6
 ROUNDS = 4  # in which a direction is bent to the size that was read
 ALIKE = 0.98  # cosine of two directions beyond which nobody can tell which of them it is

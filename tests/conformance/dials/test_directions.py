@@ -10,7 +10,7 @@ from conformance.dials import DIALS
 from conformance.dials.campaign import Laboratory, Share
 from conformance.dials.catalogue import answered, parts
 from conformance.models.outputs import forward
-from matrix.axes import Dtype
+from matrix.axes import Attention, Dtype
 from matrix.dials import KNOBS, off
 from matrix.errors import UsageError
 from matrix.stack import Device
@@ -110,8 +110,9 @@ def test_every_dial_has_its_words() -> None:
 
 def test_what_does_not_answer_through_sdpa_has_no_dials(cache: Path) -> None:
     own = laboratory("bloom", cache)
-    with pytest.raises(UsageError, match="does not answer through SDPA"):
-        own.trial(own.cell(), own.loaded())
+    assert not list(own.honest())
+    with pytest.raises(UsageError, match="bloom does not answer through SDPA"):
+        own.trial(own.cell(Attention.EAGER), own.loaded(Attention.EAGER))
 
 
 def test_parts_are_found_by_the_last_part_of_their_name(cache: Path) -> None:
