@@ -178,12 +178,19 @@ def _in_front(model: Any, kind: str, spec: Spec, count: int) -> Spec:
     start = [v for k, v in around.items() if re.search(r"start|begin|bos|boi|boa", k)][:1]
     end = [v for k, v in around.items() if re.search(r"end|eos|eoi|eoa", k)][:1]
     prefix = [*start, *[placeholder] * count, *end]
-    # PaliGemma tells a prompt, which it sees both ways, from what follows: its marks are the other way round.
-    flipped = getattr(text_config(model.config), "use_bidirectional_attention", None) is True
+    flipped = _marks_what_follows(model)
     kinds = [int((one == placeholder) != flipped) for one in prefix] + [int(flipped)]
     marks = {name: kinds for name in MARKS if name in _asked(model)}
     others = {name: [values[-1]] * (len(prefix) + 1) for name, values in spec["by_token"].items()}
     return spec | {"prefix": prefix, "by_token": {**others, **marks}}
+
+
+def _marks_what_follows(model: Any) -> bool:
+    """Whether what follows a prompt is marked, as PaliGemma, which sees a prompt both ways, has it, and not images."""
+    if getattr(text_config(model.config), "use_bidirectional_attention", None) is True:
+        return True
+    configs = (getattr(module, "config", None) for module in model.modules())
+    return any(getattr(config, "model_type", None) == "paligemma" for config in configs)  # 4.57 has no field for it
 
 
 def _counts(model: Any, media: Media, spec: Spec) -> Iterator[int]:
