@@ -10,7 +10,7 @@ from conformance.dials import DIALS
 from conformance.dials.campaign import Laboratory, Share
 from conformance.dials.catalogue import answered, parts
 from conformance.models.outputs import forward
-from matrix.axes import Dtype
+from matrix.axes import Attention, Dtype
 from matrix.dials import KNOBS, off
 from matrix.errors import UsageError
 from matrix.stack import Device
@@ -64,8 +64,8 @@ def test_of_an_honest_backend_no_dial_is_off(name: str, dtype: Dtype, cache: Pat
         ("gpt2", "head_gain", 2.0),
         ("gpt2", "head_scale", 5.0),
         ("gpt2", "learned", 0.02),
-        ("bert", "first_token", 20.0),
-        ("bert", "middle_key", 50.0),
+        ("gpt2", "first_token", 20.0),
+        ("bert", "middle_key", 100.0),
         ("t5", "relative_bias", 5.0),
         ("falcon_alibi", "alibi", 10.0),
         ("codegen", "rotation", 0.05),
@@ -111,7 +111,7 @@ def test_every_dial_has_its_words() -> None:
 def test_what_does_not_answer_through_sdpa_has_no_dials(cache: Path) -> None:
     own = laboratory("bloom", cache)
     with pytest.raises(UsageError, match="does not answer through SDPA"):
-        own.trial(own.cell(), own.loaded())
+        own.trial(own.cell(Attention.EAGER), own.loaded(Attention.EAGER))
 
 
 def test_parts_are_found_by_the_last_part_of_their_name(cache: Path) -> None:
