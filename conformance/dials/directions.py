@@ -11,7 +11,7 @@ from conformance.models.batches import judged, told
 from conformance.models.outputs import forward
 from matrix.architectures import Architecture
 
-BLOCK = 8  # positions of one row that are left out together: what is rounded in one shows in those that see it
+BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
 BENT = 0.1  # of its length a direction may change from one step to two; else the step is too long
 SMALLEST = 1 / 64  # of a dial's step, which is halved that often at most
@@ -37,7 +37,7 @@ class Directions:
 
     found: tuple[Direction, ...]
     attended: torch.Tensor  # bool, (batch, positions): where they are judged
-    blocks: torch.Tensor  # int64, (judged positions,): the block of each
+    groups: tuple[torch.Tensor, ...]  # int64, (judged positions,) each: their blocks, and their rows, from 0
     stride: int  # each so many-th class was looked at
     turned: Callable[[Dial, float], torch.Tensor]  # what turning a dial by so much does to the logits of those shapes
 
@@ -80,7 +80,7 @@ def directions(
 
     suited = [dial for dial in dials.values() if dial.suits(model)]
     found = [direction for dial in suited if (direction := _direction(dial, turned)) is not None]
-    return Directions(tuple(found), attended, blocks(attended), stride, turned)
+    return Directions(tuple(found), attended, (blocks(attended), rows(attended)), stride, turned)
 
 
 def _direction(dial: Dial, turned: Callable[[Dial, float], torch.Tensor]) -> Direction | None:
@@ -108,7 +108,12 @@ def _direction(dial: Dial, turned: Callable[[Dial, float], torch.Tensor]) -> Dir
 
 def blocks(attended: torch.Tensor) -> torch.Tensor:
     """The block of each judged position, numbered from 0: so many neighbours of one row; int64, (judged positions,)."""
-    rows, columns = attended.nonzero(as_tuple=True)
+    places, columns = attended.nonzero(as_tuple=True)
     begins = attended.long().argmax(-1)
     longest = attended.shape[1] // BLOCK + 1
-    return torch.unique(rows * longest + (columns - begins[rows]) // BLOCK, return_inverse=True)[1]
+    return torch.unique(places * longest + (columns - begins[places]) // BLOCK, return_inverse=True)[1]
+
+
+def rows(attended: torch.Tensor) -> torch.Tensor:
+    """The row of each judged position, of those that have any; int64, (judged positions,)."""
+    return torch.unique(attended.nonzero()[:, 0], return_inverse=True)[1]

@@ -8,6 +8,7 @@ import torch
 from conformance.dials import DIALS
 from conformance.dials.directions import Directions, directions
 from conformance.judging.references import References
+from conformance.models.batches import rows_of
 from conformance.models.loading import Source, load_reference
 from conformance.rooms import doing
 from matrix.axes import Attention
@@ -73,11 +74,11 @@ class SharedReferences(References):
         """What each dial does to golden's logits of a batch.
 
         None where golden does not answer through SDPA or remembers by other means too, of quantised weights, of
-        checkpoints of the user's, and of types that nobody calibrated error bars for.
+        checkpoints of the user's, of types that nobody calibrated error bars for, and of a single row, which has none.
         """
         architecture = self.source.architecture
         calibrated = not (architecture.recurrent or architecture.inputs or self.source.own or self.does.quantised)
-        if not calibrated or not getattr(self.model(True), "_supports_sdpa", False):
+        if not calibrated or rows_of(batch) < 2 or not getattr(self.model(True), "_supports_sdpa", False):
             return None
         key, made = self.key(batch, golden=True), self._kept.directions
         if key not in made:
