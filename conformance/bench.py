@@ -14,6 +14,7 @@ import transformers
 
 from conformance import spellings
 from conformance.course import Course
+from conformance.dials.fit import readings
 from conformance.evidence.said import said
 from conformance.evidence.structure import evidence_of, structure
 from conformance.explaining.calls import Calls
@@ -22,7 +23,7 @@ from conformance.explaining.raised import failure_of
 from conformance.faults.catalogue import Fault
 from conformance.interruption import CellTimeout, DeviceLost, Interrupted, ProcessEnded, process_kept
 from conformance.judging.canary import must_see
-from conformance.judging.found import TrainingStep
+from conformance.judging.found import OneRun, TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
 from conformance.models.fixtures import calibration_of, fixture
@@ -32,7 +33,7 @@ from conformance.state import kept
 from matrix import oracle, shortage
 from matrix.architectures import Architecture
 from matrix.cell import Cell
-from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
+from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
 from matrix.stack import Device
 from reports.printable import private_places
 
@@ -54,6 +55,7 @@ class Bench:
         on_found: Callable[[Any, References], None] = lambda found, references: None,
         fault: Fault | None = None,
         seed: int = 0,
+        dials: bool = True,
     ) -> None:
         spellings.quieten()
         self.device = torch.device("cuda:0" if device is Device.CUDA else "cpu")
@@ -67,6 +69,7 @@ class Bench:
         self._on_found = on_found
         self.fault = fault  # what is seeded into each cell; may be exchanged between cells
         self._seed = seed
+        self._dials = dials  # whether they are read
         self._places = private_places(fixture_cache)
         self._kept = Kept()
         self._sources: dict[str, Source] = {}
@@ -124,6 +127,9 @@ class Bench:
 
     def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
         comparisons = course.compare(found)
+        if self._dials and isinstance(found, OneRun) and found.chosen is None:
+            with course.during(Phase.REFERENCE):
+                comparisons = tuple(self._with_dials(course, found, one) for one in comparisons)
         self._on_found(found, course.references)
         if not any(oracle.problems(comparison) for comparison in comparisons):
             with course.during(Phase.REFERENCE):
@@ -132,6 +138,16 @@ class Bench:
             return comparisons, None
         with course.during(Phase.REFERENCE):
             return comparisons, found.cost(course.references)
+
+    def _with_dials(self, course: "_WatchedCourse", found: OneRun, compared: Comparison) -> Comparison:
+        """The comparison with what the dials read, where golden has any and the logits are such as golden's."""
+        if not compared.shape_matches or not compared.finite:
+            return compared
+        directions = course.references.directions(found.forced)
+        if directions is None or not directions.attended.equal(found.attended):
+            return compared
+        references = (course.references(found.forced, golden=golden) for golden in (False, True))
+        return replace(compared, readings=readings(directions, found.logits, *references))
 
     def origin(self, cell: Cell) -> Origin | None:
         """Where the wrong numbers of a cell begin that was found out of bounds; it runs once more for that.

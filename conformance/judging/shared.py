@@ -13,6 +13,7 @@ from conformance.models.loading import Source, load_reference
 from conformance.rooms import doing
 from matrix.axes import Attention
 from matrix.cell import Cell, make_cell
+from matrix.dials import has_dials
 
 _MODEL_BYTES_KEPT = 256 * 2**20
 _LOGIT_BYTES_KEPT = 256 * 2**20
@@ -73,12 +74,12 @@ class SharedReferences(References):
     def directions(self, batch: Batch) -> Directions | None:
         """What each dial does to golden's logits of a batch.
 
-        None where golden does not answer through SDPA or remembers by other means too, of quantised weights, of
-        checkpoints of the user's, of types that nobody calibrated error bars for, and of a single row, which has none.
+        None where there are none to read, where golden does not answer through SDPA, of checkpoints of the user's, and
+        of a single row, of which no error bar could be told.
         """
         architecture = self.source.architecture
-        calibrated = not (architecture.recurrent or architecture.inputs or self.source.own or self.does.quantised)
-        if not calibrated or rows_of(batch) < 2 or not getattr(self.model(True), "_supports_sdpa", False):
+        asked = has_dials(self.cell, architecture) and not self.source.own and rows_of(batch) > 1
+        if not asked or not getattr(self.model(True), "_supports_sdpa", False):
             return None
         key, made = self.key(batch, golden=True), self._kept.directions
         if key not in made:
