@@ -12,7 +12,7 @@ import torch
 
 from conformance.course import Course
 from conformance.dials import DIALS
-from conformance.dials.catalogue import Dial
+from conformance.dials.directions import Directions, directions_of
 from conformance.dials.fit import readings
 from conformance.faults import FAULTS
 from conformance.judging.shared import Kept, SharedReferences
@@ -80,6 +80,7 @@ class Laboratory:
         self._device = torch.device("cuda:0" if share.stack.device is Device.CUDA else "cpu")
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache, share.seed)))
         self._kept = Kept()
+        self._directions: dict[tuple[object, ...], Directions | None] = {}
 
     def honest(self) -> Iterator[DialTrial]:
         """Every backend that is here, under every padding."""
@@ -99,10 +100,10 @@ class Laboratory:
                 continue
             for size in reversed(SIZES[dial.knob.unit]):
                 trial = self.trial(cell, model, dial.turning(model, size), dial=name, size=size)
-                if not any(_speaks_of(one, dial) for one in trial.readings):
+                if not any(one.speaks_of(name) for one in trial.readings):
                     break  # it moves nothing in this fixture
                 yield trial
-                if not any(one.is_off and _speaks_of(one, dial) for one in trial.readings):
+                if not any(one.is_off and one.speaks_of(name) for one in trial.readings):
                     break
 
     def faulty(self) -> Iterator[DialTrial]:
@@ -158,7 +159,10 @@ class Laboratory:
         with turned or contextlib.nullcontext():
             found = course.run(model)
         comparisons = course.compare(found)
-        directions = references.directions(found.forced)
+        key = references.key(found.forced, golden=True)
+        if key not in self._directions:
+            self._directions[key] = directions_of(references, found.forced)
+        directions = self._directions[key]
         if directions is None:
             raise UsageError(f"{cell.architecture} does not answer through SDPA")
         return DialTrial(
@@ -179,7 +183,3 @@ class Laboratory:
                 )
             ),
         )
-
-
-def _speaks_of(reading: Any, dial: Dial) -> bool:
-    return dial.name in (reading.dial, *reading.also)

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
-from conformance.dials.catalogue import Dial, Model, answered
+from conformance.dials.catalogue import DIALS, Dial, Model, answered
 from conformance.judging.precision import exactly
-from conformance.models.batches import judged, told
+from conformance.judging.shared import Batch, SharedReferences
+from conformance.models.batches import judged, rows_of, told
+from conformance.models.loading import load_reference
 from conformance.models.outputs import forward
 from matrix.architectures import Architecture
+from matrix.axes import Attention
 
 BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
@@ -45,10 +48,21 @@ class Directions:
         """What they speak of: of logits of shape (batch, positions, classes) those of shape (judged, looked at)."""
         return logits.detach().cpu()[self.attended][:, :: self.stride].double()
 
-    @property
-    def nbytes(self) -> int:
-        """What keeping them takes."""
-        return sum(one.slope.nbytes + one.bend.nbytes for one in self.found)
+
+def directions_of(references: SharedReferences, batch: Batch) -> Directions | None:
+    """What each dial does to golden's logits of a batch.
+
+    None where golden does not answer through SDPA or remembers by other means too, of quantised weights, of
+    checkpoints of the user's, of types that nobody calibrated error bars for, and of a single row, which has none.
+    """
+    architecture, cell = references.source.architecture, references.cell
+    own, quantised = references.source.own, references.does.quantised
+    calibrated = not (architecture.recurrent or architecture.inputs or own or quantised)
+    if not calibrated or rows_of(batch) < 2 or not getattr(references.model(True), "_supports_sdpa", False):
+        return None
+    where = (cell, references.source, references.does, references.device)
+    model = load_reference(*where, golden=True, attention=Attention.SDPA)
+    return directions(model, batch, architecture, cell.dtype, DIALS)
 
 
 def directions(

@@ -5,18 +5,13 @@ from collections.abc import Mapping
 
 import torch
 
-from conformance.dials import DIALS
-from conformance.dials.directions import Directions, directions
 from conformance.judging.references import References
-from conformance.models.batches import rows_of
-from conformance.models.loading import Source, load_reference
+from conformance.models.loading import Source
 from conformance.rooms import doing
-from matrix.axes import Attention
 from matrix.cell import Cell, make_cell
 
 _MODEL_BYTES_KEPT = 256 * 2**20
 _LOGIT_BYTES_KEPT = 256 * 2**20
-_DIRECTION_BYTES_KEPT = 256 * 2**20
 
 Batch = Mapping[str, torch.Tensor]
 
@@ -31,7 +26,6 @@ class Kept:
     def __init__(self) -> None:
         self.models: OrderedDict[tuple[object, ...], torch.nn.Module] = OrderedDict()
         self.logits: OrderedDict[tuple[object, ...], torch.Tensor] = OrderedDict()
-        self.directions: OrderedDict[tuple[object, ...], Directions] = OrderedDict()
         self.weight_sums: dict[tuple[object, ...], dict[bool, float]] = {}  # outlive the models
 
 
@@ -69,25 +63,6 @@ class SharedReferences(References):
             while sum(map(_bytes, models.values())) > _MODEL_BYTES_KEPT:
                 models.popitem(last=False)
         return model
-
-    def directions(self, batch: Batch) -> Directions | None:
-        """What each dial does to golden's logits of a batch.
-
-        None where golden does not answer through SDPA or remembers by other means too, of quantised weights, of
-        checkpoints of the user's, of types that nobody calibrated error bars for, and of a single row, which has none.
-        """
-        architecture = self.source.architecture
-        calibrated = not (architecture.recurrent or architecture.inputs or self.source.own or self.does.quantised)
-        if not calibrated or rows_of(batch) < 2 or not getattr(self.model(True), "_supports_sdpa", False):
-            return None
-        key, made = self.key(batch, golden=True), self._kept.directions
-        if key not in made:
-            where = (self.cell, self.source, self.does, self.device)
-            model = load_reference(*where, golden=True, attention=Attention.SDPA)
-            made[key] = directions(model, batch, architecture, self.cell.dtype, DIALS)
-            while len(made) > 1 and sum(kept.nbytes for kept in made.values()) > _DIRECTION_BYTES_KEPT:
-                made.popitem(last=False)
-        return made[key]
 
     def unquantised(self, batch: Batch) -> torch.Tensor:
         """Golden logits of the weights as they were before they were quantised."""
