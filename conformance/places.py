@@ -15,6 +15,7 @@ import typer
 
 from conformance.bench import Bench
 from conformance.explaining.calls import Calls
+from conformance.faults.catalogue import THROUGH_SDPA
 from conformance.faults.planted import PLANTED, Planted
 from conformance.models.batches import DECODER_TOKENS, LENGTHS
 from conformance.plugin.workers import auto_workers
@@ -27,21 +28,6 @@ from matrix.installed import FIXTURE_CACHE
 from matrix.pattern import map_row, words
 from matrix.stack import Stack, detect_stack
 from reports.places import Places, PlaceTrial, places_lines
-
-ARCHITECTURES = (
-    "bert",
-    "distilbert",
-    "falcon",
-    "gpt2",
-    "gpt_neox",
-    "llama",
-    "mistral",
-    "mixtral",
-    "opt",
-    "qwen3_moe",
-    "roberta",
-    "t5",
-)
 
 app = typer.Typer(help=__doc__, add_completion=False)
 
@@ -107,7 +93,7 @@ def places(
     """Plant every fault, ask where it is, and print how often that was right."""
     stack = detect_stack()
     workers = auto_workers(stack) or multiprocessing.cpu_count()
-    chosen = architecture or ARCHITECTURES
+    chosen = architecture or THROUGH_SDPA
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         found = pool.map(trials_of, chosen, [stack] * len(chosen), [FIXTURE_CACHE.expanduser()] * len(chosen))

@@ -40,14 +40,13 @@ from matrix.architectures import Architecture, Kind, load_architectures
 from matrix.axes import Attention, Dtype
 from matrix.cell import SILENT, Cell
 from matrix.command_line import run
-from matrix.errors import UsageError
 from matrix.expectation import SUPPORTED
 from matrix.installed import FIXTURE_CACHE, with_installed
 from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
 from matrix.workloads import WORKLOADS
-from reports.files import write_whole
+from reports.files import make_room_for, write_whole
 from reports.power import Power, Rules, Trial, power_lines, read_power, summarise, zoo_lines
 
 # Faults need an architecture with softcapped scores, which the matrix itself does not try.
@@ -352,10 +351,7 @@ def main(
     stack = detect_stack()
     cache = fixture_cache.expanduser()
     for place in (output, cache / "fixtures"):
-        try:  # before minutes of measuring, rather than after
-            place.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{place.parent}: cannot be written to: {error.strerror}") from None
+        make_room_for(place)
     faults = tuple(fault or ())
     work = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
     sabotage = () if faults or zoo else tuple(SABOTAGE)

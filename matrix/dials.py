@@ -62,6 +62,10 @@ class Reading:
         knob = KNOBS.get(self.dial)
         return knob is not None and abs(self.value) > max(BARS * self.bar, knob.material)
 
+    def speaks_of(self, dial: str) -> bool:
+        """Whether that dial is what it reads, or one that cannot be told from it."""
+        return dial in (self.dial, *self.also)
+
     @property
     def said(self) -> str:
         """The reading in words: `softmax scale +5.00 ± 0.03 %`."""

@@ -83,6 +83,11 @@ class Stack:
     compiler: bool = True  # whether a C++ compiler is on the PATH (inductor needs one on a CPU)
     cpu_flags: tuple[str, ...] = ()  # of CPU_FLAGS, those that the processor has
 
+    @property
+    def hardware(self) -> str:
+        """The names of its GPUs, or the device where there is none."""
+        return ", ".join(gpu.name for gpu in self.gpus) or self.device.value
+
     def lacks(self, requirement: str) -> bool:
         """Whether `cuda`, `compiler`, the CPU flag or the distribution of that name is not here."""
         if requirement == "cuda":

@@ -71,7 +71,7 @@ def _honest(record: Record, comparison: Comparison, report: Report) -> Honest:
     usual = max(comparison.baseline_mean, comparison.floor_mean)
     return Honest(
         cell=record.cell,
-        device=", ".join(gpu.name for gpu in report.run.stack.gpus) or report.run.stack.device.value,
+        device=report.run.stack.hardware,
         seed=report.run.seed,
         ratio=max((bound.ratio for bound in oracle.bounds(comparison)), key=oracle.nan_last),
         k_max=(comparison.candidate_max / comparison.runs - comparison.floor_max) / (comparison.baseline_max or 1),

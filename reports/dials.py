@@ -35,7 +35,7 @@ class DialTrial(Part):
     @property
     def own(self) -> Reading | None:
         """The reading of the dial that was turned."""
-        return next((one for one in self.readings if _speaks_of(one, self.dial)), None)
+        return next((one for one in self.readings if one.speaks_of(self.dial)), None)
 
     @property
     def is_read(self) -> bool:
@@ -45,7 +45,7 @@ class DialTrial(Part):
     @property
     def named(self) -> bool:
         """Whether the first of those that are off is the one that was turned."""
-        return bool(first := off(self.readings)) and _speaks_of(first[0], self.dial)
+        return bool(first := off(self.readings)) and first[0].speaks_of(self.dial)
 
 
 class DialPower(Part):
@@ -70,10 +70,6 @@ class DialPower(Part):
     def turned(self) -> list[DialTrial]:
         """Runs in which a dial was turned, and read to be off."""
         return [trial for trial in self.trials if trial.dial and trial.is_read]
-
-
-def _speaks_of(reading: Reading, dial: str) -> bool:
-    return dial in (reading.dial, *reading.also)
 
 
 def inside(trials: Iterable[DialTrial]) -> tuple[int, int]:
@@ -119,16 +115,12 @@ def dial_lines(power: DialPower) -> Iterator[str]:
                 said = (f"{architecture} {_size(limit)}" for architecture, limit in found[name, dtype].items())
                 yield f"  {dtype:<9} from {', '.join(said)}"
     for dtype in Dtype:
-        honest = [trial for trial in power.honest if trial.dtype is dtype]
-        turned = [trial for trial in power.turned if trial.dtype is dtype]
-        if not honest:
-            continue
-        alarms = [trial for trial in power.false_alarms if trial.dtype is dtype]
-        yield (
-            f"{dtype}: 0 within 95 % in {_of(*inside(honest))} honest readings; {len(alarms)} of {len(honest)} honest "
-            f"runs accused; named {_of(sum(trial.named for trial in turned), len(turned))}; "
-            f"size within 95 % in {_of(*inside_turned(turned))}"
-        )
+        if any(trial.dtype is dtype for trial in power.honest):
+            accused, covered, named, sized = _counted(power, dtype)
+            yield (
+                f"{dtype}: 0 within 95 % in {covered} honest readings; {accused} honest runs accused; named {named}; "
+                f"size within 95 % in {sized}"
+            )
     for trial in power.false_alarms:
         yield f"FALSE ALARM {trial.cell}, seed {trial.seed}: {'; '.join(one.said for one in off(trial.readings))}"
     for name, counted in causes(power.trials).items():
@@ -150,30 +142,21 @@ def causes(trials: Iterable[DialTrial]) -> dict[str, dict[str, int]]:
 def dial_markdown(power: DialPower) -> str:
     """The same as a page."""
     versions = ", ".join(f"{name} {power.stack.versions[name]}" for name in ("torch", "transformers"))
-    device = ", ".join(gpu.name for gpu in power.stack.gpus) or power.stack.device.value
     dtypes = [dtype for dtype in Dtype if any(trial.dtype is dtype for trial in power.trials)]
     names = list(dict.fromkeys(trial.architecture for trial in power.trials))
     seeds = sorted({trial.seed for trial in power.trials})
     lines = [
         "# What dials can be read to",
         "",
-        f"`python -m conformance.dials` on {device}, {versions}, {power.finished:%Y-%m-%d}: {', '.join(names)}; "
-        f"seeds {', '.join(map(str, seeds))} of weights and inputs; {len(power.trials):,} runs.",
+        f"`python -m conformance.dials` on {power.stack.hardware}, {versions}, {power.finished:%Y-%m-%d}: "
+        f"{', '.join(names)}; seeds {', '.join(map(str, seeds))} of weights and inputs; {len(power.trials):,} runs.",
         "",
         "| | " + " | ".join(dtypes) + " |",
         "|---" * (1 + len(dtypes)) + "|",
     ]
     rows: dict[str, list[str]] = {}
     for dtype in dtypes:
-        honest = [trial for trial in power.honest if trial.dtype is dtype]
-        turned = [trial for trial in power.turned if trial.dtype is dtype]
-        alarms = sum(trial.dtype is dtype for trial in power.false_alarms)
-        for title, told in (
-            ("honest runs accused", f"{alarms} of {len(honest):,}"),
-            ("honest readings with 0 within 95 %", _of(*inside(honest))),
-            ("turned dials named first", _of(sum(trial.named for trial in turned), len(turned))),
-            ("turned dials with their size within 95 %", _of(*inside_turned(turned))),
-        ):
+        for title, told in zip(_COUNTED, _counted(power, dtype), strict=True):
             rows.setdefault(title, []).append(told)
     lines += [f"| {title} | {' | '.join(cells)} |" for title, cells in rows.items()]
     lines += ["", "Smallest size that is read, of what was tried, on every architecture that has the dial:", ""]
@@ -194,6 +177,29 @@ def dial_markdown(power: DialPower) -> str:
         for name, counted in laid.items():
             lines.append(f"| {name} | {', '.join(f'{said} {count}' for said, count in counted.items())} |")
     return "\n".join(lines) + "\n"
+
+
+_COUNTED = (
+    "honest runs accused",
+    "honest readings with 0 within 95 %",
+    "turned dials named first",
+    "turned dials with their size within 95 %",
+)
+
+
+def _counted(power: DialPower, dtype: Dtype) -> tuple[str, str, str, str]:
+    """Of the runs in one dtype what _COUNTED says, each as so many of so many."""
+    honest, alarms, turned = (
+        [trial for trial in trials if trial.dtype is dtype]
+        for trials in (power.honest, power.false_alarms, power.turned)
+    )
+    named = sum(trial.named for trial in turned)
+    return (
+        _of(len(alarms), len(honest)),
+        _of(*inside(honest)),
+        _of(named, len(turned)),
+        _of(*inside_turned(turned)),
+    )
 
 
 def _worst(by_name: dict[str, float | None]) -> str:

@@ -144,9 +144,8 @@ def _versions(before: Report, after: Report) -> tuple[tuple[str, str, str], ...]
 
 def _named(report: Report) -> dict[str, str]:
     stack = report.run.stack
-    device = ", ".join(gpu.name for gpu in stack.gpus) or stack.device.value
     found = {
-        "device": device,
+        "device": stack.hardware,
         "driver": stack.driver,
         "python": report.run.python,
         **stack.versions,

@@ -4,6 +4,8 @@ import errno
 import os
 from pathlib import Path
 
+from matrix.errors import UsageError
+
 AT_THE_END = ("matrix.json", "index.html", "summary.md")  # what is written once a run has ended
 
 
@@ -15,6 +17,18 @@ def forget_report(folder: Path) -> None:
     """
     for name in AT_THE_END:
         (folder / name).unlink(missing_ok=True)
+
+
+def make_room_for(path: Path) -> None:
+    """Make the folder of a file, before minutes of measuring rather than after.
+
+    Raises:
+        UsageError: it cannot be made; with why.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path.parent}: cannot be written to: {error.strerror}") from None
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -102,14 +102,13 @@ def trouble_lines(campaign: Campaign) -> Iterator[str]:
 def trouble_markdown(campaign: Campaign) -> str:
     """The same as a page."""
     versions = ", ".join(f"{name} {campaign.stack.versions[name]}" for name in ("torch", "transformers"))
-    device = ", ".join(gpu.name for gpu in campaign.stack.gpus) or campaign.stack.device.value
     right = sum(not one.wrong for one in campaign.attributions)
     changed = sum(len(run.changed) for run in campaign.runs)
     lost = sum(len(run.lost) for run in campaign.runs)
     lines = [
         "# Trouble in cells of real runs",
         "",
-        f"`python -m conformance.trouble` on {device}, {versions}, {campaign.finished:%Y-%m-%d}: "
+        f"`python -m conformance.trouble` on {campaign.stack.hardware}, {versions}, {campaign.finished:%Y-%m-%d}: "
         f"{len(campaign.kinds)} kinds, planted {_met(campaign)} times. "
         f"{right} were attributed to their cell and phase with the verdict that they should have, "
         f"{changed} other cells have another verdict than without them, {lost} records are lost.",

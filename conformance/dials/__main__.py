@@ -14,6 +14,7 @@ import typer
 
 from conformance.dials import DIALS
 from conformance.dials.campaign import Share, measure_share
+from conformance.faults.catalogue import THROUGH_SDPA
 from conformance.plugin.workers import auto_workers
 from matrix.architectures import load_architectures
 from matrix.axes import Dtype
@@ -22,23 +23,9 @@ from matrix.errors import UsageError, quoted
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import detect_stack
 from reports.dials import DialPower, dial_lines, dial_markdown
-from reports.files import write_whole
+from reports.files import make_room_for, write_whole
 
-ARCHITECTURES = (
-    "bert",
-    "distilbert",
-    "falcon",
-    "falcon_alibi",
-    "gpt2",
-    "gpt_neox",
-    "llama",
-    "mistral",
-    "mixtral",
-    "opt",
-    "qwen3_moe",
-    "roberta",
-    "t5",
-)
+ARCHITECTURES = (*THROUGH_SDPA, "falcon_alibi")
 
 app = typer.Typer(help=__doc__, add_completion=False)
 
@@ -62,10 +49,7 @@ def main(
         for name in named or ():
             if name not in allowed:
                 raise UsageError(f"unknown {what} {quoted(name)}; allowed are {', '.join(allowed)}")
-    try:  # before minutes of measuring, rather than after
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{output.parent}: cannot be written to: {error.strerror}") from None
+    make_room_for(output)
     stack, started = detect_stack(), datetime.now(UTC)
     work = [
         Share(name, one, number, stack, fixture_cache.expanduser(), tuple(dial or ()), honest)

@@ -50,12 +50,14 @@ def readings(
         return ()
     chosen = [directions.found[group[0]] for group in groups]
     error, large = ours - eager, dict[int, torch.Tensor]()
-    fit = System(chosen, directions.groups).fit(error)
+    system = System(chosen, directions.groups)
+    fit = system.fit(error)
     far = float(error.norm()) > FAR * float((eager - truth).norm())
     if far or any(_is_crooked(one, *found) for one, *found in _read(chosen, fit)):
         large = turned_far(chosen, directions, error)
-        fit = System(chosen, directions.groups).fit(error - sum(large.values()))
-    shares = System(chosen, directions.groups).explains(ours - truth)
+        system = System(chosen, directions.groups)
+        fit = system.fit(error - sum(large.values()))
+    shares = system.explains(ours - truth)
     for at, moved in large.items():
         shares[at] = max(0.0, 1 - float((ours - truth - moved).square().sum() / (ours - truth).square().sum()))
     return tuple(

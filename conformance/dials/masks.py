@@ -40,7 +40,7 @@ def padding(call: Attend, by: float) -> torch.Tensor:
 @precisely
 def window_beyond(call: Attend, by: float) -> torch.Tensor:
     """Tokens see the first key beyond the window with so many per cent of its weight."""
-    beyond = _past(call) & ~_padding(call)
+    beyond = call.past & ~_padding(call)
     beyond[..., :-1] &= ~call.masked[..., 1:]
     beyond[..., -1] = False
     return _leaks(call, beyond, by)
@@ -50,7 +50,7 @@ def window_beyond(call: Attend, by: float) -> torch.Tensor:
 @precisely
 def window_inside(call: Attend, by: float) -> torch.Tensor:
     """The last key inside the window lacks so many per cent of its weight."""
-    inside = _past(call).expand_as(call.masked).clone()
+    inside = call.past.expand_as(call.masked).clone()
     inside[..., 1:] &= (call.masked & ~_padding(call))[..., :-1]
     inside[..., 0] = False
     return _loses(call, inside, by)
@@ -103,9 +103,3 @@ def _diagonal(call: Attend, ahead: int) -> torch.Tensor:
     whole = torch.ones(queries, keys, dtype=torch.bool, device=call.query.device)
     at = keys - queries + ahead
     return whole.tril(at) & whole.triu(at)
-
-
-def _past(call: Attend) -> torch.Tensor:
-    """Keys that are no query's future, of shape (queries, keys)."""
-    queries, keys = call.query.shape[-2], call.key.shape[-2]
-    return torch.ones(queries, keys, dtype=torch.bool, device=call.query.device).tril(keys - queries)

@@ -89,7 +89,7 @@ def one_key_dropped(call: Attend) -> torch.Tensor:
 def window_off_by_one(call: Attend) -> torch.Tensor:
     """The window reaches one key further back."""
     masked = call.masked.clone()
-    masked[..., 1:, :] &= call.masked[..., :-1, :] | ~_past(call)[1:]
+    masked[..., 1:, :] &= call.masked[..., :-1, :] | ~call.past[1:]
     return call(bias=call.with_mask(masked))
 
 
@@ -98,13 +98,13 @@ def window_off_by_one(call: Attend) -> torch.Tensor:
 )
 def window_ignored(call: Attend) -> torch.Tensor:
     """All of the past is seen."""
-    return call(bias=call.with_mask((call.masked & ~_past(call)) | call.masked.all(-2, keepdim=True)))
+    return call(bias=call.with_mask((call.masked & ~call.past) | call.masked.all(-2, keepdim=True)))
 
 
 @attention_fault("window_where_none_is", "a sliding window applied to a layer that has none", is_decoder)
 def window_where_none_is(call: Attend) -> torch.Tensor:
     """Only the last eight keys are seen."""
-    near = torch.ones_like(_past(call)).triu(call.key.shape[-2] - call.query.shape[-2] - 7)
+    near = torch.ones_like(call.past).triu(call.key.shape[-2] - call.query.shape[-2] - 7)
     return call(bias=call.with_mask(call.masked | ~near))
 
 
@@ -206,12 +206,6 @@ add(
         loaded=softcap_dropped,
     )
 )
-
-
-def _past(call: Attend) -> torch.Tensor:
-    """Whether a key is not in the query's future, of shape (queries, keys)."""
-    queries, keys = call.query.shape[-2], call.key.shape[-2]
-    return torch.ones(queries, keys, dtype=torch.bool, device=call.query.device).tril(keys - queries)
 
 
 @contextlib.contextmanager

@@ -70,6 +70,12 @@ class Attend:
         return kept.masked_fill(masked, torch.finfo(self.bias.dtype).min)
 
     @property
+    def past(self) -> torch.Tensor:
+        """Whether a key is not in the query's future, of shape (queries, keys)."""
+        queries, keys = self.query.shape[-2], self.key.shape[-2]
+        return torch.ones(queries, keys, dtype=torch.bool, device=self.query.device).tril(keys - queries)
+
+    @property
     def decodes(self) -> bool:
         """Whether this is one decoding step: transformers packs the heads of a group where queries would be."""
         return self.query.shape[-2] < min(8, self.key.shape[-2])
@@ -81,6 +87,21 @@ class Attend:
 
 
 FAULTS: dict[str, Fault] = {}
+# Of the matrix those that call SDPA in every layer, where what is called instead is all there is.
+THROUGH_SDPA = (
+    "bert",
+    "distilbert",
+    "falcon",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "mistral",
+    "mixtral",
+    "opt",
+    "qwen3_moe",
+    "roberta",
+    "t5",
+)
 _SDPA = torch.nn.functional.scaled_dot_product_attention
 
 

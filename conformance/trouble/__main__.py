@@ -13,10 +13,9 @@ import typer
 
 from conformance.trouble.campaign import Conditions, chosen_cells, chosen_troubles, measure
 from matrix.command_line import run
-from matrix.errors import UsageError
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import detect_stack
-from reports.files import write_whole
+from reports.files import make_room_for, write_whole
 from reports.trouble import trouble_lines, trouble_markdown, wrong_in
 
 app = typer.Typer(help=__doc__, add_completion=False)
@@ -41,10 +40,7 @@ def main(
     """Plant every kind of trouble in every phase, and see whose cell it becomes."""
     stack = detect_stack()
     troubles = chosen_troubles(trouble or (), stack)
-    try:  # before minutes of measuring, rather than after
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{output.parent}: cannot be written to: {error.strerror}") from None
+    make_room_for(output)
     with tempfile.TemporaryDirectory() as folder:
         at = Conditions((keep or Path(folder)).absolute(), fixture_cache.expanduser(), cell_timeout, grace, limit)
         campaign = measure(stack, chosen_cells(stack, most), troubles, workers or (1, 2), at)
