@@ -56,7 +56,7 @@ def what_is_said(before: Side, after: Side, old: Record | RowRecord, new: Record
     """
     was, now = (of_any_model(said_by(one) or one.reason) for one in (old, new))
     if words_of(was) == words_of(now):
-        return (f"documented no more, though it comes as before: {now}",)
+        return (f"documented no more, though it comes as before: {now}" if new.fails else f"as before: {now}",)
     causes = []
     if words_of(now) not in before.sayings:
         causes.append(f"now {now}")

@@ -19,7 +19,7 @@ from reports.differences import Aspect, Kind
 from reports.document import Report
 from reports.gate import Allowed, Answer, Gate, judge
 
-_PLAN = ("--cells", "architecture=llama,t5 quantisation=none attention=eager,sdpa,flash_attention_2")
+_PLAN = ("--cells", "architecture=gpt2,llama,t5 quantisation=none attention=eager,sdpa,flash_attention_2")
 _FAULT = "fault"  # the suite's own, of a wrong scale
 # What the gate must call it, and how many runs of a side it takes to tell.
 _NAMES: dict[str, tuple[Aspect, int]] = {

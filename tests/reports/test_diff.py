@@ -311,6 +311,9 @@ def test_an_error_that_only_the_rules_leave_out_now_is_told_as_such() -> None:
     (found,) = compare(report(documented), report(undocumented)).differences
     assert (found.kind, found.found) == (Kind.CHANGE, ("refused -> error", "ValueError: no kernel"))
     assert found.causes == ("documented no more, though it comes as before: ValueError: no kernel",)
+    wavering = raising(ONE, "no kernel", Verdict.FLAKY)
+    (settled,) = compare(report(wavering), report(documented)).differences
+    assert settled.causes == ("as before: ValueError: no kernel",)
 
 
 def test_the_cells_that_both_runs_have_are_counted_by_what_became_of_them() -> None:
