@@ -1,6 +1,7 @@
 """In which order the workers of a run take its tests: what takes long begins first, and nobody waits for it."""
 
 from collections.abc import Iterator, Sequence
+from heapq import heapify, heappop, heappush
 from itertools import islice
 
 import pytest
@@ -13,20 +14,35 @@ from matrix.costs import load_costs
 def arranged(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
     """The tests in as many blocks as there are workers, to each of which xdist hands one at first.
 
-    Each block has its part of what compiles, dealt one by one from the one that costs most, since some architectures
-    compile for ten times as long as others; then of the rows, in their order; then of the other cells, which stay
+    Each block has its part of what compiles; then of the rows, in their order; then of the other cells, which stay
     beside those of their architecture, with which they share references.
     """
     rows = [item for item in items if not isinstance(item, CellItem)]
-    costs = load_costs()
     compiled = [item for item in items if isinstance(item, CellItem) and _compiles(item)]
-    compiled.sort(key=lambda item: -costs.of_cell(item.cell))
     others = iter([item for item in items if isinstance(item, CellItem) and not _compiles(item)])
+    blocks = list(_parts(len(items), workers))
     found: list[pytest.Item] = []
-    for worker, (block, some) in enumerate(zip(_parts(len(items), workers), _split(rows, workers), strict=True)):
-        first = [*compiled[worker::workers], *some]
+    for block, dealt, some in zip(blocks, _dealt(compiled, blocks), _split(rows, workers), strict=True):
+        first = [*dealt, *some]
         found += [*first, *islice(others, max(0, block - len(first)))]
     return [*found, *others]
+
+
+def _dealt(compiled: Sequence[CellItem], blocks: Sequence[int]) -> Sequence[Sequence[CellItem]]:
+    """Each to the worker that has least to do as yet, from the one that costs most on, as long as its block has room.
+
+    One of them may take as long as ten others, and what stands behind it in a block is stolen last: it waits.
+    """
+    costs = load_costs()
+    found: list[list[CellItem]] = [[] for _ in blocks]
+    least = [(0.0, worker) for worker, block in enumerate(blocks) if block]
+    heapify(least)
+    for cost, item in sorted(((costs.of_cell(item.cell), item) for item in compiled), key=lambda one: -one[0]):
+        load, worker = heappop(least)
+        found[worker].append(item)
+        if len(found[worker]) < blocks[worker]:
+            heappush(least, (load + cost, worker))
+    return found
 
 
 def _compiles(item: pytest.Item) -> bool:

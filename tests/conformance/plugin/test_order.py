@@ -46,7 +46,17 @@ def test_what_compiles_longest_begins_first(monkeypatch: pytest.MonkeyPatch) -> 
     cells = [cell(name, compiled=True) for name in "ABCDEF"]
     cost = {id(item.cell): float(" ADBFCE".index(item.name)) for item in cells}
     monkeypatch.setattr(order, "load_costs", lambda: SimpleNamespace(of_cell=lambda cell: cost[id(cell)]))
-    assert names(arranged(cells, 2)) == "EFD" + "CBA"
+    assert names(arranged(cells, 2)) == "EBD" + "CFA"
+
+
+def test_nothing_that_compiles_waits_behind_what_takes_longer_than_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = [cell(name, compiled=name.isupper()) for name in "ABCDefgh"]
+    longest = cells[0].cell
+    monkeypatch.setattr(
+        order, "load_costs", lambda: SimpleNamespace(of_cell=lambda cell: 10.0 if cell is longest else 1.0)
+    )
+    assert names(arranged(cells, 2)) == "Aefg" + "BCDh"
+    assert names(arranged(cells[:4], 2)) == "AD" + "BC"  # a block has only so much room
 
 
 @PROPERTY
