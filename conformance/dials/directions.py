@@ -17,8 +17,8 @@ from matrix.axes import Attention
 BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
 BENT = 0.1  # of its length a direction may change from one step to two; else the step is too long
-SMALLEST = 1 / 64  # of a dial's step, which is halved that often at most
-ROUGH = 0.2  # of its length may be rounding; a direction of which more is says nothing
+SMALLEST = 1 / 8  # of a dial's step, which is halved so far at most
+ROUGH = 0.5  # of its length; what changes by more even then is rounding, and says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,6 @@ class Direction:
     slope: torch.Tensor  # (positions, classes), logits per unit
     bend: torch.Tensor  # (positions, classes), logits per unit squared
     bent: float  # by what share of its length the direction changes over one step
-    rough: float  # what share of its length the turn of half a step is off from what the other two say
     at: float = 0.0  # by how much the dial is turned where the slope is taken
 
 
@@ -114,10 +113,7 @@ def _direction(dial: Dial, turned: Callable[[Dial, float], torch.Tensor]) -> Dir
             break
         step, twice = step / 2, once
     bend = (twice - once) / step
-    slope = once - step * bend
-    half = slope + step / 2 * bend
-    rough = float((moved(step / 2) - half).norm()) / length
-    return None if rough > ROUGH else Direction(dial, step, slope, bend, bent, rough)
+    return None if bent > ROUGH else Direction(dial, step, once - step * bend, bend, bent)
 
 
 def blocks(attended: torch.Tensor) -> torch.Tensor:

@@ -104,7 +104,7 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
         moved = directions.turned(dial, value)
         back = value * NEAR  # towards 0, where all dials can be
         slope = (moved - directions.turned(dial, value - back)) / back
-        chosen[at] = Direction(dial, abs(value), slope, torch.zeros_like(slope), 0.0, 0.0, value)
+        chosen[at] = Direction(dial, abs(value), slope, torch.zeros_like(slope), 0.0, value)
         large[at], left = moved, left - moved
     return large
 
@@ -150,10 +150,10 @@ def _is_crooked(one: Direction, value: float, bar: float) -> bool:
 
 
 def _uncertain(one: Direction, value: float) -> float:
-    """The share of a value by which it may be off because its direction bends, or was rounded."""
+    """The share of a value by which it may be off because its direction bends."""
     if one.at:
         return min(1.0, abs(value / one.at))
-    return min(1.0, (one.bent * value / one.step) ** 2) + one.rough**2
+    return min(1.0, (one.bent * value / one.step) ** 2)
 
 
 class System:

@@ -30,7 +30,7 @@ def made(slopes: Sequence[torch.Tensor], bends: Sequence[torch.Tensor] | None = 
     bends = bends or [torch.zeros_like(slope) for slope in slopes]
     seen = [(slope.flatten(0, 1), bend.flatten(0, 1)) for slope, bend in zip(slopes, bends, strict=True)]
     found = [
-        Direction(DIALS[name], 1.0, slope, bend, float(bend.norm() / slope.norm()), 0.0)
+        Direction(DIALS[name], 1.0, slope, bend, float(bend.norm() / slope.norm()))
         for name, (slope, bend) in zip(NAMES, seen, strict=False)
     ]
 
