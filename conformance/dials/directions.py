@@ -13,6 +13,7 @@ from conformance.models.loading import load_reference
 from conformance.models.outputs import forward
 from matrix.architectures import Architecture
 from matrix.axes import Attention
+from matrix.dials import has_dials
 
 BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
@@ -47,17 +48,21 @@ class Directions:
         """What they speak of: of logits of shape (batch, positions, classes) those of shape (judged, looked at)."""
         return logits.detach().cpu()[self.attended][:, :: self.stride].double()
 
+    @property
+    def nbytes(self) -> int:
+        """What keeping them takes."""
+        return sum(one.slope.nbytes + one.bend.nbytes for one in self.found)
+
 
 def directions_of(references: SharedReferences, batch: Batch) -> Directions | None:
     """What each dial does to golden's logits of a batch.
 
-    None where golden does not answer through SDPA or remembers by other means too, of quantised weights, of
-    checkpoints of the user's, of types that nobody calibrated error bars for, and of a single row, which has none.
+    None where there are none to read, where golden does not answer through SDPA, of checkpoints of the user's, and of
+    a single row, of which no error bar could be told.
     """
     architecture, cell = references.source.architecture, references.cell
-    own, quantised = references.source.own, references.does.quantised
-    calibrated = not (architecture.recurrent or architecture.inputs or own or quantised)
-    if not calibrated or rows_of(batch) < 2 or not getattr(references.model(True), "_supports_sdpa", False):
+    asked = has_dials(cell, architecture) and not references.source.own and rows_of(batch) > 1
+    if not asked or not getattr(references.model(True), "_supports_sdpa", False):
         return None
     where = (cell, references.source, references.does, references.device)
     model = load_reference(*where, golden=True, attention=Attention.SDPA)

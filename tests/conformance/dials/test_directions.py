@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
-from conformance.dials.campaign import Laboratory, Share
 from conformance.dials.catalogue import answered, parts
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
