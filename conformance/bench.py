@@ -31,6 +31,7 @@ from conformance.rooms import doing
 from conformance.state import kept
 from matrix import oracle, shortage
 from matrix.architectures import Architecture
+from matrix.axes import Dtype
 from matrix.cell import Cell
 from matrix.dials import has_dials
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
@@ -131,7 +132,10 @@ class Bench:
 
     def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
         comparisons = course.compare(found)
-        if self._dials and has_dials(course.cell, self._architectures[course.cell.architecture]):
+        beyond = any(oracle.problems(comparison) for comparison in comparisons)
+        # In float32 the size of an error says more than any direction: there they only explain what is out of bounds.
+        asked = self._dials and (course.cell.dtype is not Dtype.FLOAT32 or beyond)
+        if asked and has_dials(course.cell, self._architectures[course.cell.architecture]):
             with course.during(Phase.REFERENCE):
                 comparisons = tuple(self._with_dials(course, found, one) for one in comparisons)
         self._on_found(found, course.references)
