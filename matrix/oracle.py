@@ -138,4 +138,7 @@ def problems(comparison: Comparison) -> tuple[str, ...]:
         for bound in bounds(comparison)
         if not bound.holds
     )
-    return (*beyond, *(f"{comparison.name}: {dial}" for dial in explained(comparison.readings)))
+    dials = tuple(explained(comparison.readings))
+    if beyond and comparison.readings and not dials:
+        dials = ("no dial explains the error",)
+    return (*beyond, *(f"{comparison.name}: {dial}" for dial in dials))
