@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -22,7 +22,7 @@ from conformance.explaining.raised import failure_of
 from conformance.faults.catalogue import Fault
 from conformance.interruption import CellTimeout, DeviceLost, Interrupted, ProcessEnded, process_kept
 from conformance.judging.canary import must_see
-from conformance.judging.found import TrainingStep
+from conformance.judging.found import OneRun, TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
 from conformance.models.fixtures import calibration_of, fixture
@@ -31,10 +31,15 @@ from conformance.rooms import doing
 from conformance.state import kept
 from matrix import oracle, shortage
 from matrix.architectures import Architecture
+from matrix.axes import Dtype
 from matrix.cell import Cell
-from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
+from matrix.dials import has_dials
+from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
 from matrix.stack import Device
 from reports.printable import private_places
+
+if TYPE_CHECKING:
+    from conformance.dials.reading import Reader
 
 _TRUTHS_KEPT = 4  # cells that differ in their backend alone come one after the other
 
@@ -54,6 +59,7 @@ class Bench:
         on_found: Callable[[Any, References], None] = lambda found, references: None,
         fault: Fault | None = None,
         seed: int = 0,
+        dials: bool = True,
     ) -> None:
         spellings.quieten()
         self.device = torch.device("cuda:0" if device is Device.CUDA else "cpu")
@@ -67,6 +73,8 @@ class Bench:
         self._on_found = on_found
         self.fault = fault  # what is seeded into each cell; may be exchanged between cells
         self._seed = seed
+        self._dials = dials  # whether they are read
+        self._reader: Reader | None = None  # with the directions of dials that are kept
         self._places = private_places(fixture_cache)
         self._kept = Kept()
         self._sources: dict[str, Source] = {}
@@ -116,7 +124,7 @@ class Bench:
 
     def give_back(self) -> None:
         """Drop what is kept warm, and hand torch's cache back to the device."""
-        self._kept = Kept()
+        self._kept, self._reader = Kept(), None
         self._truths.clear()
         gc.collect()
         if self.device.type == "cuda":
@@ -124,6 +132,12 @@ class Bench:
 
     def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
         comparisons = course.compare(found)
+        beyond = any(oracle.problems(comparison) for comparison in comparisons)
+        # In float32 the size of an error says more than any direction: there they only explain what is out of bounds.
+        asked = self._dials and (course.cell.dtype is not Dtype.FLOAT32 or beyond)
+        if asked and has_dials(course.cell, self._architectures[course.cell.architecture]):
+            with course.during(Phase.REFERENCE):
+                comparisons = tuple(self._with_dials(course, found, one) for one in comparisons)
         self._on_found(found, course.references)
         if not any(oracle.problems(comparison) for comparison in comparisons):
             with course.during(Phase.REFERENCE):
@@ -132,6 +146,16 @@ class Bench:
             return comparisons, None
         with course.during(Phase.REFERENCE):
             return comparisons, found.cost(course.references)
+
+    def _with_dials(self, course: "_WatchedCourse", found: OneRun, compared: Comparison) -> Comparison:
+        """The comparison with what the dials read, where golden has any and the logits are such as golden's."""
+        if not compared.shape_matches or not compared.finite:
+            return compared
+        if self._reader is None:
+            from conformance.dials.reading import Reader  # a process that reads no cell's dials never imports them
+
+            self._reader = Reader()
+        return replace(compared, readings=self._reader(found, course.references))
 
     def origin(self, cell: Cell) -> Origin | None:
         """Where the wrong numbers of a cell begin that was found out of bounds; it runs once more for that.

@@ -8,10 +8,16 @@ a dial does to a model is in `conformance/dials/`; this is what its readings mea
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a cell knows of observations, and these of readings
+    from matrix.architectures import Architecture
+    from matrix.cell import Cell
 
 # A dial is off where its reading is further from 0 than this many of its error bars, and than its material size. Six,
 # since a run reads tens of thousands of dials and is to accuse none by chance.
 BARS = 6.0
+READ_IN = ("prefill", "continued")  # the workloads whose logits they are read in
 NAMED = 0.5  # of an error: what explains less of it is not called its cause
 
 
@@ -72,6 +78,16 @@ class Reading:
         names = [KNOBS[name].words if name in KNOBS else name for name in (self.dial, *self.also)]
         digits = _digits(self.bar, self.value)
         return f"{' or '.join(names)} {self.value:+.{digits}f} ± {self.bar:.{digits}f} {self.unit}"
+
+
+def has_dials(cell: "Cell", architecture: "Architecture") -> bool:
+    """Whether its dials can be read, if its class answers through SDPA at all.
+
+    Not in other workloads, of quantised weights, of layers that remember by other means, and of types that nobody
+    calibrated bars for.
+    """
+    plain = cell.workload in READ_IN and cell.quantisation == "none"
+    return plain and not (architecture.recurrent or architecture.inputs)
 
 
 def off(readings: Iterable[Reading]) -> tuple[Reading, ...]:

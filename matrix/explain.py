@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Dtype, Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
+from matrix.dials import BARS, KNOBS, has_dials
 from matrix.expectation import Outcome, Rule, expect
 from matrix.oracle import AGREEING, QUANTISED, SINGLE, UNQUANTISED
 from matrix.rooms import Inputs
@@ -52,6 +53,9 @@ def explain(
     tolerance = unquantised if cell.quantisation == SILENT["quantisation"] else QUANTISED
     allowed = f"max error <= {tolerance.k_max:g} x the baseline's + floor, mean error <= {tolerance.k_mean:g} x"
     yield f"  {allowed} the baseline's"
+    if has_dials(cell, architecture):
+        yield f"  no dial of attention is off by more than {BARS:g} error bars and more than its material size, such as"
+        yield "    " + ", ".join(f"{knob.words} {knob.material:g} {knob.unit}" for knob in list(KNOBS.values())[:3])
     yield "  and every submodule, kernel, module type, dtype and device is what the cell names"
     expectation = expect(cell, stack, rules)
     yield f"expected on this stack ({stack.device}): {expectation.outcome}"

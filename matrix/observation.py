@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from matrix.dials import Reading
+
 
 class Phase(StrEnum):
     """Where in a cell's life something happened."""
@@ -72,6 +74,7 @@ class Comparison:
     runs: int = 1  # how many runs of the candidate are in the error: 2 where one is held against another
     # What was made of the logits, by name -> how far it is off: `regret` is max over steps of max_v G[v] - G[chosen].
     consequences: Mapping[str, float] = field(default_factory=dict)
+    readings: tuple[Reading, ...] = ()  # how far each dial of attention is off; before 2.3 nobody asked
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from matrix.dials import explained
 from matrix.observation import Comparison
 
 
@@ -132,8 +133,12 @@ def problems(comparison: Comparison) -> tuple[str, ...]:
         gate.append(f"{comparison.name}: equal to the truth to the last bit, which no run in that dtype is")
     if gate:
         return tuple(gate)
-    return tuple(
+    beyond = tuple(
         f"{bound.name} error {bound.value:.3g} exceeds {bound.allowed:.3g} ({bound.ratio:.2f} of the bound)"
         for bound in bounds(comparison)
         if not bound.holds
     )
+    dials = tuple(explained(comparison.readings))
+    if beyond and comparison.readings and not dials:
+        dials = ("no dial explains the error",)
+    return (*beyond, *(f"{comparison.name}: {dial}" for dial in dials))

@@ -8,6 +8,7 @@ from typing import Any
 
 from matrix.architectures import Architecture, load_architectures
 from matrix.cell import AXES, parse_cell
+from matrix.dials import Reading
 from matrix.errors import UsageError
 from matrix.reproduce import script_pieces
 from matrix.verdict import Verdict
@@ -140,8 +141,14 @@ def _detail(record: Record) -> dict[str, Any]:
         "first_observation": _first(dumped["first_observation"]),
         **{name: value for name, value in observation.items() if name != "evidence"},
         "comparisons": [_shown(comparison) for comparison in observation["comparisons"]],
+        "dials": [_dial(one) for compared in record.observation.comparisons for one in compared.readings],
         **{f"evidence.{name}": value for name, value in observation["evidence"].items() if value},
     }
+
+
+def _dial(reading: Reading) -> dict[str, Any]:
+    """A reading in words, and whether it is off."""
+    return {"said": reading.said, "explains": f"{100 * reading.explains:.0f} %", "off": reading.is_off or None}
 
 
 def _first(observation: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -154,7 +161,7 @@ def _first(observation: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 # What the detail of a cell shows of a comparison only where it is not so, and what it does not show.
 _TRUE = ("shape_matches", "dtype_matches", "finite")
-_NOT_SHOWN = ("quantised", "gradients", "few", "single", "runs")
+_NOT_SHOWN = ("quantised", "gradients", "few", "single", "runs", "readings")
 
 
 def _shown(comparison: Mapping[str, Any]) -> dict[str, Any]:

@@ -148,7 +148,7 @@ def dial_markdown(power: DialPower) -> str:
     lines = [
         "# What dials can be read to",
         "",
-        f"`python -m conformance.dials` on {power.stack.hardware}, {versions}, {power.finished:%Y-%m-%d}: "
+        f"`python -m conformance.dial_power` on {power.stack.hardware}, {versions}, {power.finished:%Y-%m-%d}: "
         f"{', '.join(names)}; seeds {', '.join(map(str, seeds))} of weights and inputs; {len(power.trials):,} runs.",
         "",
         "| | " + " | ".join(dtypes) + " |",

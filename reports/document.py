@@ -26,7 +26,7 @@ from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones. Since 2.0 a matrix.json says
 # once what many records say (reports/compact.py).
-SCHEMA_VERSION = "2.2"
+SCHEMA_VERSION = "2.3"
 READ_VERSIONS = ("1", "2")
 
 # How the first problem begins of a run that ended before its plan did.
@@ -378,7 +378,16 @@ def _rounded(comparison: Comparison) -> Comparison:
     """The comparison with six digits of each number: more say nothing of errors, and are most of a report."""
     numbers: dict[str, Any] = {n: _short(value) for n, value in vars(comparison).items() if isinstance(value, float)}
     consequences = {what: _short(off) for what, off in comparison.consequences.items()}
-    return replace(comparison, **numbers, consequences=consequences)
+    readings = tuple(
+        replace(one, value=_shown(one.value), bar=_shown(one.bar), explains=round(one.explains, 4))
+        for one in comparison.readings
+    )
+    return replace(comparison, **numbers, consequences=consequences, readings=readings)
+
+
+def _shown(number: float) -> float:
+    """With the digits that an error bar leaves of a reading."""
+    return float(f"{number:.4g}")
 
 
 def _short(number: float) -> float:

@@ -13,12 +13,13 @@ from conformance.models.loading import load_reference
 from conformance.models.outputs import forward
 from matrix.architectures import Architecture
 from matrix.axes import Attention
+from matrix.dials import has_dials
 
 BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
 BENT = 0.1  # of its length a direction may change from one step to two; else the step is too long
-SMALLEST = 1 / 64  # of a dial's step, which is halved that often at most
-ROUGH = 0.2  # of its length may be rounding; a direction of which more is says nothing
+SMALLEST = 1 / 8  # of a dial's step, which is halved so far at most
+ROUGH = 0.5  # of its length; what changes by more even then is rounding, and says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,6 @@ class Direction:
     slope: torch.Tensor  # (positions, classes), logits per unit
     bend: torch.Tensor  # (positions, classes), logits per unit squared
     bent: float  # by what share of its length the direction changes over one step
-    rough: float  # what share of its length the turn of half a step is off from what the other two say
     at: float = 0.0  # by how much the dial is turned where the slope is taken
 
 
@@ -48,17 +48,21 @@ class Directions:
         """What they speak of: of logits of shape (batch, positions, classes) those of shape (judged, looked at)."""
         return logits.detach().cpu()[self.attended][:, :: self.stride].double()
 
+    @property
+    def nbytes(self) -> int:
+        """What keeping them takes."""
+        return sum(one.slope.nbytes + one.bend.nbytes for one in self.found)
+
 
 def directions_of(references: SharedReferences, batch: Batch) -> Directions | None:
     """What each dial does to golden's logits of a batch.
 
-    None where golden does not answer through SDPA or remembers by other means too, of quantised weights, of
-    checkpoints of the user's, of types that nobody calibrated error bars for, and of a single row, which has none.
+    None where there are none to read, where golden does not answer through SDPA, of checkpoints of the user's, and of
+    a single row, of which no error bar could be told.
     """
     architecture, cell = references.source.architecture, references.cell
-    own, quantised = references.source.own, references.does.quantised
-    calibrated = not (architecture.recurrent or architecture.inputs or own or quantised)
-    if not calibrated or rows_of(batch) < 2 or not getattr(references.model(True), "_supports_sdpa", False):
+    asked = has_dials(cell, architecture) and not references.source.own and rows_of(batch) > 1
+    if not asked or not getattr(references.model(True), "_supports_sdpa", False):
         return None
     where = (cell, references.source, references.does, references.device)
     model = load_reference(*where, golden=True, attention=Attention.SDPA)
@@ -114,10 +118,7 @@ def _direction(dial: Dial, turned: Callable[[Dial, float], torch.Tensor]) -> Dir
             break
         step, twice = step / 2, once
     bend = (twice - once) / step
-    slope = once - step * bend
-    half = slope + step / 2 * bend
-    rough = float((moved(step / 2) - half).norm()) / length
-    return None if rough > ROUGH else Direction(dial, step, slope, bend, bent, rough)
+    return None if bent > ROUGH else Direction(dial, step, once - step * bend, bend, bent)
 
 
 def blocks(attended: torch.Tensor) -> torch.Tensor:

@@ -22,14 +22,14 @@ def windowed(model: Model) -> bool:
     return bool(getattr(text_config(model.config), "sliding_window", None))
 
 
-@attention_dial("next_token", step=0.1, marks=_SHARES, suits=causal)
+@attention_dial("next_token", step=0.05, marks=_SHARES, suits=causal)
 @precisely
 def next_token(call: Attend, by: float) -> torch.Tensor:
     """Each token sees the next one with so many per cent of its weight."""
     return _leaks(call, _diagonal(call, 1) & ~_padding(call), by)
 
 
-@attention_dial("padding", step=0.1, marks=_SHARES)
+@attention_dial("padding", step=0.01, marks=_SHARES)
 @precisely
 def padding(call: Attend, by: float) -> torch.Tensor:
     """Tokens see padding with so many per cent of its weight."""

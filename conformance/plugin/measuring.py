@@ -342,6 +342,7 @@ class Measure:
             "trust_remote_code": settings.trust_remote_code,
             "fault": settings.fault,
             "seed": settings.seed,
+            "dials": settings.dials,
         }
 
     @contextlib.contextmanager

@@ -92,6 +92,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     group.addoption("--fault", metavar="NAME", help="seed a fault into every cell, to see whether it is caught")
     group.addoption("--seed", type=_seed, default=0, help="of the fixtures' weights and of the batches (default: 0)")
+    group.addoption("--no-dials", action="store_true", help="judge errors by their size alone")
     group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
 
 
@@ -129,6 +130,7 @@ class Settings:
     fault: str | None
     seed: int
     stack: Stack
+    dials: bool = True  # whether errors are judged by their direction, too
     shard: Shard | None = None
     only: frozenset[str] | None = None  # cell ids and keys of rows
     fixtures_of: Path | None = None  # the report of the run whose fixtures eager rows load
@@ -205,6 +207,7 @@ class Settings:
         asked = {
             "--fault": self.fault or "",
             "--cell-timeout": f"{self.cell_timeout:g}",
+            "--no-dials": "" if self.dials else "on",
             "--trust-remote-code": "on" if self.trust_remote_code else "",
             "--expectations": _digest(self.expectation_path),
             "--waivers": _digest(self.waiver_path),
@@ -296,6 +299,7 @@ def settings_from(
         fault=option.fault,
         seed=option.seed,
         stack=stack,
+        dials=not option.no_dials,
         shard=shard,
         only=names_in(root, option.only),
         fixtures_of=report_file(root / option.fixtures_of) if option.fixtures_of else None,

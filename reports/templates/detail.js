@@ -4,7 +4,7 @@ const detail = find("detail");
 function drawDetail(cell, linkTo, close) {
   detail.hidden = !cell;
   if (!cell) return detail.replaceChildren();
-  const parts = [verdictPart, boundPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart, architecturePart];
+  const parts = [verdictPart, boundPart, dialPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart, architecturePart];
   detail.replaceChildren(
     make("button", { type: "button", class: "close", "aria-label": "Close the details", onclick: close }, "✕"),
     make("h2", { id: "detail-title", tabindex: "-1" }, cell.cell),
@@ -74,6 +74,14 @@ function boundPart(cell) {
         draw("rect", { class: beyond ? "beyond" : "within", y: 2, width: `${position(bound.ratio)}%`, height: 8 }),
         draw("rect", { class: "edge", x: `${position(1)}%`, width: 2, height: 12 })));
   }));
+}
+
+// How far each dial of attention is off; those that are off first.
+function dialPart(cell) {
+  if (!cell.dials) return [];
+  const ordered = [...cell.dials].sort((one, other) => Number(Boolean(other.off)) - Number(Boolean(one.off)));
+  return titled("What attention computed, less what eager does", make("ul", {}, ...ordered.map(({ said, explains, off }) =>
+    make("li", {}, off ? make("b", {}, said) : said, off ? `: explains ${explains} of the error` : ""))));
 }
 
 function failurePart(cell) {

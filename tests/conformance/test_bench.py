@@ -10,8 +10,10 @@ import torch
 import transformers
 
 from conformance.bench import Bench
+from conformance.faults import FAULTS
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
+from matrix.dials import cause
 from matrix.expectation import SUPPORTED
 from matrix.observation import Ending, Observation
 from matrix.shortage import is_of_the_host
@@ -352,3 +354,44 @@ def test_what_was_compiled_and_what_the_compiler_had_in_its_cache_is_told(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     assert observe(bench, "llama-float32-flex_attention-prefill").evidence.graphs.keys() == {"compiled"}
     assert observe(bench, "llama-float32-eager-prefill").evidence.graphs == {}
+
+
+def readings_of(bench: Bench, cell_id: str) -> int:
+    return sum(len(comparison.readings) for comparison in observe(bench, cell_id).comparisons)
+
+
+def test_dials_are_read_in_16_bits_and_where_golden_has_any(bench: Bench) -> None:
+    assert readings_of(bench, "llama-bfloat16-sdpa-left-prefill") > 5
+    assert readings_of(bench, "llama-float32-sdpa-left-prefill") == 0  # there they explain what is out of bounds
+    for others in (
+        "bloom-bfloat16-eager-left-prefill",
+        "llama-bfloat16-sdpa-left-generate",
+        "gpt2-bfloat16-eager-nf4-left-prefill",
+    ):
+        assert readings_of(bench, others) == 0
+
+
+@pytest.mark.parametrize(("dials", "expected"), [(True, Verdict.INACCURATE), (False, Verdict.SUPPORTED)])
+def test_what_is_below_the_bounds_of_its_size_fails_by_its_dial(
+    tmp_path_factory: pytest.TempPathFactory, dials: bool, expected: Verdict
+) -> None:
+    cache = tmp_path_factory.mktemp("fixtures")
+    spoiled = Bench(
+        device=Device.CPU,
+        architectures=ARCHITECTURES,
+        fixture_cache=cache,
+        fault=FAULTS["scale_1_percent"],
+        dials=dials,
+    )
+    assert verdict(spoiled, "gpt2-bfloat16-sdpa-left-prefill") is expected
+
+
+def test_an_error_in_float32_is_explained_by_its_dial(tmp_path_factory: pytest.TempPathFactory) -> None:
+    cache = tmp_path_factory.mktemp("fixtures")
+    spoiled = Bench(
+        device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=FAULTS["causal_off_by_one"]
+    )
+    (comparison,) = observe(spoiled, "llama-float32-sdpa-left-prefill").comparisons
+    found = cause(comparison.readings)
+    assert found is not None
+    assert (found.dial, round(found.value)) == ("next_token", 100)

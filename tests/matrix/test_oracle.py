@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from matrix.dials import Reading
 from matrix.observation import Comparison
 from matrix.oracle import (
     AGREEING,
@@ -189,3 +190,18 @@ def test_a_baseline_that_is_far_from_the_truth_is_no_yardstick(times: float, voi
     assert problems(loose) == ()
     assert bool(no_yardstick(loose)) is void
     assert no_yardstick(replace(loose, quantised=True)) == no_yardstick(replace(loose, gradients=True)) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.5, ("logits: softmax scale +0.500 ± 0.010 %: explains 40 % of the error",)), (0.05, ())]
+)
+def test_a_dial_that_is_off_fails_a_comparison_within_bounds(value: float, said: tuple[str, ...]) -> None:
+    reading = Reading("scale", "%", value, 0.01, 0.4)
+    assert problems(replace(HONEST, readings=(reading,))) == said
+
+
+def test_of_an_error_that_no_dial_explains_that_is_said() -> None:
+    honest = Reading("scale", "%", 0.001, 0.01, 0.0)
+    wrong = replace(HONEST, candidate_max=1e6, candidate_mean=1e6)
+    assert problems(replace(wrong, readings=(honest,)))[-1] == "logits: no dial explains the error"
+    assert not any("dial" in one for one in problems(wrong))  # nobody asked

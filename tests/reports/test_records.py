@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix.cell import Cell, parse_cell
+from matrix.dials import Reading
 from matrix.errors import UsageError
 from matrix.observation import Comparison, Ending, Failure, Observation, Phase, QuantisationCost
 from matrix.rows import Family, RowOutcome
@@ -84,6 +85,7 @@ FULL_RUN = make_run(
     guide=[GuideEntry(number="G1", name="a", about="b", rows={"guide": "guide:G1-a-guide"}, cells=[ONE])],
     architectures={"llama": FULL_FACTS},
 )
+TURNED = Reading("scale", "%", 5.0, 0.03, 0.99, also=("values",))
 FULL_RECORD = record_of(
     TWO,
     Verdict.FLAKY,
@@ -93,7 +95,7 @@ FULL_RECORD = record_of(
         parse_cell(TWO),
         failure=REFUSAL,
         missing=("flash-attn",),
-        comparisons=(HONEST, replace(HONEST, regret_max=0.5, runs=2, quantised=True)),
+        comparisons=(replace(HONEST, readings=(TURNED,)), replace(HONEST, regret_max=0.5, runs=2, quantised=True)),
         quantisation_cost=QuantisationCost(0.1, 0.2, 0.99),
         declared={"_supports_sdpa": True},
         seconds={"load": 0.25},

@@ -1,13 +1,15 @@
 """Dials of real models: what is turned is read, within its bar, and nothing else is off."""
 
 import functools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
-from conformance.dials.campaign import Laboratory, Share
 from conformance.dials.catalogue import answered, parts
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
@@ -15,7 +17,7 @@ from matrix.dials import KNOBS, off
 from matrix.errors import UsageError
 from matrix.stack import Device
 from reports.dials import DialTrial
-from tests.builders import ARCHITECTURES, make_stack
+from tests.builders import ARCHITECTURES, ROOT, make_stack
 
 SPREAD = ("llama", "mistral", "gpt2", "t5", "falcon_alibi")  # together they have all dials
 SURELY = 4.0  # error bars: what is here asked once is not asked a hundred times
@@ -117,3 +119,8 @@ def test_what_does_not_answer_through_sdpa_has_no_dials(cache: Path) -> None:
 
 def test_parts_are_found_by_the_last_part_of_their_name(cache: Path) -> None:
     assert len(parts(laboratory("gpt2", cache).loaded(), "wpe")) == 1
+
+
+def test_a_worker_starts_without_them() -> None:
+    code = "import sys, conformance.bench; sys.exit(any(name.startswith('conformance.dials') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0

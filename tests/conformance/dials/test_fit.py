@@ -7,7 +7,7 @@ import torch
 
 from conformance.dials import DIALS
 from conformance.dials.directions import BLOCK, Direction, Directions, blocks, rows
-from conformance.dials.fit import FACTOR, readings
+from conformance.dials.fit import readings
 from matrix.dials import Reading
 from reports.dials import SURE
 
@@ -30,7 +30,7 @@ def made(slopes: Sequence[torch.Tensor], bends: Sequence[torch.Tensor] | None = 
     bends = bends or [torch.zeros_like(slope) for slope in slopes]
     seen = [(slope.flatten(0, 1), bend.flatten(0, 1)) for slope, bend in zip(slopes, bends, strict=True)]
     found = [
-        Direction(DIALS[name], 1.0, slope, bend, float(bend.norm() / slope.norm()), 0.0)
+        Direction(DIALS[name], 1.0, slope, bend, float(bend.norm() / slope.norm()))
         for name, (slope, bend) in zip(NAMES, seen, strict=False)
     ]
 
@@ -84,7 +84,7 @@ def test_the_bars_of_rounding_hold_the_truth_95_times_in_100(shared: float) -> N
         noise = random(seed) * random(seed + 1000)[..., :1]
         noise += shared * sum(random(seed + 2000)[:, :1, :1] * slope for slope in slopes)
         for one in read(directions, 0.3 * noise):
-            inside += abs(one.value) <= SURE * one.bar / FACTOR
+            inside += abs(one.value) <= SURE * one.bar
             total += 1
     assert 0.90 <= inside / total <= 0.995
 

@@ -38,7 +38,7 @@ def measure(monkeypatch: pytest.MonkeyPatch) -> Measure:
     monkeypatch.setattr(Played, "made", [], raising=False)
     monkeypatch.setattr(bench, "Bench", Played)
     stack = SimpleNamespace(device=Device.CUDA)
-    names = ("fixture_cache", "checkpoints", "trust_remote_code", "fault", "seed", "architectures")
+    names = ("fixture_cache", "checkpoints", "trust_remote_code", "fault", "seed", "dials", "architectures")
     settings: Any = SimpleNamespace(stack=stack, **dict.fromkeys(names))
     return Measure(settings, Clock())
 

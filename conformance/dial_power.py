@@ -1,33 +1,46 @@
-"""Dials read where the truth is known: of honest backends, of dials that were turned, of faults that are no dial."""
+"""What dials can be read to: `python -m conformance.dial_power` turns each, and asks.
+
+Honest backends, every dial at many sizes and the faults that are no dial, in each architecture and dtype with several
+seeds: how small an error is read, how often the truth lies inside the error bars, and whom it is laid to.
+"""
 
 import contextlib
 import logging
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 
 from conformance.course import Course
 from conformance.dials import DIALS
-from conformance.dials.directions import Directions, directions_of
-from conformance.dials.fit import readings
+from conformance.dials.reading import Reader
 from conformance.faults import FAULTS
+from conformance.faults.catalogue import THROUGH_SDPA
 from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
+from conformance.plugin.workers import auto_workers
 from conformance.rooms import doing
 from conformance.spellings import quieten
 from matrix import oracle
 from matrix.architectures import Architecture, load_architectures
 from matrix.axes import Attention, Dtype, Padding, SdpaKernel
 from matrix.cell import Cell, make_cell
-from matrix.errors import UsageError
-from matrix.stack import Device, Stack
-from reports.dials import DialTrial
+from matrix.command_line import run
+from matrix.errors import UsageError, quoted
+from matrix.installed import FIXTURE_CACHE
+from matrix.stack import Device, Stack, detect_stack
+from reports.dials import DialPower, DialTrial, dial_lines, dial_markdown
+from reports.files import make_room_for, write_whole
 
+ARCHITECTURES = (*THROUGH_SDPA, "falcon_alibi")
 # Sizes that are seeded, from the largest to the first that is not seen.
 SIZES = {
     "%": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50),
@@ -39,6 +52,8 @@ HONEST = (
     (Attention.FLEX_ATTENTION, SdpaKernel.UNPINNED),  # without a GPU minutes of compiling
 )
 _NOT_HERE = (ImportError, ValueError, RuntimeError, NotImplementedError)
+
+app = typer.Typer(help=__doc__, add_completion=False)
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,7 @@ class Laboratory:
         self._device = torch.device("cuda:0" if share.stack.device is Device.CUDA else "cpu")
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache, share.seed)))
         self._kept = Kept()
-        self._directions: dict[tuple[object, ...], Directions | None] = {}
+        self._reader = Reader()
 
     def honest(self) -> Iterator[DialTrial]:
         """Every backend that is here, under every padding."""
@@ -159,11 +174,7 @@ class Laboratory:
         with turned or contextlib.nullcontext():
             found = course.run(model)
         comparisons = course.compare(found)
-        key = references.key(found.forced, golden=True)
-        if key not in self._directions:
-            self._directions[key] = directions_of(references, found.forced)
-        directions = self._directions[key]
-        if directions is None:
+        if self._reader.directions(references, found.forced) is None:
             raise UsageError(f"{cell.architecture} does not answer through SDPA")
         return DialTrial(
             architecture=cell.architecture,
@@ -174,12 +185,47 @@ class Laboratory:
             size=size,
             fault=fault,
             seen=any(oracle.problems(one) for one in comparisons),
-            readings=list(
-                readings(
-                    directions,
-                    found.logits,
-                    references(found.forced, golden=False),
-                    references(found.forced, golden=True),
-                )
-            ),
+            readings=list(self._reader(found, references)),
         )
+
+
+@app.command()
+def main(
+    output: Annotated[Path, typer.Option("--output", "-o", help="where the JSON goes; a .md goes beside it")] = Path(
+        "reports/out/dials.json"
+    ),
+    architecture: Annotated[list[str] | None, typer.Option(help="only this one; may be repeated")] = None,
+    dtype: Annotated[list[Dtype] | None, typer.Option(help="only this one; may be repeated")] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="of weights and inputs; may be repeated")] = None,
+    dial: Annotated[list[str] | None, typer.Option(help="only this one is turned; may be repeated")] = None,
+    honest: Annotated[bool, typer.Option("--honest", help="only honest backends")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="processes; 0 for as many as suit the machine")] = 0,
+    fixture_cache: Annotated[Path, typer.Option(help="where fixtures are kept")] = FIXTURE_CACHE,
+) -> None:
+    """Turn every dial in every architecture, and read all of them."""
+    known = load_architectures()
+    for what, named, allowed in (("architecture", architecture, known), ("dial", dial, DIALS)):
+        for name in named or ():
+            if name not in allowed:
+                raise UsageError(f"unknown {what} {quoted(name)}; allowed are {', '.join(allowed)}")
+    make_room_for(output)
+    stack, started = detect_stack(), datetime.now(UTC)
+    work = [
+        Share(name, one, number, stack, fixture_cache.expanduser(), tuple(dial or ()), honest)
+        for number in seed or (0,)
+        for name in architecture or ARCHITECTURES
+        for one in dtype or Dtype
+    ]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or auto_workers(stack) or 1, mp_context=context) as pool:
+        trials = [trial for share in pool.map(measure_share, work) for trial in share]
+    power = DialPower(started=started, finished=datetime.now(UTC), stack=stack, trials=trials)
+    write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
+    write_whole(output.with_suffix(".md"), dial_markdown(power))
+    for line in dial_lines(power):
+        typer.echo(line)
+    typer.echo(f"written to {output} and {output.with_suffix('.md')}")
+
+
+if __name__ == "__main__":
+    run(app)
