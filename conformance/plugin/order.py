@@ -1,6 +1,6 @@
 """In which order the workers of a run take its tests: what takes long begins first, and nobody waits for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
@@ -8,18 +8,22 @@ import pytest
 
 from conformance.plugin.collection import CellItem
 from matrix.axes import Attention
+from matrix.cell import Cell
 from matrix.costs import load_costs
 
 
-def arranged(items: Sequence[pytest.Item], workers: int) -> list[pytest.Item]:
+def arranged(items: Sequence[pytest.Item], workers: int, should_work: Callable[[Cell], bool]) -> list[pytest.Item]:
     """The tests in as many blocks as there are workers, to each of which xdist hands one at first.
 
-    Each block has its part of what compiles; then of the rows, in their order; then of the other cells, which stay
-    beside those of their architecture, with which they share references.
+    Each block has its part of what compiles, but for what should not work: that compiles nothing; then of the rows, in
+    their order; then of the other cells, which stay beside those of their architecture, with which they share
+    references.
     """
     rows = [item for item in items if not isinstance(item, CellItem)]
-    compiled = [item for item in items if isinstance(item, CellItem) and _compiles(item)]
-    others = iter([item for item in items if isinstance(item, CellItem) and not _compiles(item)])
+    cells = [item for item in items if isinstance(item, CellItem)]
+    compiled = [item for item in cells if _compiles(item.cell) and should_work(item.cell)]
+    taken = set(map(id, compiled))
+    others = iter([item for item in cells if id(item) not in taken])
     blocks = list(_parts(len(items), workers))
     found: list[pytest.Item] = []
     for block, dealt, some in zip(blocks, _dealt(compiled, blocks), _split(rows, workers), strict=True):
@@ -45,8 +49,8 @@ def _dealt(compiled: Sequence[CellItem], blocks: Sequence[int]) -> Sequence[Sequ
     return found
 
 
-def _compiles(item: pytest.Item) -> bool:
-    return isinstance(item, CellItem) and item.cell.attention is Attention.FLEX_ATTENTION
+def _compiles(cell: Cell) -> bool:
+    return cell.attention is Attention.FLEX_ATTENTION
 
 
 def _parts(count: int, workers: int) -> Iterator[int]:

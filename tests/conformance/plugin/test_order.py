@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance.plugin import order
-from conformance.plugin.order import arranged
 from matrix.cell import parse_cell
 from tests.builders import PROPERTY
 from tests.sessions import run_pytest
@@ -26,6 +25,12 @@ def _played(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(order, "CellItem", Item)
 
 
+def arranged(items: list[Any], workers: int, refused: str = "") -> list[Any]:
+    """As if the cells of those names were refused."""
+    cells = {id(item.cell) for item in items if isinstance(item, Item) and item.name in refused}
+    return order.arranged(items, workers, lambda cell: id(cell) not in cells)
+
+
 def cell(name: str, compiled: bool) -> Any:
     return Item(name=name, cell=parse_cell(COMPILED if compiled else QUICK))
 
@@ -40,6 +45,11 @@ def test_each_worker_begins_with_its_part_of_what_compiles_then_rows() -> None:
     assert names(arranged([*cells, *rows], 1)) == "CEH012abdfgij"
     assert names(arranged([*cells, *rows], 2)) == "CH0abd" + "E12fgij"
     assert names(arranged([*rows, *cells], 2)) == "CH0abd" + "E12fgij"
+
+
+def test_what_is_refused_compiles_nothing_and_stays_where_it_is() -> None:
+    cells = [cell(name, compiled=name.isupper()) for name in "abCdEfgHij"]
+    assert names(arranged(cells, 2, refused="CH")) == "EabCd" + "fgHij"
 
 
 def test_what_compiles_longest_begins_first(monkeypatch: pytest.MonkeyPatch) -> None:
