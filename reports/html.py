@@ -19,7 +19,7 @@ from markupsafe import Markup
 from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
-from reports import benchmarks, charts, power
+from reports import benchmarks, charts, computed, power
 from reports.causes import failure_groups, row_groups
 from reports.cell_data import cells_json, details_json, scripts_json
 from reports.declared import by_architecture, claims_of, disagreements
@@ -97,6 +97,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     many = len(axes["architecture"]) > MANY
     families, traits = families_of(report), traits_of(report)
     claims = claims_of(report.records)
+    dial_rows = computed.rows(report.records, list(axes["backend"]))
     return _render(
         "report.html.j2",
         script=_joined(_SCRIPTS),
@@ -151,6 +152,11 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         strip=charts.strip,
         axis=charts.axis(),
         ratio_text=charts.ratio_text,
+        dial_rows=dial_rows,
+        dial_backends=[name for name in axes["backend"] if any(name in row.by_backend for row in dial_rows)],
+        dial_outliers=computed.outliers(report.records),
+        dial_text=computed.number_text,
+        whisker=computed.whisker,
         sizes=sizes(report.records),
         formats=list(QUANTISATIONS),
         size_bar=charts.size_bar,
