@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=10, help="identical ones (default: %(default)s)")
     parser.add_argument("--kind", action="append", choices=list(_NAMES))
     known, others = parser.parse_known_args()
-    plan, folder = tuple(others) or _PLAN, known.output
+    plan, folder = (*_PLAN, *others), known.output  # of an option that is given twice the last one counts
     same = [_run(folder / f"same-{number:02}", plan) for number in range(known.pairs + 1)]
     wrong = 0
     for number, (one, other) in enumerate(pairwise(same), start=1):
