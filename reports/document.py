@@ -379,15 +379,10 @@ def _rounded(comparison: Comparison) -> Comparison:
     numbers: dict[str, Any] = {n: _short(value) for n, value in vars(comparison).items() if isinstance(value, float)}
     consequences = {what: _short(off) for what, off in comparison.consequences.items()}
     readings = tuple(
-        replace(one, value=_shown(one.value), bar=_shown(one.bar), explains=round(one.explains, 4))
+        replace(one, value=_short(one.value), bar=_short(one.bar), explains=round(one.explains, 4))
         for one in comparison.readings
     )
     return replace(comparison, **numbers, consequences=consequences, readings=readings)
-
-
-def _shown(number: float) -> float:
-    """With the digits that an error bar leaves of a reading."""
-    return float(f"{number:.4g}")
 
 
 def _short(number: float) -> float:
