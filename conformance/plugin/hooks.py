@@ -50,7 +50,6 @@ from conformance.plugin.workers import (
     no_workers_are_asked_for,
     with_ready_workers,
 )
-from matrix.cell import Cell
 from matrix.checkpoints import folders_of
 from matrix.errors import UsageError, harmless, quoted
 from matrix.expectation import Outcome, expect
@@ -241,11 +240,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if (cell_id_of(item.nodeid) or row_key(item.nodeid)) not in known]
     if is_worker(config):
         workers = config.workerinput["workercount"]  # type: ignore[attr-defined]
-        items[:] = arranged(items, workers, lambda cell: _should_work(cell, settings))
-
-
-def _should_work(cell: Cell, settings: Settings) -> bool:
-    return expect(cell, settings.stack, settings.rules).outcome is Outcome.SUPPORTED
+        stack, rules = settings.stack, settings.rules
+        items[:] = arranged(items, workers, lambda cell: expect(cell, stack, rules).outcome is Outcome.SUPPORTED)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

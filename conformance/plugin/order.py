@@ -20,10 +20,13 @@ def arranged(items: Sequence[pytest.Item], workers: int, should_work: Callable[[
     references.
     """
     rows = [item for item in items if not isinstance(item, CellItem)]
-    cells = [item for item in items if isinstance(item, CellItem)]
-    compiled = [item for item in cells if _compiles(item.cell) and should_work(item.cell)]
-    taken = set(map(id, compiled))
-    others = iter([item for item in cells if id(item) not in taken])
+    compiled: list[CellItem] = []
+    plain: list[CellItem] = []
+    for item in items:
+        if isinstance(item, CellItem):
+            compiles = item.cell.attention is Attention.FLEX_ATTENTION and should_work(item.cell)
+            (compiled if compiles else plain).append(item)
+    others = iter(plain)
     blocks = list(_parts(len(items), workers))
     found: list[pytest.Item] = []
     for block, dealt, some in zip(blocks, _dealt(compiled, blocks), _split(rows, workers), strict=True):
@@ -47,10 +50,6 @@ def _dealt(compiled: Sequence[CellItem], blocks: Sequence[int]) -> Sequence[Sequ
         if len(found[worker]) < blocks[worker]:
             heappush(least, (load + cost, worker))
     return found
-
-
-def _compiles(cell: Cell) -> bool:
-    return cell.attention is Attention.FLEX_ATTENTION
 
 
 def _parts(count: int, workers: int) -> Iterator[int]:
