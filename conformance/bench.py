@@ -33,7 +33,7 @@ from matrix import oracle, shortage
 from matrix.architectures import Architecture
 from matrix.axes import Dtype
 from matrix.cell import Cell
-from matrix.dials import has_dials
+from matrix.dialled import has_dials
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
 from matrix.stack import Device
 from reports.printable import private_places

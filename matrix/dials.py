@@ -8,16 +8,10 @@ a dial does to a model is in `conformance/dials/`; this is what its readings mea
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # a cell knows of observations, and these of readings
-    from matrix.architectures import Architecture
-    from matrix.cell import Cell
 
 # A dial is off where its reading is further from 0 than this many of its error bars, and than its material size. Six,
 # since a run reads tens of thousands of dials and is to accuse none by chance.
 BARS = 6.0
-READ_IN = ("prefill", "continued")  # the workloads whose logits they are read in
 NAMED = 0.5  # of an error: what explains less of it is not called its cause
 
 
@@ -76,18 +70,8 @@ class Reading:
     def said(self) -> str:
         """The reading in words: `softmax scale +5.00 ± 0.03 %`."""
         names = [KNOBS[name].words if name in KNOBS else name for name in (self.dial, *self.also)]
-        digits = _digits(self.bar, self.value)
-        return f"{' or '.join(names)} {self.value:+.{digits}f} ± {self.bar:.{digits}f} {self.unit}"
-
-
-def has_dials(cell: "Cell", architecture: "Architecture") -> bool:
-    """Whether its dials can be read, if its class answers through SDPA at all.
-
-    Not in other workloads, of quantised weights, of layers that remember by other means, and of types that nobody
-    calibrated bars for.
-    """
-    plain = cell.workload in READ_IN and cell.quantisation == "none"
-    return plain and not (architecture.recurrent or architecture.inputs)
+        shown = digits(self.bar, self.value)
+        return f"{' or '.join(names)} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}"
 
 
 def off(readings: Iterable[Reading]) -> tuple[Reading, ...]:
@@ -106,7 +90,7 @@ def cause(readings: Iterable[Reading]) -> Reading | None:
     return next((one for one in off(readings) if one.explains > NAMED), None)
 
 
-def _digits(bar: float, value: float) -> int:
+def digits(bar: float, value: float) -> int:
     """Digits behind the point that show two of the error bar's, or of the value where there is no bar."""
     size = bar or abs(value)
     if not size or not math.isfinite(size):

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Dtype, Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
-from matrix.dials import BARS, KNOBS, has_dials
+from matrix.dialled import has_dials
+from matrix.dials import BARS, KNOBS
 from matrix.expectation import Outcome, Rule, expect
 from matrix.oracle import AGREEING, QUANTISED, SINGLE, UNQUANTISED
 from matrix.rooms import Inputs

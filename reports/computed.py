@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from matrix.dials import KNOBS, Reading
+from matrix.dials import KNOBS, Reading, digits
 from reports.dials import SURE
 from reports.document import Record, backend_of
 
@@ -107,8 +107,8 @@ def whisker(one: Pooled, extent: float) -> Markup:
 
 def number_text(one: Pooled) -> str:
     """`+0.012 ± 0.004`, with two digits of the error bar."""
-    digits = min(9, max(0, 1 - math.floor(math.log10(one.sure))))
-    return f"{one.value:+.{digits}f} ± {one.sure:.{digits}f}"
+    shown = digits(one.sure, one.value)
+    return f"{one.value:+.{shown}f} ± {one.sure:.{shown}f}"
 
 
 def _readings(records: Iterable[Record]) -> Iterator[tuple[Record, Reading]]:

@@ -13,7 +13,7 @@ from conformance.models.loading import load_reference
 from conformance.models.outputs import forward
 from matrix.architectures import Architecture
 from matrix.axes import Attention
-from matrix.dials import has_dials
+from matrix.dialled import has_dials
 
 BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
