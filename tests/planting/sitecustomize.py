@@ -16,7 +16,6 @@ from typing import Any
 
 PLANTED = "PLANTED"  # the variable that names the kind
 _MORE = 0.3  # of the time or memory
-_LAYER = 0.02  # seconds; what lies further apart is no pass from one layer to the next
 _OTHER_WORDS = "This release says it in other words."
 
 
@@ -72,45 +71,51 @@ def _kernel() -> None:
 
 
 def _slower() -> None:
-    """Attention takes longer: as long as makes a whole pass 30 % slower."""
+    """Attention takes longer: as long as makes a whole pass 30 % slower, on whatever device."""
+    _wrap_loading(_with_slow_passes)
 
-    def wait(ended: float, since: float) -> None:
-        until = ended + _MORE * (ended - since if ended - since < _LAYER else 0.0)
-        while time.perf_counter() < until:
+
+def _with_slow_passes(load: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    import torch
+
+    found = load(*args, **kwargs)
+    model = found[0] if isinstance(found, tuple) else found  # beside it may be what loading has to say
+    began = [0.0]
+
+    def begin(*_: Any) -> None:
+        began[0] = time.perf_counter()
+
+    def wait(model: Any, *_: Any) -> None:
+        if _asked(model.config) != "sdpa":
+            return
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # else the GPU has not done yet what the wait is a part of, and hides it
+        ended = time.perf_counter()
+        while time.perf_counter() < ended + _MORE * (ended - began[0]):
             pass
 
-    _wrap_sdpa(wait)
-
-
-def _wrap_sdpa(after: Callable[[float, float], None]) -> None:
-    """Have something done after each attention; it hears when that ended, and when the one before had."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    last = [0.0]
-
-    def attend(*args: Any, **kwargs: Any) -> Any:
-        found = usual(*args, **kwargs)
-        after(time.perf_counter(), last[0])
-        last[0] = time.perf_counter()
-        return found
-
-    ALL_ATTENTION_FUNCTIONS.register("sdpa", attend)
+    model.register_forward_pre_hook(begin)
+    model.register_forward_hook(wait)
+    return found
 
 
 def _memory() -> None:
     """Attention takes more memory: the most that was in use until then, and 30 % beyond it."""
     import torch
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+    usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
     highest = [0]  # as torch says since what was planted last
 
-    def take(*_: float) -> None:
+    def attend(*args: Any, **kwargs: Any) -> Any:
+        found = usual(*args, **kwargs)
         if torch.cuda.is_initialized() and (peak := torch.cuda.max_memory_allocated()) != highest[0]:
             more = int((1 + _MORE) * peak) - torch.cuda.memory_allocated()
             torch.empty(more, dtype=torch.uint8, device="cuda")
             highest[0] = torch.cuda.max_memory_allocated()
+        return found
 
-    _wrap_sdpa(take)
+    ALL_ATTENTION_FUNCTIONS.register("sdpa", attend)
 
 
 KINDS: Mapping[str, Callable[[], None]] = {
