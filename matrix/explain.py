@@ -7,7 +7,7 @@ from matrix.architectures import Architecture, Kind
 from matrix.axes import Dtype, Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
 from matrix.dialled import has_dials
-from matrix.dials import BARS, KNOBS
+from matrix.dials import BARS, KNOBS, SHARE
 from matrix.expectation import Outcome, Rule, expect
 from matrix.oracle import AGREEING, QUANTISED, SINGLE, UNQUANTISED
 from matrix.rooms import Inputs
@@ -55,8 +55,10 @@ def explain(
     allowed = f"max error <= {tolerance.k_max:g} x the baseline's + floor, mean error <= {tolerance.k_mean:g} x"
     yield f"  {allowed} the baseline's"
     if has_dials(cell, architecture):
-        yield f"  no dial of attention is off by more than {BARS:g} error bars and more than its material size, such as"
-        yield "    " + ", ".join(f"{knob.words} {knob.material:g} {knob.unit}" for knob in list(KNOBS.values())[:3])
+        least = f"{100 * SHARE:g} % of the error"
+        yield f"  no dial of attention that explains {least} is off by more than {BARS:g} error bars and its material size"
+        named = ", ".join(f"{knob.words} {knob.material:g} {knob.unit}" for knob in list(KNOBS.values())[:3])
+        yield f"    ({named}, ...)"
     yield "  and every submodule, kernel, module type, dtype and device is what the cell names"
     expectation = expect(cell, stack, rules)
     yield f"expected on this stack ({stack.device}): {expectation.outcome}"

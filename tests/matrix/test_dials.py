@@ -27,7 +27,14 @@ def reading(
     ],
 )
 def test_a_dial_is_off_beyond_six_bars_and_beyond_its_material_size(value: float, bar: float, is_off: bool) -> None:
-    assert reading(value=value, bar=bar).is_off is is_off
+    assert reading(value=value, bar=bar, explains=0.1).is_off is is_off
+
+
+@pytest.mark.parametrize(("explains", "is_off"), [(0.0001, False), (0.005, True)])
+def test_what_explains_next_to_nothing_of_the_error_is_rounding_that_all_positions_share(
+    explains: float, is_off: bool
+) -> None:
+    assert reading(value=0.171, bar=0.028, explains=explains).is_off is is_off
 
 
 def test_a_dial_of_another_release_fails_nothing() -> None:

@@ -15,7 +15,7 @@ from tests.builders import completed, ended, make_run, record_of
 
 
 def reading(value: float, bar: float = 0.1, dial: str = "scale") -> Reading:
-    return Reading(dial, "%", value, bar, 0.0)
+    return Reading(dial, "%", value, bar, 0.5)
 
 
 def cell(cell_id: str, *readings: Reading) -> Record:
