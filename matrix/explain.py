@@ -56,7 +56,7 @@ def explain(
     yield f"  {allowed} the baseline's"
     if has_dials(cell, architecture):
         least = f"{100 * SHARE:g} % of the error"
-        yield f"  no dial of attention that explains {least} is off by more than {BARS:g} error bars and its material size"
+        yield f"  no dial of attention that explains {least} is off by {BARS:g} error bars and its material size"
         named = ", ".join(f"{knob.words} {knob.material:g} {knob.unit}" for knob in list(KNOBS.values())[:3])
         yield f"    ({named}, ...)"
     yield "  and every submodule, kernel, module type, dtype and device is what the cell names"
