@@ -90,7 +90,7 @@ class Bench:
             torch.cuda.reset_peak_memory_stats()
         course = _WatchedCourse(cell, self)
         ending, failure, comparisons, cost = Ending.COMPLETED, None, (), None
-        graphs = _graphs()
+        graphs, breaks, began = _graphs(), spellings.graph_breaks(), time.time()
         with kept() as leaks, said() as warned, process_kept():
             try:
                 found = course.run(loaded)
@@ -114,7 +114,7 @@ class Bench:
             evidence=replace(
                 evidence_of(course.watch, course.parts, warned, self._places),
                 leaks=tuple(leaks),
-                graphs={how: count for how, count in (_graphs() - graphs).items() if count},
+                **_compiling(course, graphs, breaks, began),
             ),
             declared=course.declared or _declared_by_config(self._architectures[cell.architecture]),
             seconds={phase: round(spent, 4) for phase, spent in course.seconds.items()},
@@ -310,6 +310,18 @@ def _graphs() -> Counter[str]:
     told = torch._dynamo.utils.counters["inductor"]
     compiled = told["fxgraph_cache_miss"] + told["fxgraph_cache_bypass"]
     return Counter(compiled=compiled, cached=told["fxgraph_cache_hit"])
+
+
+def _compiling(course: Course, graphs: Counter[str], breaks: Counter[str], began: float) -> dict[str, Any]:
+    """What torch.compile did in a run, as evidence; of what attention compiles by itself only how much."""
+    told = _graphs() - graphs
+    if course.watch.compiled is None:
+        return {"graphs": dict(told)}
+    return {
+        "graphs": dict(told) | course.watch.compiled.counts(),
+        "graph_breaks": dict(spellings.graph_breaks() - breaks),
+        "recompiled": spellings.recompiled_since(began),
+    }
 
 
 def _declared(model: torch.nn.Module) -> dict[str, bool]:

@@ -4,9 +4,10 @@ import contextlib
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -238,6 +239,47 @@ def _wrapped(module_name: str, name: str, before: Callable[..., None] | None) ->
 def forget_compiled() -> None:
     """Start as a fresh process would: torch stops compiling a function that was recompiled too often."""
     torch._dynamo.reset()
+
+
+def compile_graph(graph: Any, inputs: Any, mode: str) -> Callable[..., Any]:
+    """What `torch.compile(mode=mode)` makes of a graph that dynamo has traced."""
+    from torch._inductor import list_mode_options
+    from torch._inductor.compile_fx import compile_fx
+
+    return cast(Callable[..., Any], compile_fx(graph, inputs, config_patches=list_mode_options(mode)))
+
+
+@contextlib.contextmanager
+def counting_replays(replayed: Callable[[], None]) -> Iterator[None]:
+    """Call `replayed` whenever a CUDA graph that torch.compile recorded is replayed."""
+    if not torch.cuda.is_initialized():
+        yield
+        return
+    from torch._inductor.cudagraph_trees import CUDAGraphNode
+
+    usual = CUDAGraphNode.run_graph
+
+    def run_graph(node: Any) -> Any:
+        replayed()
+        return usual(node)
+
+    CUDAGraphNode.run_graph = run_graph  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        CUDAGraphNode.run_graph = usual  # type: ignore[method-assign]
+
+
+def graph_breaks() -> Counter[str]:
+    """Where torch.compile gave up in this process so far: the reason -> how often."""
+    told = torch._dynamo.utils.counters["graph_break"]
+    return Counter({str(reason).partition("\n")[0]: count for reason, count in told.items()})
+
+
+def recompiled_since(moment: float) -> tuple[str, ...]:
+    """Why torch.compile compiled something once more since a moment (`time.time()`), the first line of each reason."""
+    found = (each for each in torch._dynamo.utils.get_compilation_metrics() if (each.start_time or 0) >= moment)
+    return tuple(str(each.recompile_reason).partition("\n")[0] for each in found if each.recompile_reason)
 
 
 def attention_names() -> set[str]:

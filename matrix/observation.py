@@ -169,7 +169,11 @@ class Evidence:
     weight_bytes: int = 0
     warnings: tuple[str, ...] = ()  # what the libraries said while it ran
     leaks: tuple[str, ...] = ()  # global state that it left changed, and that was put back
-    graphs: Mapping[str, int] = field(default_factory=dict)  # of torch.compile: "compiled", "cached" -> how many
+    # Of torch.compile: graphs that inductor "compiled", or had "cached" on the disk; of a model that is compiled whole
+    # also its "graphs", how often one of them "runs", the "forwards", those that ran "plain", "replays" of CUDA graphs.
+    graphs: Mapping[str, int] = field(default_factory=dict)
+    graph_breaks: Mapping[str, int] = field(default_factory=dict)  # of a model that is compiled: reason -> how often
+    recompiled: tuple[str, ...] = ()  # why it was compiled once more
     left_on_gpu_mib: float = 0.0  # what it left there beside what torch knows of, if much (matrix/gpu_growth.py)
 
 

@@ -104,6 +104,7 @@ class Transformation(Room):
 
     through_sdpa: bool = False  # whether eager attention goes through SDPA afterwards
     kernels: Callable[[Values, Architecture], frozenset[str]] | None = None  # that run afterwards, where others do
+    compiles: bool = False  # whether torch.compile then takes longer than all the rest
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

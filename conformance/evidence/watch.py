@@ -22,6 +22,7 @@ class Watch:
 
     def __init__(self, quantisers=()):
         self.quantisers = tuple(f"{namespace}::" for namespace in quantisers)
+        self.compiled = None  # a Compiled, which sees for itself what runs
         self.ops = Ops(self)
         self.forget()
 
@@ -38,8 +39,12 @@ class Watch:
 
         All ops are seen in the first WATCHED_PASSES forward passes, which is prefill and the first steps
         of decoding; after them only those inside `scaled_dot_product_attention`, because to look at every
-        op costs as much as to run it.
+        op costs as much as to run it. Of a compiled model none is: under a dispatch mode torch runs the plain one.
         """
+        if self.compiled is not None:
+            with self.compiled.passes(model):
+                yield
+            return
         functional = torch.nn.functional
         attention = functional.scaled_dot_product_attention
 
@@ -92,6 +97,14 @@ class Watch:
         with self.passes(model):
             yield
 
+    def counter_of(self, op):
+        """Where calls of an op of that name are counted, or None."""
+        if op.startswith(self.quantisers):
+            return self.quantised_ops
+        if "attention" in op or op.startswith("flash_attn") or op == ENCODER_LAYER_OP:
+            return self.attention_ops
+        return None
+
     def count_flex(self):
         """A call of flex_attention."""
         self.flex_calls += 1
@@ -134,11 +147,7 @@ class Ops(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func not in self.counters:
             name = func._schema.name
-            counter = None
-            if name.startswith(self.watch.quantisers):
-                counter = self.watch.quantised_ops
-            elif "attention" in name or name.startswith("flash_attn") or name == ENCODER_LAYER_OP:
-                counter = self.watch.attention_ops
+            counter = self.watch.counter_of(name)
             self.counters[func] = None if counter is None else (counter, name)
         seen = self.counters[func]
         if seen is not None:

@@ -24,7 +24,8 @@ def arranged(items: Sequence[pytest.Item], workers: int, should_work: Callable[[
     plain: list[CellItem] = []
     for item in items:
         if isinstance(item, CellItem):
-            compiles = item.cell.attention is Attention.FLEX_ATTENTION and should_work(item.cell)
+            by_itself = item.cell.attention is Attention.FLEX_ATTENTION
+            compiles = (by_itself or item.cell.transformation.compiles) and should_work(item.cell)
             (compiled if compiles else plain).append(item)
     others = iter(plain)
     blocks = list(_parts(len(items), workers))

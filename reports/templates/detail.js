@@ -184,7 +184,7 @@ function evidencePart(cell) {
     ["attention classes", seen("attention_classes")], ["linear classes", seen("linear_classes")],
     ["linear modules left unquantised", seen("unquantised_linear")],
     ["unquantised parameters, share of the bytes", shares(seen("unquantised_parameters"))], ["quantised formats", seen("quantised_formats")],
-    ["quantised ops", seen("quantised_ops")], ["caches", seen("caches")], ["graphs of torch.compile", seen("graphs")], ["parameter dtypes", seen("parameter_dtypes")],
+    ["quantised ops", seen("quantised_ops")], ["caches", seen("caches")], ["graphs of torch.compile", seen("graphs")], ["graph breaks", seen("graph_breaks")], ["compiled again", seen("recompiled")], ["parameter dtypes", seen("parameter_dtypes")],
     ["foreign parameters", seen("foreign_parameters")], ["placement", seen("placement")],
     ["hf_device_map", seen("hf_device_map")], ["weight bytes", seen("weight_bytes")],
     ["warnings", seen("warnings")], ["left changed, and put back", seen("leaks")],

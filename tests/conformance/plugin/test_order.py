@@ -52,6 +52,12 @@ def test_what_is_refused_compiles_nothing_and_stays_where_it_is() -> None:
     assert names(arranged(cells, 2, refused="CH")) == "EabCd" + "fgHij"
 
 
+def test_a_model_that_is_compiled_whole_begins_as_early() -> None:
+    cells = [cell(name, compiled=False) for name in "abc"]
+    cells[1] = Item(name="b", cell=parse_cell("gpt2-float32-eager-compiled-prefill"))
+    assert names(arranged(cells, 1)) == "bac"
+
+
 def test_what_compiles_longest_begins_first(monkeypatch: pytest.MonkeyPatch) -> None:
     cells = [cell(name, compiled=True) for name in "ABCDEF"]
     cost = {id(item.cell): float(" ADBFCE".index(item.name)) for item in cells}

@@ -1,0 +1,87 @@
+"""Watching a compiled model run: what torch.compile made of it, and how often that ran. Scripts carry it along."""
+
+import functools
+from contextlib import contextmanager
+
+import torch
+
+from conformance.spellings import compile_graph, counting_replays, forget_compiled
+
+# Ops that no kernel stands behind: they choose one, or are spelled out. A dispatch mode does not see them either.
+COMPOSITE = ("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_attention_math")
+
+
+def within_itself(event):
+    """Whether an op of the profiler's is the same call as one around it, which the dispatcher passed on."""
+    above = event.cpu_parent
+    while above is not None and above.name != event.name:
+        above = above.cpu_parent
+    return above is not None
+
+
+class Compiled:
+    """A backend of torch.compile: it compiles as inductor does in that mode, and counts.
+
+    Ops are seen while a graph runs for the first time. Later runs do the same, as CUDA graphs without a call.
+
+    Args:
+        watch: the Watch that keeps what is seen.
+        mode: of torch.compile.
+    """
+
+    def __init__(self, watch, mode):
+        self.watch, self.mode = watch, mode
+        self.graphs = self.runs = self.forwards = self.plain = self.replays = 0
+        forget_compiled()
+        watch.compiled = self
+
+    def __call__(self, graph, inputs):
+        """Compile a graph that was traced; what is returned runs it."""
+        compiled = compile_graph(graph, inputs, self.mode)
+        self.graphs += 1
+        attention = sum("scaled_dot_product_attention" in str(node.target) for node in graph.graph.nodes)
+        seen = False
+
+        def run(*args):
+            nonlocal seen
+            self.runs += 1
+            if seen:
+                return compiled(*args)
+            seen = True
+            self.watch.sdpa_calls += attention
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+                found = compiled(*args)
+            for event in profile.events():
+                counter = self.watch.counter_of(event.name)
+                if counter is not None and event.name not in COMPOSITE and not within_itself(event):
+                    counter[event.name] += 1
+            return found
+
+        return run
+
+    @contextmanager
+    def passes(self, model):
+        """While entered, forward passes are counted, those that ran plain, and replays of CUDA graphs."""
+        forward = model.forward
+
+        @functools.wraps(forward)
+        def watched(*args, **kwargs):
+            before = self.runs
+            found = forward(*args, **kwargs)
+            self.forwards += 1
+            self.plain += self.runs == before
+            return found
+
+        model.forward = watched
+        try:
+            with counting_replays(self._replayed):
+                yield
+        finally:
+            model.forward = forward
+
+    def _replayed(self):
+        self.replays += 1
+
+    def counts(self):
+        """What was counted, by name."""
+        return {name: getattr(self, name) for name in ("graphs", "runs", "forwards", "plain", "replays")}
