@@ -1,12 +1,14 @@
-"""Faults that only generation with a cache can show."""
+"""Faults that neither a batch of rows nor one pass can show."""
 
 import contextlib
 import inspect
+import math
 from collections.abc import Iterator
 
 import torch
 
 from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, named
+from matrix.axes import Padding
 
 GENERATE = "generate"
 
@@ -41,6 +43,20 @@ def cache_rows_reordered(call: Attend) -> torch.Tensor:
 def padding_forgotten_in_decoding(call: Attend) -> torch.Tensor:
     """Decoding steps see the padding."""
     return call(bias=call.with_mask(torch.zeros_like(call.masked))) if call.decodes else call()
+
+
+@attention_fault(
+    "packed_boundary_leaks",
+    "transformers#46634: documents in one row see one another",
+    named("llama", "gpt2", "falcon", "mixtral", "qwen3_moe"),
+    "packed",
+    Padding.NONE,
+)
+def packed_boundary_leaks(call: Attend) -> torch.Tensor:
+    """The last token of the document before is seen, with half its weight."""
+    before = call.masked & ~call.masked.roll(-1, -1) & call.past
+    seen = call.with_mask(call.masked & ~before)
+    return call(bias=torch.where(before, seen - math.log(2), seen))
 
 
 @contextlib.contextmanager
