@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -59,21 +59,26 @@ def packed_boundary_leaks(call: Attend) -> torch.Tensor:
     return call(bias=torch.where(before, seen - math.log(2), seen))
 
 
-@contextlib.contextmanager
-def _positions_shifted(model: Model) -> Iterator[None]:
-    usual = model.forward
+def _told_other_positions(
+    change: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[[Model], contextlib.AbstractContextManager[None]]:
+    """While entered, a forward pass is told positions that are changed so."""
 
-    def shifted(*args: object, position_ids: torch.Tensor | None = None, **kwargs: object) -> object:
-        if position_ids is not None and position_ids.shape[-1] == 1:
-            position_ids = position_ids + 1
-        return usual(*args, position_ids=position_ids, **kwargs)
+    @contextlib.contextmanager
+    def running(model: Model) -> Iterator[None]:
+        usual = model.forward
 
-    shifted.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
-    model.forward = shifted
-    try:
-        yield
-    finally:
-        model.forward = usual
+        def told(*args: object, position_ids: torch.Tensor | None = None, **kwargs: object) -> object:
+            return usual(*args, position_ids=None if position_ids is None else change(position_ids), **kwargs)
+
+        told.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
+        model.forward = told
+        try:
+            yield
+        finally:
+            model.forward = usual
+
+    return running
 
 
 add(
@@ -82,6 +87,17 @@ add(
         "positions of decoding steps counted from the wrong end of the padding",
         named("llama", "mistral", "gpt2", "falcon", "opt"),
         GENERATE,
-        running=_positions_shifted,
+        running=_told_other_positions(lambda positions: positions + int(positions.shape[-1] == 1)),
+    )
+)
+add(
+    Fault(
+        "second_turn_counts_from_zero",
+        "several tokens on a filled cache that are taken for the first",
+        named("llama", "mistral", "gpt2", "falcon", "opt"),
+        "second_turn",
+        running=_told_other_positions(
+            lambda positions: positions - (positions[:, :1] if positions.shape[-1] > 1 else 0)
+        ),
     )
 )
