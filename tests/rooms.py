@@ -1,5 +1,7 @@
 """What the tests of rooms share: cells that are run for real, honestly and with a fault."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,3 +42,21 @@ def must_break(cell_id: str, fault: Fault, cache: Path, verdict: Verdict = Verdi
 def attention_fault(wrong: Any) -> Fault:
     """The fault of a function that answers one call of attention (`Attend`) wrongly."""
     return Fault(wrong.__name__, wrong.__doc__, bool, running=lambda model: sdpa_answered_by(wrong, model))
+
+
+@contextmanager
+def _called_without(model: Any) -> Iterator[None]:
+    usual = model.forward
+
+    def forward(*args: Any, attention_mask: Any = None, use_cache: Any = None, **kwargs: Any) -> Any:
+        return usual(*args, use_cache=False, **kwargs)
+
+    model.forward = forward
+    yield
+    model.forward = usual
+
+
+# No fault but a repair: only in a call without cache and mask does the library look for documents in one row.
+DOCUMENTS_LOOKED_FOR = Fault(
+    "documents_looked_for", "a library that looks for documents", bool, running=_called_without
+)

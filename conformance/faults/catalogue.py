@@ -28,17 +28,18 @@ class Fault:
     workload: str = "prefill"  # where it shows
     quantisation: str = "none"  # what it needs
     attention: Attention = Attention.SDPA  # the implementation in which it sits
+    padding: Padding = Padding.LEFT  # of the batch in which it shows
     loaded: Callable[[Model, Cell], None] = lambda model, cell: None  # done to the model once it is loaded
     running: Callable[[Model], AbstractContextManager[None]] = lambda model: contextlib.nullcontext()
 
     def cell(self, architecture: Architecture, dtype: Dtype) -> Cell:
-        """Where it is looked for: an uneven batch, padded on the left."""
+        """Where it is looked for: an uneven batch, padded on the left unless it says otherwise."""
         return make_cell(
             architecture.name,
             dtype=dtype,
             attention=self.attention,
             quantisation=self.quantisation,
-            padding=Padding.LEFT,
+            padding=self.padding,
             workload=self.workload,
         )
 
@@ -127,11 +128,13 @@ def attention_fault(
     stands_for: str,
     suits: Callable[[Architecture], bool] = lambda architecture: True,
     workload: str = "prefill",
+    padding: Padding = Padding.LEFT,
 ) -> Callable[[Callable[[Attend], torch.Tensor]], Callable[[Attend], torch.Tensor]]:
     """Make a fault of a function that answers one call of attention wrongly."""
 
     def register(wrong: Callable[[Attend], torch.Tensor]) -> Callable[[Attend], torch.Tensor]:
-        add(Fault(name, stands_for, suits, workload, running=lambda model: sdpa_answered_by(wrong, model)))
+        running = functools.partial(sdpa_answered_by, wrong)
+        add(Fault(name, stands_for, suits, workload, padding=padding, running=running))
         return wrong
 
     return register

@@ -1,12 +1,14 @@
-"""Faults that only generation with a cache can show."""
+"""Faults that neither a batch of rows nor one pass can show."""
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 
 from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, named
+from matrix.axes import Padding
 
 GENERATE = "generate"
 
@@ -43,21 +45,40 @@ def padding_forgotten_in_decoding(call: Attend) -> torch.Tensor:
     return call(bias=call.with_mask(torch.zeros_like(call.masked))) if call.decodes else call()
 
 
-@contextlib.contextmanager
-def _positions_shifted(model: Model) -> Iterator[None]:
-    usual = model.forward
+@attention_fault(
+    "packed_boundary_leaks",
+    "transformers#46634: documents in one row see one another",
+    named("llama", "gpt2", "falcon", "mixtral", "qwen3_moe"),
+    "packed",
+    Padding.NONE,
+)
+def packed_boundary_leaks(call: Attend) -> torch.Tensor:
+    """The last token of the document before is seen, with half its weight."""
+    before = call.masked & ~call.masked.roll(-1, -1) & call.past
+    seen = call.with_mask(call.masked & ~before)
+    return call(bias=torch.where(before, seen - math.log(2), seen))
 
-    def shifted(*args: object, position_ids: torch.Tensor | None = None, **kwargs: object) -> object:
-        if position_ids is not None and position_ids.shape[-1] == 1:
-            position_ids = position_ids + 1
-        return usual(*args, position_ids=position_ids, **kwargs)
 
-    shifted.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
-    model.forward = shifted
-    try:
-        yield
-    finally:
-        model.forward = usual
+def _told_other_positions(
+    change: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[[Model], contextlib.AbstractContextManager[None]]:
+    """While entered, a forward pass is told positions that are changed so."""
+
+    @contextlib.contextmanager
+    def running(model: Model) -> Iterator[None]:
+        usual = model.forward
+
+        def told(*args: object, position_ids: torch.Tensor | None = None, **kwargs: object) -> object:
+            return usual(*args, position_ids=None if position_ids is None else change(position_ids), **kwargs)
+
+        told.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
+        model.forward = told
+        try:
+            yield
+        finally:
+            model.forward = usual
+
+    return running
 
 
 add(
@@ -66,6 +87,17 @@ add(
         "positions of decoding steps counted from the wrong end of the padding",
         named("llama", "mistral", "gpt2", "falcon", "opt"),
         GENERATE,
-        running=_positions_shifted,
+        running=_told_other_positions(lambda positions: positions + int(positions.shape[-1] == 1)),
+    )
+)
+add(
+    Fault(
+        "second_turn_counts_from_zero",
+        "several tokens on a filled cache that are taken for the first",
+        named("llama", "mistral", "gpt2", "falcon", "opt"),
+        "second_turn",
+        running=_told_other_positions(
+            lambda positions: positions - (positions[:, :1] if positions.shape[-1] > 1 else 0)
+        ),
     )
 )

@@ -10,20 +10,29 @@ NEW_TOKENS = 40  # past the windows and chunks of the fixtures, which the prompt
 
 
 def run(model, batch, course):
-    """The logits of the prompt, and of each token that a loop gives the model with the cache it got back.
+    """The logits of the prompt, and of each token that a loop gives the model with the cache it got back."""
+    return looped(model, batch, course, [1] * NEW_TOKENS)
+
+
+def looped(model, batch, course, parts):
+    """The logits of the prompt and of given tokens, of which each call after it gets so many, with the cache.
 
     Unpadded, the loop is the plainest there is: no mask and no positions, which the model must count on by itself.
     """
     tokens = batch["input_ids"]
-    inputs, shape = course.takes(model), (len(tokens), NEW_TOKENS)
-    new = torch.randint(4, inputs["highest"], shape, generator=torch.Generator().manual_seed(course.seed)).to(
-        tokens.device
-    )
+    new = given_tokens(batch, course, model, sum(parts))
     # One more than is judged: the last token of a teacher-forcing batch is not looked at.
     whole = extended(batch, torch.cat([tokens, new, new[:, :1]], dim=1), takes_position_ids=False)
     given = with_positions(whole, model)
     if not is_padded(batch):
         given = {name: tensor for name, tensor in whole.items() if name != "attention_mask"}
     with course.during("forward"):
-        logits = cached(model, given, [tokens.shape[1]] + [1] * NEW_TOKENS, inputs)
+        logits = cached(model, given, [tokens.shape[1], *parts], course.takes(model))
     return OneRun("logits", logits, whole, judged(whole, logits))
+
+
+def given_tokens(batch, course, model, count):
+    """So many plain tokens for each row, of shape (rows, count)."""
+    tokens, generator = batch["input_ids"], torch.Generator().manual_seed(course.seed)
+    shape = (len(tokens), count)
+    return torch.randint(4, course.takes(model)["highest"], shape, generator=generator).to(tokens.device)

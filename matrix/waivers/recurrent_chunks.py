@@ -1,16 +1,20 @@
-"""Several tokens at once on a filled cache: Jamba and RecurrentGemma begin anew.
+"""Several tokens at once on a filled cache: Jamba, Mamba and RecurrentGemma begin anew.
 
-Jamba's scan is given no initial state, RecurrentGemma's convolution takes any call with more than one token for the
-first. Seen with transformers 5.23.0 and 5.24.0.
+The scan of the first two is given no initial state, RecurrentGemma's convolution takes any call with more than one
+token for the first. Seen with transformers 5.23.0 and 5.24.0.
 """
+
+import inspect
 
 import torch
 import transformers
 
-SMALL = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 2}
+SMALL = {"vocab_size": 256, "hidden_size": 64}
+HEADS = SMALL | {"intermediate_size": 128, "num_attention_heads": 2}
 CONFIGS = (
-    transformers.JambaConfig(**SMALL, num_hidden_layers=2, attn_layer_period=2, attn_layer_offset=1, num_experts=1),
-    transformers.RecurrentGemmaConfig(**SMALL, num_hidden_layers=3, lru_width=64, head_dim=32),
+    transformers.JambaConfig(**HEADS, num_hidden_layers=2, attn_layer_period=2, attn_layer_offset=1, num_experts=1),
+    transformers.MambaConfig(**SMALL, num_hidden_layers=2),
+    transformers.RecurrentGemmaConfig(**HEADS, num_hidden_layers=3, lru_width=64, head_dim=32),
 )
 
 wrong = False
@@ -22,15 +26,14 @@ for config in CONFIGS:
     for parameter in model.parameters():
         if parameter.ndim == 2:
             parameter.data.mul_(4)  # under the weights that a class begins with little shows
-    try:
-        tokens, cache = torch.randint(4, 256, (1, 24)), transformers.DynamicCache(config=config)
-    except TypeError as error:
-        print("such a cache is not in this release:", error)
-        raise SystemExit(0) from None
+    known = inspect.signature(model.forward).parameters
+    name = next(name for name in ("cache", "cache_params", "past_key_values") if name in known)
+    tokens, cache = torch.randint(4, 256, (1, 24)), {name: transformers.DynamicCache(config=config)}
     with torch.no_grad():
         whole = model(tokens).logits[:, 12:]
         for place in (torch.arange(12)[None], torch.arange(12, 24)[None]):
-            chunk = model(tokens[:, place[0]], position_ids=place, past_key_values=cache, use_cache=True)
+            told = {} if config.model_type == "mamba" else {"position_ids": place}
+            chunk = model(tokens[:, place[0]], **told, **cache, use_cache=True)
         off = float((chunk.logits - whole).abs().max())
     print(f"{config.model_type}: expected the logits of one pass, off by {off:.2g}, spread {float(whole.std()):.2g}")
     wrong |= off > 1e-3
