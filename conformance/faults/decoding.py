@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -108,4 +108,36 @@ add(
         "assisted",
         running=_drafts_trusted,
     )
+)
+
+
+@contextlib.contextmanager
+def _processors(model: Model, change: Callable[[list[Any]], list[Any]]) -> Iterator[None]:
+    usual = model._get_logits_processor
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        made = usual(*args, **kwargs)
+        made[:] = change(list(made))
+        return made
+
+    model._get_logits_processor = changed
+    try:
+        yield
+    finally:
+        model._get_logits_processor = usual
+
+
+def _filter_fault(name: str, stands_for: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    add(Fault(name, stands_for, is_causal, "sampled", running=lambda model: _processors(model, change)))
+
+
+_filter_fault(
+    "top_p_before_temperature",
+    "a nucleus of the probabilities as they were before the temperature",
+    lambda made: sorted(made, key=lambda one: type(one).__name__ != "TopPLogitsWarper"),
+)
+_filter_fault(
+    "min_p_ignored",
+    "a sampler that knows no min_p, and does not say so",
+    lambda made: [one for one in made if type(one).__name__ != "MinPLogitsWarper"],
 )
