@@ -141,3 +141,14 @@ _filter_fault(
     "a sampler that knows no min_p, and does not say so",
     lambda made: [one for one in made if type(one).__name__ != "MinPLogitsWarper"],
 )
+
+
+@attention_fault(
+    "requests_mixed",
+    "requests in flight together that see each other's keys",
+    named("llama", "mistral", "mixtral", "qwen3_moe", "gpt2"),
+    "generate_batch",
+)
+def requests_mixed(call: Attend) -> torch.Tensor:
+    """Nothing is masked."""
+    return call(bias=call.with_mask(torch.zeros_like(call.masked)))
