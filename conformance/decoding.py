@@ -63,7 +63,7 @@ def heard_by(model, batch):
     return transformers.modeling_outputs.BaseModelOutput(last_hidden_state=first.encoder_last_hidden_state)
 
 
-def generated(model, batch, course, new_tokens, **arguments):
+def generated(model, batch, course, new_tokens, do_sample=False, **arguments):
     """What `generate` makes of a batch with the cell's kind of cache: its whole output, raw logits of each step too."""
     pad = getattr(model.generation_config, "pad_token_id", None)
     forced = {**NOTHING_FORCED, "suppress_tokens": placeholders(model, course) or None}
@@ -74,7 +74,7 @@ def generated(model, batch, course, new_tokens, **arguments):
             **batch,
             max_new_tokens=new_tokens,
             min_new_tokens=new_tokens,
-            do_sample=False,
+            do_sample=do_sample,
             use_cache=True,
             pad_token_id=0 if pad is None else pad,
             output_logits=True,

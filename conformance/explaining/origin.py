@@ -205,6 +205,8 @@ def origin_of(calls: Calls, found: Any, truth_of: Callable[[Batch, bool], Truth]
     One that was given what is wrong already only hands it on, and so does what follows. None if no module's output is
     wrong, such as where the logits are by a little.
     """
+    if getattr(found, "said", None) is not None:  # requests share calls: theirs are not the batch's places
+        return None
     placed = calls.placed(found.forced, getattr(found, "searched", None))
     hold = cache(truth_of(found.forced, any(call.of.told for call in placed)).hold)
     for beyond in _BEYOND:

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
@@ -101,3 +102,85 @@ add(
         ),
     )
 )
+
+
+@contextlib.contextmanager
+def _drafts_trusted(model: Model) -> Iterator[None]:
+    """Of several tokens at once the most probable are those that were given: a draft is always right."""
+    usual, given = model.forward, []
+
+    class Trusting(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            found = super().__torch_function__(func, types, args, kwargs or {})
+            if func is torch.Tensor.argmax and found.shape[-1] > 1:
+                found = found.as_subclass(torch.Tensor)
+                found[:, :-1] = given[-1][:, 1 - found.shape[-1] :]
+            return found
+
+    def trusting(*args: Any, **kwargs: Any) -> Any:
+        output = usual(*args, **kwargs)
+        given.append(kwargs.get("decoder_input_ids", kwargs.get("input_ids")))
+        output.logits = output.logits.as_subclass(Trusting)
+        return output
+
+    trusting.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
+    model.forward = trusting
+    try:
+        yield
+    finally:
+        model.forward = usual
+
+
+add(
+    Fault(
+        "drafts_trusted",
+        "speculative decoding that takes what was drafted without verifying it",
+        is_causal,
+        "assisted",
+        running=_drafts_trusted,
+    )
+)
+
+
+@contextlib.contextmanager
+def _processors(model: Model, change: Callable[[list[Any]], list[Any]]) -> Iterator[None]:
+    usual = model._get_logits_processor
+
+    def changed(*args: Any, **kwargs: Any) -> Any:
+        made = usual(*args, **kwargs)
+        made[:] = change(list(made))
+        return made
+
+    model._get_logits_processor = changed
+    try:
+        yield
+    finally:
+        model._get_logits_processor = usual
+
+
+def _filter_fault(name: str, stands_for: str, change: Callable[[list[Any]], list[Any]]) -> None:
+    add(Fault(name, stands_for, is_causal, "sampled", running=lambda model: _processors(model, change)))
+
+
+_filter_fault(
+    "top_p_before_temperature",
+    "a nucleus of the probabilities as they were before the temperature",
+    lambda made: sorted(made, key=lambda one: type(one).__name__ != "TopPLogitsWarper"),
+)
+_filter_fault(
+    "min_p_ignored",
+    "a sampler that knows no min_p, and does not say so",
+    lambda made: [one for one in made if type(one).__name__ != "MinPLogitsWarper"],
+)
+
+
+@attention_fault(
+    "requests_mixed",
+    "requests in flight together that see each other's keys",
+    named("llama", "mistral", "mixtral", "qwen3_moe", "gpt2"),
+    "generate_batch",
+)
+def requests_mixed(call: Attend) -> torch.Tensor:
+    """Nothing is masked."""
+    return call(bias=call.with_mask(torch.zeros_like(call.masked)))

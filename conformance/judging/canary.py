@@ -27,7 +27,7 @@ def must_see(found: Any, honest: Comparison, course: Any) -> None:
     logits, size = found.logits, _SIZE * (honest.baseline_max + honest.floor_max)
     for (row, position), error in zip(_places(logits, found.forced), (-size, float("nan")), strict=True):
         off = torch.zeros_like(logits)
-        off[row, position, 1] = error
+        off[row, position, min(1, logits.shape[-1] - 1)] = error
         with torch.no_grad():
             comparisons = found.compare(course.references, course.cell.dtype, course.does.quantised, off)
         seen = any(oracle.problems(comparison) for comparison in comparisons)

@@ -32,33 +32,41 @@ class OneRun:
         forced: the batch that the references are given.
         attended: bool, of shape (batch, positions): where they are judged.
         pick: which of a reference's logits are those of the same positions.
+        said: what stands in `logits` if it is not logits: the same of a reference's that were picked.
         consequences: what was made of the logits, by name: how far it is off, given the true logits of the attended
             positions, of shape (attended, vocabulary).
         chosen: of a generation the tokens chosen, of shape (batch, positions).
         searched: of a search, whose rows change places, for each call the rows of `forced` and the column of its token.
     """
 
-    def __init__(self, name, logits, forced, attended, *, pick=None, consequences=None, chosen=None, searched=None):
+    def __init__(
+        self, name, logits, forced, attended, *, pick=None, said=None, consequences=None, chosen=None, searched=None
+    ):
         self.name, self.logits, self.forced, self.attended = name, logits, at_home(forced), attended.cpu()
-        self.pick = pick or (lambda found: found)
+        self.pick, self.said = pick or (lambda found: found), said
         self.consequences, self.chosen, self.searched = consequences or {}, chosen, searched
 
     def compare(self, references, dtype, quantised, off=0.0):
         """The one comparison; `off` is added to the logits before."""
         if self.chosen is not None and not self.consequences:
             raise RuntimeError("tokens were chosen, and nobody asks whether they are the best")
-        baseline, golden = asked(references, self.forced, dtype)
+        baseline, golden = (self.pick(found) for found in asked(references, self.forced, dtype))
+        consequences = self.consequences
+        if self.said is not None:
+            logits = golden[self.attended.to(golden.device)].double()
+            consequences = {what: lambda _, how=how: how(logits) for what, how in consequences.items()}
+            baseline, golden = self.said(baseline), self.said(golden)
         return (
             compare(
                 self.name,
                 candidate=self.logits + off,
-                baseline=self.pick(baseline),
-                golden=self.pick(golden),
+                baseline=baseline,
+                golden=golden,
                 attended=self.attended,
                 dtype=dtype,
                 quantised=quantised,
                 generated=self.chosen is not None,
-                consequences=self.consequences,
+                consequences=consequences,
             ),
         )
 

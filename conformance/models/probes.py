@@ -29,6 +29,12 @@ def _decoder(name: str, model_type: str, *, without: tuple[str, ...] = (), **con
     return Architecture(name, model_type, Kind.DECODER, "AutoModelForCausalLM", kept, kept_linear=("lm_head",))
 
 
+def _rotated(name: str, limit: int, **rope: Any) -> Architecture:
+    return _decoder(
+        name, "llama", max_position_embeddings=limit, rope_parameters={"rope_theta": 10_000.0, **rope}, head_dim=16
+    )
+
+
 _ALL = (
     # One layer, so that the window can be read off what a token reaches.
     _decoder("mistral_window_4", "mistral", num_hidden_layers=1, sliding_window=4),
@@ -72,6 +78,27 @@ _ALL = (
         attention_types=[[["global", "local"], 1]],
         window_size=16,
         without=("num_hidden_layers", "num_attention_heads", "num_key_value_heads"),
+    ),
+    # Each with a limit of 32 tokens, beyond which its frequencies change or are stretched from the beginning.
+    _rotated("llama_dynamic_ntk", 32, rope_type="dynamic", factor=4.0),
+    _rotated(
+        "llama_longrope",
+        128,
+        rope_type="longrope",
+        factor=4.0,
+        short_factor=[1.0] * 8,
+        long_factor=[4.0] * 8,
+        original_max_position_embeddings=32,
+    ),
+    _rotated("llama_yarn", 128, rope_type="yarn", factor=4.0, original_max_position_embeddings=32),
+    _rotated(
+        "llama_3",
+        128,
+        rope_type="llama3",
+        factor=4.0,
+        low_freq_factor=1.0,
+        high_freq_factor=4.0,
+        original_max_position_embeddings=32,
     ),
 )
 ARCHITECTURES = {architecture.name: architecture for architecture in _ALL}

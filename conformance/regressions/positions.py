@@ -1,8 +1,10 @@
-"""position_ids that do not count from 0 in one row: shifted, batched, three-dimensional."""
+"""position_ids that do not count from 0 in one row: shifted, batched, three-dimensional; and those beyond a limit."""
 
 import torch
 
+from conformance.decoding import cached
 from conformance.lab import Lab, Violated, random_tokens
+from conformance.models.batches import PLAIN
 from matrix.axes import Dtype
 
 _LENGTH = 48
@@ -30,6 +32,49 @@ def qwen3_5_flash_mrope_illegal_access(lab: Lab) -> None:
 def flash_mrope_taken_as_packed(lab: Lab) -> None:
     """The same handed to the attention function itself, as any model may."""
     lab.isolated(_attend_with_mrope)
+
+
+def dynamic_ntk_keeps_old_frequencies(lab: Lab) -> None:
+    """The base grows with the length, and keys in the cache were turned by that of a shorter one."""
+    _beyond_the_limit(lab, "llama_dynamic_ntk")
+
+
+def longrope_keeps_old_frequencies(lab: Lab) -> None:
+    """Short factors up to the limit, long ones beyond it, and keys in the cache that were turned by the short ones."""
+    _beyond_the_limit(lab, "llama_longrope")
+
+
+def yarn_beyond_its_limit(lab: Lab) -> None:
+    """Frequencies that are stretched from the first token on."""
+    _beyond_the_limit(lab, "llama_yarn")
+
+
+def llama_3_rope_beyond_its_limit(lab: Lab) -> None:
+    """The same, only the low ones."""
+    _beyond_the_limit(lab, "llama_3")
+
+
+def _beyond_the_limit(lab: Lab, name: str) -> None:
+    """What is said after 60 tokens, the first 30 given at once and the others one by one, as after all 60 at once.
+
+    Of what was said before nothing is asked: where frequencies follow the length, a longer text is another model.
+    """
+    batch = {"input_ids": random_tokens(2, 60).to(lab.device)}
+    model = lab.load(name, "sdpa")
+    with torch.no_grad(), lab.seeded(model):
+        candidate = cached(model, batch, [30] + [1] * 30, PLAIN)[:, -1:]
+    baseline, golden = (
+        lab.reference_logits(lab.reference(name, Dtype.FLOAT32, golden=golden), batch)[:, -1:]
+        for golden in (False, True)
+    )
+    lab.judge(
+        f"{name} last logits",
+        candidate=candidate,
+        baseline=baseline,
+        golden=golden,
+        attended=torch.ones(2, 1, dtype=torch.bool),
+        dtype=Dtype.FLOAT32,
+    )
 
 
 def _forward_with_mrope(lab: Lab) -> None:

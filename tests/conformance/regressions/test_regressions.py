@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -171,6 +172,13 @@ def _forget_window(model: Any) -> None:
     model.config.layer_types = ["full_attention"]
 
 
+def _forget_scaling(model: Any) -> None:
+    """The frequencies are those of a model that knows no longer texts."""
+    rotary = model.model.rotary_emb
+    rotary.inv_freq = 10_000.0 ** (-torch.arange(0, 16, 2) / 16)
+    rotary.attention_scaling = 1.0
+
+
 SEEDED: dict[str, Fault] = {
     "mistral_flash_left_padding_garbage": FAULTS["padding_forgotten_in_decoding"],
     "gpt2_flash_causal_dropped_by_mask": FAULTS["causal_dropped"],
@@ -199,6 +207,8 @@ SEEDED: dict[str, Fault] = {
     "int8_nan_on_this_gpu": FAULTS["int8_scales_rolled"],
     "qwen3_next_offloaded_decode_garbage": FAULTS["stale_cache_slot"],
     "t5_float16_feed_forward_overflow": _done(lambda model: model.half()),
+    "yarn_beyond_its_limit": _done(_forget_scaling),
+    "llama_3_rope_beyond_its_limit": _done(_forget_scaling),
 }
 
 
@@ -265,6 +275,43 @@ def test_a_merge_that_counts_the_adapter_twice_is_seen(cache: Path, name: str, m
         monkeypatch.setattr(layer, "get_delta_weight", wrong)
     with pytest.raises(Violated):
         PROBES[name](lab_with(cache))
+
+
+@pytest.mark.parametrize("name", [name for name in PROBES if name.startswith("generate_batch_")])
+def test_processors_that_know_all_tokens_are_what_was_asked_for(
+    cache: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same requests through `generate`: the rows are still there because of what continuous batching does."""
+    skip_unless_models_exist(name)
+
+    def one_by_one(model: Any, inputs: list[list[int]], generation_config: Any, **others: Any) -> dict[int, Any]:
+        found = {}
+        for number, tokens in enumerate(inputs):
+            prompt = torch.tensor([tokens])
+            mask = torch.ones_like(prompt)
+            made = model.generate(prompt, attention_mask=mask, generation_config=generation_config)[0, len(tokens) :]
+            found[number] = SimpleNamespace(error=None, generated_tokens=made.tolist())
+        return found
+
+    with pytest.raises(Violated):
+        PROBES[name](lab_with(cache))
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "generate_batch", one_by_one)
+    PROBES[name](lab_with(cache))
+
+
+@pytest.mark.parametrize("name", ["dynamic_ntk_keeps_old_frequencies", "longrope_keeps_old_frequencies"])
+def test_frequencies_that_do_not_change_are_none_of_a_length(
+    cache: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call is given all tokens so far: the keys have the frequencies of their length."""
+    skip_unless_models_exist(name)
+
+    def whole(model: Any, batch: Any, *others: Any) -> torch.Tensor:
+        logits: torch.Tensor = model(**batch, use_cache=False).logits
+        return logits
+
+    monkeypatch.setattr(positions, "cached", whole)
+    PROBES[name](lab_with(cache))
 
 
 def test_a_backend_that_another_one_plays_is_seen(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
