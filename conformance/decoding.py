@@ -22,14 +22,15 @@ def steps(batch):
     return [length_of(batch) - STEPS] + [1] * STEPS
 
 
-def cached(model, batch, parts, inputs, cache=None, adapt=lambda mask: mask):
+def cached(model, batch, parts, inputs, cache=None, adapt=lambda mask: mask, held=0):
     """The logits of consecutive calls with one cache, each with its share of the tokens, mask and positions.
 
-    `inputs` is what the model takes: see conformance/models/inputs.py.
+    `inputs` is what the model takes: see conformance/models/inputs.py. `held` are the tokens that the cache holds
+    already.
     """
-    if len(parts) < 2:
+    if len(parts) < 2 and not held:
         raise RuntimeError(f"{len(parts)} calls make no use of a cache")
-    found, begin = [], 0
+    found, begin = [], held
     handed_on = cache_argument(model)
     cache = first_cache(model) if cache is None else cache
     if "decoder_input_ids" in batch:
@@ -44,7 +45,7 @@ def cached(model, batch, parts, inputs, cache=None, adapt=lambda mask: mask):
             told = ("input_ids", "position_ids", *by_token(batch))
             first = {name: 0 if name in inputs["whole"] else begin for name in told if name in batch}
             given = {name: batch[name][:, first[name] : end] for name in first}
-            if begin == 0 or inputs["again"]:  # what the tokens stand for is looked at once, by most
+            if begin == held or inputs["again"]:  # what the tokens stand for is looked at once, by most
                 given |= others(batch)
             if "attention_mask" in batch:
                 given["attention_mask"] = adapt(batch["attention_mask"][:, :end])
