@@ -23,12 +23,14 @@ class Does:
     load_arguments: Any  # quantiser: (quantisation, dtype) -> what from_pretrained is given
     stored_as: Any  # quantiser: (module) -> format, or None if it is not the quantiser's
     spell_out: Any  # quantiser: (model, load_quantised, device, golden) gives the model plain weights
-    quantised: bool
+    quantised: bool  # whether weights, or what waits in the cache, have fewer bits than the dtype
+    rounds: bool  # cache: whether that is so of what waits there
     ops: tuple[str, ...]  # quantiser: namespaces
     placed_first: bool  # quantiser: whether the device_map has a say in what the weights become
     device_map: Any  # placement: (make_empty) -> device_map
     transform: Any  # transformation: (model, course) -> model
-    generation_arguments: Any  # cache: () -> what generate is given
+    generation_arguments: Any  # cache: (cache) -> what generate is given
+    kept: Any  # cache: (cache, states) -> what is left of keys or values that have waited there
 
 
 def half(room: Room) -> ModuleType:

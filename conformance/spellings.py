@@ -180,6 +180,15 @@ def cache_argument(model: Any) -> str | None:
     return next((name for name in ("past_key_values", "cache_params", "cache") if name in known), None)
 
 
+def make_dynamic_cache(model: Any) -> Any:
+    """An empty `DynamicCache` with the layers of the model, which remembers enough to be cropped if it can."""
+    told = "config" in inspect.signature(transformers.DynamicCache.__init__).parameters
+    cache = transformers.DynamicCache(config=model.config) if told else transformers.DynamicCache()
+    if hasattr(cache, "activate_past_recording"):
+        cache.activate_past_recording()
+    return cache
+
+
 def first_cache(model: Any) -> Any:
     """What a loop begins with: nothing, but for a model that makes a cache and does not give it back."""
     if model.config.model_type == "recurrent_gemma":

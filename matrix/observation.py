@@ -67,7 +67,7 @@ class Comparison:
     floor_max: float  # 2 * max|(G_d + 0.3 - 0.3) - G_d|, G_d = golden in the cell's dtype
     floor_mean: float  # mean|G_d - G|: what it costs to write the truth down in that dtype
     regret_max: float | None = None  # of reports up to schema 1.2: the regret, before there were other consequences
-    quantised: bool = False  # whether the weights are
+    quantised: bool = False  # whether the weights are, or what waits in the cache
     gradients: bool = False  # of the loss, instead of logits
     few: bool = False  # whether so few numbers were compared that their mean is chance
     single: bool = False  # whether the cell's dtype is float32, where rounding is far below what a fault does
@@ -164,6 +164,8 @@ class Evidence:
         default_factory=dict
     )  # floating dtype not asked for -> names
     caches: tuple[str, ...] = ()  # classes of the caches that came out of generations
+    # Of their layers: class, dtype, device, tokens held and slots for them -> how many; before 2.4 not looked at.
+    cache_layers: Mapping[str, int] = field(default_factory=dict)
     placement: Mapping[str, int] = field(default_factory=dict)  # device type -> how many parameters
     hf_device_map: Mapping[str, str] | None = None
     weight_bytes: int = 0

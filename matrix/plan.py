@@ -8,7 +8,7 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 
 from matrix.architectures import Architecture
-from matrix.cell import AXES, Cell, make_cell, parse_cell
+from matrix.cell import AXES, SILENT, Cell, make_cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.errors import UsageError, enumerated, quoted
 from matrix.files import read_toml
@@ -135,15 +135,19 @@ def valid_cells(architectures: Mapping[str, Architecture], *narrowing: Selection
     def wanted(axis: str, value: str) -> bool:
         return all(selection is None or selection.could_contain(axis, value) for selection in narrowing)
 
-    values = [[value for name, value in AXES[axis].values.items() if wanted(axis, name)] for axis in _ORDER]
+    *values, caches = [[value for name, value in AXES[axis].values.items() if wanted(axis, name)] for axis in _ORDER]
+    # Most workloads have no choice of cache: to try every one with each takes three times as long.
+    usual = [kind for kind in caches if kind == SILENT["cache"]]
+    workload = _ORDER.index("workload")
     cells = []
     for name, architecture in architectures.items():
         if not wanted("architecture", name):
             continue
         for chosen in itertools.product(*values):
-            cell = Cell(name, *_in_order_of_fields(chosen))
-            if why_impossible(cell, architecture) is None:
-                cells.append(cell)
+            for kind in caches if chosen[workload].decodes else usual:
+                cell = Cell(name, *_in_order_of_fields((*chosen, kind)))
+                if why_impossible(cell, architecture) is None:
+                    cells.append(cell)
     return cells
 
 

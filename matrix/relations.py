@@ -27,6 +27,13 @@ def of_a_cache(cell: Values, architecture: Architecture) -> str | None:
     return follows_the_length(architecture) or takes_no_cache(architecture) or of_a_decoder(cell, architecture)
 
 
+def of_a_kept_cache(cell: Values, architecture: Architecture) -> str | None:
+    """The same, of a decoder whose cache is used a second time, by hand."""
+    if architecture.kind is not Kind.DECODER:
+        return "only a decoder goes on with its own input"
+    return of_a_cache(cell, architecture)
+
+
 def takes_no_cache(architecture: Architecture) -> str | None:
     """Why nothing can be decoded step by step, or None."""
     return None if architecture.inputs.get("cache", True) else "its forward pass takes no cache"

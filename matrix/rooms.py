@@ -117,17 +117,25 @@ class Placement(Room):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Cache(Room):
-    """Where keys and values wait while a model generates."""
+    """Where keys and values wait while a model generates. Several may be of one family, which names their half."""
 
     package = "caches"
-    provides = ("generation_arguments",)
+    provides = ("generation_arguments", "kept")
+
+    rounds: bool = False  # whether it holds keys and values in fewer bits than they come in
+
+    @property
+    def half(self) -> str:
+        """The family's module, or its own."""
+        return self.family or self.name
 
 
 def said_of(cell: Values) -> dict[str, Any]:
     """What the halves with torch are told of a cell's rooms, beside their names."""
     return {
         "inputs": cell.workload.inputs.value,
-        "quantised": bool(cell.quantisation.stored_as),
+        "quantised": bool(cell.quantisation.stored_as) or cell.cache.rounds,
+        "rounds": cell.cache.rounds,
         "ops": cell.quantisation.ops,
         "placed_first": cell.quantisation.placed_first,
     }

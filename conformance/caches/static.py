@@ -3,9 +3,14 @@
 import transformers
 
 
-def generation_arguments():
+def generation_arguments(cache):
     """What `generate` is given; it would compile the model for a static cache by itself, which is another question."""
     arguments = {"cache_implementation": "static"}
     if hasattr(transformers.GenerationConfig(), "disable_compile"):
         arguments["disable_compile"] = True
     return arguments
+
+
+def kept(cache, states):
+    """All of it."""
+    return states

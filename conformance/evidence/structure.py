@@ -75,6 +75,7 @@ def evidence_of(
         unfused_flex_calls=watch.unfused_flex_calls,
         quantised_ops=dict(watch.quantised_ops),
         caches=tuple(watch.caches),
+        cache_layers=dict(watch.cache_layers),
         warnings=tuple(printable(said, places or {})[:_WARNING_LENGTH] for said in list(warned)[:_WARNINGS_KEPT]),
     )
 

@@ -30,7 +30,7 @@ class Watch:
         """Start anew."""
         self.attention_ops, self.quantised_ops = Counter(), Counter()
         self.sdpa_calls = self.flex_calls = self.unfused_flex_calls = 0
-        self.caches = {}
+        self.caches, self.cache_layers = {}, Counter()
         self.ops.counters.clear()
 
     @contextmanager
@@ -114,12 +114,26 @@ class Watch:
         self.unfused_flex_calls += 1
 
     def cache(self, cache):
-        """Keep the class of a cache, of one for encoder and decoder those of its parts too."""
+        """Keep the class of a cache, of one for encoder and decoder those of its parts too, and what its layers are."""
         if cache is None:
             return
         parts = [getattr(cache, name, None) for name in ("self_attention_cache", "cross_attention_cache")]
         inner = ", ".join(type(part).__name__ for part in parts if part is not None)
         self.caches[f"{type(cache).__name__}({inner})" if inner else type(cache).__name__] = None
+        for whole in [part for part in parts if part is not None] or [cache]:
+            self.cache_layers.update(said_of_layer(layer) for layer in getattr(whole, "layers", ()))
+
+
+def said_of_layer(layer):
+    """The class of a cache's layer; where it holds keys their dtype and device, the tokens and the slots for them."""
+    keys = getattr(layer, "keys", None)
+    if not isinstance(keys, torch.Tensor):
+        return type(layer).__name__
+    rounded = getattr(layer, "_quantized_keys", None)
+    codes = rounded[0] if isinstance(rounded, tuple) else getattr(rounded, "_data", keys)
+    dtype, held = str(codes.dtype).removeprefix("torch."), int(layer.get_seq_length())
+    slots = keys.shape[-2] if rounded is None and keys.dim() > 1 else held
+    return f"{type(layer).__name__}: {dtype} on {codes.device.type}, {held} tokens, {slots} slots"
 
 
 class Ops(TorchDispatchMode):

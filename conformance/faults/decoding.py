@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import transformers
 
 from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, named
 from matrix.axes import Padding
@@ -184,3 +185,45 @@ _filter_fault(
 def requests_mixed(call: Attend) -> torch.Tensor:
     """Nothing is masked."""
     return call(bias=call.with_mask(torch.zeros_like(call.masked)))
+
+
+def _cache_method(name: str, wrong: Callable[..., None]) -> Callable[[Model], contextlib.AbstractContextManager[None]]:
+    """While entered, that method of every cache is `wrong`, which is given the right one first."""
+
+    @contextlib.contextmanager
+    def running(model: Model) -> Iterator[None]:
+        usual = getattr(transformers.Cache, name)
+        setattr(transformers.Cache, name, lambda cache, *given: wrong(usual, cache, *given))
+        try:
+            yield
+        finally:
+            setattr(transformers.Cache, name, usual)
+
+    return running
+
+
+def _repeated_in_turn(usual: Callable[..., None], cache: Model, repeats: int) -> None:
+    """Rows 0, 1, 0, 1 instead of 0, 0, 1, 1."""
+    usual(cache, repeats)
+    rows = len(cache.layers[0].keys)
+    cache.reorder_cache(torch.arange(rows).view(-1, repeats).t().flatten())
+
+
+for _name, _stands_for, _workload, _method, _wrong in (
+    ("reset_does_nothing", "a reset that leaves the old keys", "cache_reset", "reset", lambda usual, cache: None),
+    (
+        "crop_one_short",
+        "a crop that leaves a token of the other text behind",
+        "cache_crop",
+        "crop",
+        lambda usual, cache, dropped: usual(cache, dropped + 1),
+    ),
+    (
+        "prefix_repeated_in_turn",
+        "repeat for repeat_interleave",
+        "cache_repeat",
+        "batch_repeat_interleave",
+        _repeated_in_turn,
+    ),
+):
+    add(Fault(_name, _stands_for, named("llama", "gpt2", "falcon"), _workload, running=_cache_method(_method, _wrong)))

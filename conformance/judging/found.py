@@ -1,5 +1,7 @@
 """What a workload found, and how it is held against golden and baseline. Scripts carry it along."""
 
+from functools import cache
+
 import torch
 
 from conformance.judging.comparison import compare, compare_runs, compare_steps, quantisation_cost
@@ -37,21 +39,37 @@ class OneRun:
             positions, of shape (attended, vocabulary).
         chosen: of a generation the tokens chosen, of shape (batch, positions).
         searched: of a search, whose rows change places, for each call the rows of `forced` and the column of its token.
+        rounding: of a cache that rounds, (references, batch) -> the logits of an ordinary run with such a cache, which
+            is the baseline then.
     """
 
     def __init__(
-        self, name, logits, forced, attended, *, pick=None, said=None, consequences=None, chosen=None, searched=None
+        self,
+        name,
+        logits,
+        forced,
+        attended,
+        *,
+        pick=None,
+        said=None,
+        consequences=None,
+        chosen=None,
+        searched=None,
+        rounding=None,
     ):
         self.name, self.logits, self.forced, self.attended = name, logits, at_home(forced), attended.cpu()
         self.pick, self.said = pick or (lambda found: found), said
         self.consequences, self.chosen, self.searched = consequences or {}, chosen, searched
+        self.rounding = None if rounding is None else cache(lambda references: rounding(references, self.forced))
 
     def compare(self, references, dtype, quantised, off=0.0):
         """The one comparison; `off` is added to the logits before."""
         if self.chosen is not None and not self.consequences:
             raise RuntimeError("tokens were chosen, and nobody asks whether they are the best")
-        baseline, golden = (self.pick(found) for found in asked(references, self.forced, dtype))
-        consequences = self.consequences
+        baseline, golden = asked(references, self.forced, dtype)
+        if self.rounding is not None:
+            baseline = self.rounding(references)
+        baseline, golden, consequences = self.pick(baseline), self.pick(golden), self.consequences
         if self.said is not None:
             logits = golden[self.attended.to(golden.device)].double()
             consequences = {what: lambda _, how=how: how(logits) for what, how in consequences.items()}
@@ -71,7 +89,7 @@ class OneRun:
         )
 
     def cost(self, references):
-        """What quantisation costs: the same logits against those of the weights as they were."""
+        """What quantisation costs: the same logits against those of weights, keys and values as they were."""
         unquantised = self.pick(references.unquantised(self.forced))
         return quantisation_cost(candidate=self.logits, unquantised=unquantised, attended=self.attended)
 

@@ -3,7 +3,7 @@
 import torch
 import transformers
 
-from conformance.decoding import forced_by, generated
+from conformance.decoding import forced_by, generated, rounding
 from conformance.judging.found import OneRun, at_home
 
 BEAMS, BEAM_TOKENS = 4, 16
@@ -59,6 +59,7 @@ def run(model, batch, course):
         consequences={"score": lambda truth: score_error(truth, prefixes.kept, output)},
         chosen=output.sequences,
         searched=list(zip(chunked(rows), chunked(places), strict=True)),
+        rounding=rounding(course, len(prefixes.kept[0][0])),
     )
 
 

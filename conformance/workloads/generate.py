@@ -2,7 +2,7 @@
 
 import torch
 
-from conformance.decoding import banned_tokens, forced_by, generated, placeholders, regret
+from conformance.decoding import banned_tokens, forced_by, generated, placeholders, regret, rounding
 from conformance.judging.found import OneRun
 
 NEW_TOKENS = 32
@@ -21,4 +21,5 @@ def run(model, batch, course):
         pick=lambda found: found[:, -NEW_TOKENS:],
         consequences={"regret": lambda truth: regret(truth, chosen.flatten(), banned)},
         chosen=chosen,
+        rounding=rounding(course, batch["input_ids"].shape[1] if course.does.rounds else 0),
     )

@@ -7,7 +7,7 @@ from tests.rooms import must_hold
 
 
 def test_generation_runs_with_it_unasked(cache: Path) -> None:
-    assert generation_arguments() == {}
+    assert generation_arguments("dynamic") == {}
     assert must_hold("gpt2-float32-sdpa-generate", cache).evidence.caches == ("DynamicCache",)
 
 

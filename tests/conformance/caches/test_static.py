@@ -33,7 +33,7 @@ def test_it_holds_for_an_honest_model(cache: Path, cell: str, seen: str) -> None
 
 
 def test_another_cache_with_right_numbers_is_substituted(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static, "generation_arguments", dict)
+    monkeypatch.setattr(static, "generation_arguments", lambda cache: {})
     judgement = observed(CELL, cache)[1]
     assert judgement.verdict is Verdict.SUBSTITUTED, judgement.reason
     assert "the cache was DynamicCache, not a StaticCache" in judgement.reason
