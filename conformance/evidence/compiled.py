@@ -11,12 +11,10 @@ from conformance.spellings import compile_graph, counting_replays, forget_compil
 COMPOSITE = ("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_attention_math")
 
 
-def within_itself(event):
-    """Whether an op of the profiler's is the same call as one around it, which the dispatcher passed on."""
-    above = event.cpu_parent
-    while above is not None and above.name != event.name:
-        above = above.cpu_parent
-    return above is not None
+def around(event):
+    """The events of the profiler's during which this one came, the nearest first."""
+    while (event := event.cpu_parent) is not None:
+        yield event
 
 
 class Compiled:
@@ -52,12 +50,17 @@ class Compiled:
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
                 found = compiled(*args)
             for event in profile.events():
-                counter = self.watch.counter_of(event.name)
-                if counter is not None and event.name not in COMPOSITE and not within_itself(event):
+                counter = self.counter_of(event)
+                if counter is not None and all(self.counter_of(one) is None for one in around(event)):
                     counter[event.name] += 1
             return found
 
         return run
+
+    def counter_of(self, event):
+        """Where an event of the profiler's is counted, or None. Triton's kernels are named after what they replace."""
+        is_op = "::" in event.name and event.name not in COMPOSITE
+        return self.watch.counter_of(event.name) if is_op else None
 
     @contextmanager
     def passes(self, model):
