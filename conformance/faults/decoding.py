@@ -4,10 +4,11 @@ import contextlib
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 
-from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, named
+from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, is_decoder, named
 from matrix.axes import Padding
 
 GENERATE = "generate"
@@ -99,5 +100,36 @@ add(
         running=_told_other_positions(
             lambda positions: positions - (positions[:, :1] if positions.shape[-1] > 1 else 0)
         ),
+    )
+)
+
+
+@contextlib.contextmanager
+def _state_kept(model: Model) -> Iterator[None]:
+    embedding = model.get_input_embeddings()
+    usual, left = embedding.forward, []
+
+    def forward(*args: Any) -> torch.Tensor:
+        found = usual(*args)
+        begun = found.clone()
+        if left:
+            begun[:, 0] += left.pop()
+        left.append(found[:, -1].mean(0))
+        return begun
+
+    embedding.forward = forward
+    try:
+        yield
+    finally:
+        embedding.forward = usual
+
+
+add(
+    Fault(
+        "state_kept_in_module",
+        "a state that lies in a module and not in the cache: the first token hears the end of the call before",
+        is_decoder,
+        "same_again",
+        running=_state_kept,
     )
 )
