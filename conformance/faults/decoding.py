@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, named
+from conformance.faults.catalogue import Attend, Fault, Model, add, attention_fault, is_causal, is_decoder, named
 from matrix.axes import Padding
 
 GENERATE = "generate"
@@ -227,3 +227,34 @@ for _name, _stands_for, _workload, _method, _wrong in (
     ),
 ):
     add(Fault(_name, _stands_for, named("llama", "gpt2", "falcon"), _workload, running=_cache_method(_method, _wrong)))
+
+
+@contextlib.contextmanager
+def _state_kept(model: Model) -> Iterator[None]:
+    embedding = model.get_input_embeddings()
+    usual, left = embedding.forward, []
+
+    def forward(*args: Any) -> torch.Tensor:
+        found = usual(*args)
+        begun = found.clone()
+        if left:
+            begun[:, 0] += left.pop()
+        left.append(found[:, -1].mean(0))
+        return begun
+
+    embedding.forward = forward
+    try:
+        yield
+    finally:
+        embedding.forward = usual
+
+
+add(
+    Fault(
+        "state_kept_in_module",
+        "a state that lies in a module and not in the cache: the first token hears the end of the call before",
+        is_decoder,
+        "same_again",
+        running=_state_kept,
+    )
+)
