@@ -42,6 +42,8 @@ _ALL = (
         "qwen2_window_4", "qwen2", num_hidden_layers=1, use_sliding_window=True, sliding_window=4, max_window_layers=0
     ),
     _decoder("llama_long", "llama", max_position_embeddings=1024),
+    _decoder("llama_leftover_window", "llama", sliding_window=16),  # of which its layers know nothing
+    _decoder("qwen2", "qwen2", max_position_embeddings=512),
     # Without the soft cap, which is a row of its own.
     _decoder("gemma2", "gemma2", **_GEMMA, attn_logit_softcapping=None, final_logit_softcapping=None),
     _decoder("gemma2_softcap", "gemma2", **_GEMMA, attn_logit_softcapping=1.0, final_logit_softcapping=None),

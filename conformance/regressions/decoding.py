@@ -9,6 +9,8 @@ from conformance.lab import Lab, Violated, random_tokens
 from conformance.models.batches import make_batch
 from matrix.axes import Dtype, SdpaKernel
 
+_NEW, _BIAS, _LOUD = 24, 40.0, 3
+
 
 def flash_static_cache_unfilled_slots(lab: Lab) -> None:
     """Flash attention, left padding, and a static cache with empty slots at its end."""
@@ -79,6 +81,39 @@ def _as_generate_does(lab: Lab, **shaping: Any) -> None:
             right = [sum(map(int.__eq__, *pair)) for pair in zip(found, wanted, strict=True)]
             made = [len(tokens) for tokens in found]
             raise Violated(f"{named}: {right} of 12 tokens each are those of generate, {made} were made")
+
+
+def llama_leftover_window_in_cache(lab: Lab) -> None:
+    """A prompt that is longer than the window: layers attend to all of it, and the cache forgets."""
+    lab.cell("llama_leftover_window-float32-sdpa-generate")
+
+
+def hqq_cache_4_bits_key_biases(lab: Lab) -> None:
+    """Two of 32 features of the keys are large in every token, as in Qwen2. A quarter of the choices may change."""
+    model = lab.load("qwen2", "sdpa")
+    for name, parameter in model.named_parameters():
+        if name.endswith("k_proj.bias"):
+            parameter.data.zero_()
+            parameter.data[_LOUD], parameter.data[_LOUD + 17] = _BIAS, -_BIAS
+    tokens = random_tokens(1, 64).to(lab.device)
+    config = {"backend": "hqq", "nbits": 4, "residual_length": 16, "q_group_size": 16, "axis_key": 1, "axis_value": 1}
+    with torch.no_grad():
+        output = model.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=_NEW,
+            min_new_tokens=_NEW,
+            do_sample=False,
+            pad_token_id=0,
+            output_logits=True,
+            return_dict_in_generate=True,
+            cache_implementation="quantized",
+            cache_config=config,
+        )
+    truth = lab.logits(model, {"input_ids": output.sequences[:, :-1]}, use_cache=False)[:, -_NEW:]
+    kept = int((torch.stack(output.logits, 1).argmax(-1) == truth.argmax(-1)).sum())
+    if kept < 0.75 * _NEW:
+        raise Violated(f"{kept} of {_NEW} choices are those of the same model without a cache")
 
 
 def _decode_with_static_cache(lab: Lab, attention: str, dtype: Dtype, padding: str, tokens: int) -> None:

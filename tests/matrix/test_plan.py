@@ -95,8 +95,9 @@ def test_cover_loses_no_interaction_and_keeps_the_order(cells: list[Cell]) -> No
 
 def test_cover_leaves_out_what_adds_nothing() -> None:
     """Each triple needs a cell of its own; a cover much longer than that would waste every run's time."""
-    triples = {(cell.attention, cell.sdpa_kernel, cell.dtype, cell.quantisation) for cell in LLAMA}
-    assert len(triples) <= len(cover(LLAMA)) <= 1.1 * len(triples)
+    cells = [cell for cell in LLAMA if cell.cache in ("dynamic", "static")]  # others are covered by no plan
+    triples = {(cell.attention, cell.sdpa_kernel, cell.dtype, cell.quantisation) for cell in cells}
+    assert len(triples) <= len(cover(cells)) <= 1.1 * len(triples)
     assert cover([LLAMA[0], LLAMA[0]]) == [LLAMA[0]]
     assert cover([]) == []
 
@@ -156,7 +157,7 @@ def test_every_architecture_has_one_block_of_a_plan(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", load_profiles())
 def test_narrowing_only_takes_away(profile: str) -> None:
-    narrow = parse_selection("architecture=llama,bert dtype=!float16 workload=prefill,reload", ARCHITECTURES)
+    narrow = parse_selection("architecture=llama,bert dtype=!float16 workload=prefill,reload,generate", ARCHITECTURES)
     assert make_plan(profile, ARCHITECTURES, narrow) == [cell for cell in plan(profile) if cell in narrow]
 
 

@@ -314,6 +314,15 @@ def test_frequencies_that_do_not_change_are_none_of_a_length(
     PROBES[name](lab_with(cache))
 
 
+def test_a_leftover_window_would_not_matter_to_a_cache_that_keeps_all(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row is about the cache alone: the same cell holds where its layers are those of a model without a window."""
+    usual = transformers.DynamicCache.__init__
+    monkeypatch.setattr(transformers.DynamicCache, "__init__", lambda self, *args, **kwargs: usual(self))
+    PROBES["llama_leftover_window_in_cache"](lab_with(cache))
+
+
 def test_a_backend_that_another_one_plays_is_seen(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = course.load
 
