@@ -1,6 +1,7 @@
 """Every difference between releases of the libraries, in one place. No version check stands anywhere else."""
 
 import contextlib
+import dataclasses
 import inspect
 import re
 import sys
@@ -248,6 +249,19 @@ def _wrapped(module_name: str, name: str, before: Callable[..., None] | None) ->
 def forget_compiled() -> None:
     """Start as a fresh process would: torch stops compiling a function that was recompiled too often."""
     torch._dynamo.reset()
+
+
+def batching_config(*, page_size: int, **known: Any) -> Any:
+    """How `generate_batch` keeps its cache: in pages, which 5.17 called blocks, and through the attention asked for.
+
+    From 5.20 on another implementation than the model's may be taken, unless that is forbidden.
+    """
+    config = transformers.generation.ContinuousBatchingConfig
+    names = {field.name for field in dataclasses.fields(config)}
+    known["page_size" if "page_size" in names else "block_size"] = page_size
+    if "auto_switch_to_flash" in names:
+        known["auto_switch_to_flash"] = False
+    return config(**known)
 
 
 def compile_graph(graph: Any, inputs: Any, mode: str) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ import transformers
 
 from conformance.lab import Lab, Violated, random_tokens
 from conformance.models.batches import make_batch
+from conformance.spellings import batching_config
 from matrix.axes import Dtype, SdpaKernel
 
 _NEW, _BIAS, _LOUD = 24, 40.0, 3
@@ -67,9 +68,7 @@ def _as_generate_does(lab: Lab, **shaping: Any) -> None:
             answers = model.generate_batch(
                 inputs=[prompt[0].tolist() for prompt in prompts],
                 generation_config=transformers.GenerationConfig(**known),
-                continuous_batching_config=transformers.generation.ContinuousBatchingConfig(
-                    num_blocks=32, page_size=16, max_batch_tokens=64, auto_switch_to_flash=False
-                ),
+                continuous_batching_config=batching_config(num_blocks=32, page_size=16, max_batch_tokens=64),
                 progress_bar=False,
                 warmup=False,
             ).values()

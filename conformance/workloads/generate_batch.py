@@ -5,6 +5,7 @@ import transformers
 
 from conformance.decoding import forced_by, regret
 from conformance.judging.found import OneRun, at_home
+from conformance.spellings import batching_config
 
 BATCHED_TOKENS = 16
 TIMES = 2  # each row: whoever comes later may share what is kept of the same prompt
@@ -33,9 +34,7 @@ def run(model, batch, course):
         found = model.generate_batch(
             inputs=prompts,
             generation_config=transformers.GenerationConfig(**asked),
-            continuous_batching_config=transformers.generation.ContinuousBatchingConfig(
-                **ROOM, return_logprobs=True, auto_switch_to_flash=False
-            ),
+            continuous_batching_config=batching_config(**ROOM, return_logprobs=True),
             progress_bar=False,
             warmup=False,
         )
