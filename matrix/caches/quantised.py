@@ -6,10 +6,10 @@ from matrix.architectures import Architecture
 from matrix.observation import Evidence
 from matrix.rooms import Cache, Substituted, Values
 
-_TRIED = {
-    "decoding": "attention=sdpa sdpa_kernel=unpinned quantisation=none device_map=none padding=left"
-    " workload=generate,beam dtype=float32,bfloat16"
-}
+_TRIED = (
+    "attention=sdpa sdpa_kernel=unpinned quantisation=none device_map=none padding=left workload=generate,beam"
+    " dtype=float32,bfloat16"
+)
 
 
 def _impossible(cell: Values, architecture: Architecture) -> str | None:
@@ -28,14 +28,14 @@ def _held_by(layer: str) -> Substituted:
     return substituted
 
 
-def _room(name: str, about: str, layer: str, needs: tuple[str, ...] = ()) -> Cache:
+def _room(name: str, about: str, layer: str, needs: tuple[str, ...] = (), only: str = "") -> Cache:
     return Cache(
         name=name,
         about=about,
         family="quantised",
         needs=needs,
         rounds=True,
-        profiles=_TRIED,
+        profiles={"decoding": f"{only} {_TRIED}"},
         impossible=_impossible,
         substituted=_held_by(layer),
     )
@@ -50,5 +50,6 @@ ROOMS = (
         "backend quanto, 4 bits, a scale for 16 features",
         "QuantoQuantizedLayer",
         ("optimum-quanto",),
+        "architecture=gpt2,llama",  # on a GPU quanto compiles its kernels first, for two minutes
     ),
 )
