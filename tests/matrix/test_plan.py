@@ -156,7 +156,7 @@ def test_every_architecture_has_one_block_of_a_plan(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", load_profiles())
 def test_narrowing_only_takes_away(profile: str) -> None:
-    narrow = parse_selection("architecture=llama,bert dtype=!float16 workload=prefill,reload", ARCHITECTURES)
+    narrow = parse_selection("architecture=llama,bert dtype=!float16 workload=prefill,reload,same_again", ARCHITECTURES)
     assert make_plan(profile, ARCHITECTURES, narrow) == [cell for cell in plan(profile) if cell in narrow]
 
 
