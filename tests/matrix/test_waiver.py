@@ -79,8 +79,11 @@ def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
 )
 def test_pairwise_has_a_cell_for_every_waiver_of_the_suite(stack: Stack) -> None:
     """It is the profile that holds waivers to account, or else those that try cells which it leaves out."""
-    plans = {profile: make_plan(profile, ARCHITECTURES) for profile in ("pairwise", "relations", "smoke", "guide")}
-    others = {"pairwise": ("guide", "smoke", "relations"), "relations": ("guide", "smoke")}
+    plans = {
+        profile: make_plan(profile, ARCHITECTURES)
+        for profile in ("pairwise", "relations", "smoke", "guide", "decoding")
+    }
+    others = {"pairwise": ("guide", "smoke", "relations", "decoding"), "relations": ("guide", "smoke")}
     idle = {
         profile: idle_waivers(
             dict.fromkeys(plans[profile], Judgement(Verdict.UNAVAILABLE, "")),
