@@ -19,7 +19,7 @@ from reports.calibration import Calibration
 from reports.front import front_of
 from reports.places import published_places
 from reports.policy import Counts, Matters, Policy, Within
-from reports.power import RULES, Power, PowerSummary, published_power
+from reports.power import RULES, PowerSummary, published_power, read_power
 from reports.reading import read_report
 from reports.runs import collect
 from reports.support import all_series
@@ -88,12 +88,24 @@ def test_every_fault_of_the_catalogue_was_tried() -> None:
     from conformance.faults import FAULTS
 
     tried = {
-        device: {trial.fault for trial in Power.model_validate_json(text).trials if trial.fault in FAULTS}
+        device: {
+            trial.fault
+            for name in (device.value, f"{device.value}-decoding")
+            for trial in read_power(ROOT / "reports" / "power" / f"{name}.json").trials
+            if trial.fault
+        }
         for device in Device
-        for text in [(ROOT / "reports" / "power" / f"{device.value}.json").read_text(encoding="utf-8")]
     }
     assert all(found == set(FAULTS) for found in tried.values())
-    assert f"{len(FAULTS)} faults" in README
+
+
+def test_what_the_faults_of_decoding_show_is_as_it_says() -> None:
+    for device, named in ((Device.CUDA, "on an H100"), (Device.CPU, "on a CPU")):
+        trials = [one for one in read_power(ROOT / "reports" / "power" / f"{device.value}-decoding.json").trials]
+        seeded, honest = [one for one in trials if one.fault], [one for one in trials if not one.fault]
+        caught = sum(one.caught.suite for one in seeded)
+        assert f"{caught} of {len(seeded)} {named}" in " ".join(README.split())
+        assert not any(one.caught.suite for one in honest)
 
 
 def test_the_places_of_planted_faults_are_found_as_often_as_it_says() -> None:
