@@ -15,6 +15,8 @@ _TRIED = (
 def _impossible(cell: Values, architecture: Architecture) -> str | None:
     if cell.quantisation.stored_as:
         return "what weights cost and what a cache costs are measured apart"
+    if "mrope" in architecture.traits and architecture.inputs.get("noise"):
+        return "what rounding costs is measured step by step by hand, where such a model does not find its positions"
     return None
 
 
