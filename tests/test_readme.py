@@ -101,7 +101,7 @@ def test_every_fault_of_the_catalogue_was_tried() -> None:
 
 def test_what_the_faults_of_decoding_show_is_as_it_says() -> None:
     for device, named in ((Device.CUDA, "on an H100"), (Device.CPU, "on a CPU")):
-        trials = [one for one in read_power(ROOT / "reports" / "power" / f"{device.value}-decoding.json").trials]
+        trials = read_power(ROOT / "reports" / "power" / f"{device.value}-decoding.json").trials
         seeded, honest = [one for one in trials if one.fault], [one for one in trials if not one.fault]
         caught = sum(one.caught.suite for one in seeded)
         assert f"{caught} of {len(seeded)} {named}" in " ".join(README.split())
