@@ -1,7 +1,7 @@
 """`DynamicCache.crop` of recurrent layers leaves the recurrent state as it was, without a word.
 
 Only the convolution's state is cropped; RecurrentGemma, which keeps its states in its modules, raises. The cache's own
-`is_croppable` says no. Seen with transformers 5.23.0 and 5.24.0. Llama shows what is right.
+`is_croppable` says no. Seen with transformers 5.17.0, 5.23.0 and 5.24.0. Llama shows what is right.
 """
 
 import torch

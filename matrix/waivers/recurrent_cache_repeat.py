@@ -1,6 +1,6 @@
 """`batch_repeat_interleave` of a cache with recurrent layers raises, or leaves their states with the old rows.
 
-Seen with transformers 5.23.0 and 5.24.0. Llama shows what is right.
+Seen with transformers 5.17.0, 5.23.0 and 5.24.0. Llama shows what is right.
 """
 
 import torch
@@ -14,6 +14,7 @@ MODELS = {
     "mamba2": {"num_heads": 16, "head_dim": 8},
     "jamba": HEADS | {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1},
     "bamba": HEADS | {"mamba_n_heads": 16, "attn_layer_indices": [1]},
+    "lfm2": HEADS | {"block_multiple_of": 16, "layer_types": ["conv", "full_attention", "conv"]},
     "falcon_h1": HEADS | {"mamba_n_heads": 16, "mamba_d_ssm": 128, "head_dim": 16},
 }
 wrong = False
