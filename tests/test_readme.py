@@ -94,7 +94,7 @@ def test_every_fault_of_the_catalogue_was_tried() -> None:
 
     files = {Device.CPU: ("cpu", "cpu-decoding"), Device.CUDA: ("cuda",)}
     tried = {
-        device: {trial.fault for name in names for trial in campaign(name).trials if trial.fault}
+        device: {trial.fault for name in names for trial in campaign(name).trials} & set(FAULTS)
         for device, names in files.items()
     }
     assert tried[Device.CPU] == set(FAULTS)
