@@ -264,33 +264,11 @@ def batching_config(*, page_size: int, **known: Any) -> Any:
     return config(**known)
 
 
-def compile_graph(graph: Any, inputs: Any, mode: str) -> Callable[..., Any]:
-    """What `torch.compile(mode=mode)` makes of a graph that dynamo has traced."""
-    from torch._inductor import list_mode_options
+def compile_graph(graph: Any, inputs: Any) -> Callable[..., Any]:
+    """What `torch.compile` makes of a graph that dynamo has traced."""
     from torch._inductor.compile_fx import compile_fx
 
-    return cast(Callable[..., Any], compile_fx(graph, inputs, config_patches=list_mode_options(mode)))
-
-
-@contextlib.contextmanager
-def counting_replays(replayed: Callable[[], None]) -> Iterator[None]:
-    """Call `replayed` whenever a CUDA graph that torch.compile recorded is replayed."""
-    if not torch.cuda.is_initialized():
-        yield
-        return
-    from torch._inductor.cudagraph_trees import CUDAGraphNode
-
-    usual = CUDAGraphNode.run_graph
-
-    def run_graph(node: Any) -> Any:
-        replayed()
-        return usual(node)
-
-    CUDAGraphNode.run_graph = run_graph  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        CUDAGraphNode.run_graph = usual  # type: ignore[method-assign]
+    return cast(Callable[..., Any], compile_fx(graph, inputs))
 
 
 def graph_breaks() -> Counter[str]:

@@ -172,7 +172,7 @@ class Evidence:
     warnings: tuple[str, ...] = ()  # what the libraries said while it ran
     leaks: tuple[str, ...] = ()  # global state that it left changed, and that was put back
     # Of torch.compile: graphs that inductor "compiled", or had "cached" on the disk; of a model that is compiled whole
-    # also its "graphs", how often one of them "runs", the "forwards", those that ran "plain", "replays" of CUDA graphs.
+    # also its "graphs", how often one of them "runs", the "forwards" and those of them that ran "plain".
     graphs: Mapping[str, int] = field(default_factory=dict)
     graph_breaks: Mapping[str, int] = field(default_factory=dict)  # of a model that is compiled: reason -> how often
     recompiled: tuple[str, ...] = ()  # why it was compiled once more

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from conformance.spellings import compile_graph, counting_replays, forget_compiled
+from conformance.spellings import compile_graph, forget_compiled
 
 # Ops that no kernel stands behind: they choose one, or are spelled out. A dispatch mode does not see them either.
 COMPOSITE = ("aten::scaled_dot_product_attention", "aten::_scaled_dot_product_attention_math")
@@ -18,24 +18,23 @@ def around(event):
 
 
 class Compiled:
-    """A backend of torch.compile: it compiles as inductor does in that mode, and counts.
+    """A backend of torch.compile: it compiles as inductor does, and counts.
 
-    Ops are seen while a graph runs for the first time. Later runs do the same, as CUDA graphs without a call.
+    Ops are seen while a graph runs for the first time: later runs do the same.
 
     Args:
         watch: the Watch that keeps what is seen.
-        mode: of torch.compile.
     """
 
-    def __init__(self, watch, mode):
-        self.watch, self.mode = watch, mode
-        self.graphs = self.runs = self.forwards = self.plain = self.replays = 0
+    def __init__(self, watch):
+        self.watch = watch
+        self.graphs = self.runs = self.forwards = self.plain = 0
         forget_compiled()
         watch.compiled = self
 
     def __call__(self, graph, inputs):
         """Compile a graph that was traced; what is returned runs it."""
-        compiled = compile_graph(graph, inputs, self.mode)
+        compiled = compile_graph(graph, inputs)
         self.graphs += 1
         attention = sum("scaled_dot_product_attention" in str(node.target) for node in graph.graph.nodes)
         seen = False
@@ -64,7 +63,7 @@ class Compiled:
 
     @contextmanager
     def passes(self, model):
-        """While entered, forward passes are counted, those that ran plain, and replays of CUDA graphs."""
+        """While entered, forward passes are counted, and those that ran plain."""
         forward = model.forward
 
         @functools.wraps(forward)
@@ -77,14 +76,10 @@ class Compiled:
 
         model.forward = watched
         try:
-            with counting_replays(self._replayed):
-                yield
+            yield
         finally:
             model.forward = forward
 
-    def _replayed(self):
-        self.replays += 1
-
     def counts(self):
         """What was counted, by name."""
-        return {name: getattr(self, name) for name in ("graphs", "runs", "forwards", "plain", "replays")}
+        return {name: getattr(self, name) for name in ("graphs", "runs", "forwards", "plain")}
