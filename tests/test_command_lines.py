@@ -304,7 +304,7 @@ def combinations() -> Iterator[Cell]:
         + [(Attention.SDPA, kernel) for kernel in SdpaKernel]
     )
     paddings = itertools.cycle(Padding)
-    plain, changed = AXES["transformation"].values.values()
+    plain, changed, *_ = AXES["transformation"].values.values()
     changes = itertools.cycle([*[plain] * 6, changed])
     caches = itertools.cycle(AXES["cache"].values.values())
     rooms = [AXES[axis].values.values() for axis in ("workload", "quantisation", "device_map")]
