@@ -304,8 +304,8 @@ def combinations() -> Iterator[Cell]:
         + [(Attention.SDPA, kernel) for kernel in SdpaKernel]
     )
     paddings = itertools.cycle(Padding)
-    plain, changed, *_ = AXES["transformation"].values.values()
-    changes = itertools.cycle([*[plain] * 6, changed])
+    plain, *changed = AXES["transformation"].values.values()
+    changes = itertools.cycle([*[plain] * 6, *changed])
     caches = itertools.cycle(AXES["cache"].values.values())
     rooms = [AXES[axis].values.values() for axis in ("workload", "quantisation", "device_map")]
     for (workload, quantisation, device_map), dtype in itertools.product(itertools.product(*rooms), Dtype):
