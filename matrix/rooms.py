@@ -36,6 +36,7 @@ class Room(str):
 
     package: ClassVar[str]  # of matrix/ and of conformance/, in which it and its half stand
     provides: ClassVar[tuple[str, ...]]  # the functions of its half
+    by_family: ClassVar[bool] = False  # whether the rooms of a family are done in one module, which it names
 
     name: str
     about: str  # for people
@@ -55,7 +56,7 @@ class Room(str):
     @property
     def half(self) -> str:
         """The module in which it is done, beside its like."""
-        return self.name
+        return (self.family if self.by_family else "") or self.name
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -83,16 +84,12 @@ class Quantisation(Room):
 
     package = "quantisers"
     provides = ("load_arguments", "stored_as", "spell_out")
+    by_family = True
 
     module: str = ""  # class of the modules that hold such weights
     stored_as: str = ""  # what the quantiser's half calls weights in this format
     ops: tuple[str, ...] = ()  # namespaces of ops, one of which must have run
     placed_first: bool = False  # whether weights are quantised where the device_map puts them, not before
-
-    @property
-    def half(self) -> str:
-        """The quantiser's module."""
-        return self.family or self.name
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -121,13 +118,9 @@ class Cache(Room):
 
     package = "caches"
     provides = ("generation_arguments", "kept")
+    by_family = True
 
     rounds: bool = False  # whether it holds keys and values in fewer bits than they come in
-
-    @property
-    def half(self) -> str:
-        """The family's module, or its own."""
-        return self.family or self.name
 
 
 def said_of(cell: Values) -> dict[str, Any]:

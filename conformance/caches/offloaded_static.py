@@ -1,16 +1,5 @@
-"""An offloaded static cache through `generate`. Scripts carry it along."""
+"""An offloaded static cache through `generate`, as a static one but for its name. Scripts carry it along."""
 
-import transformers
+from conformance.caches.static import generation_arguments, kept
 
-
-def generation_arguments(cache):
-    """What `generate` is given; it would compile the model by itself, which is another question."""
-    arguments = {"cache_implementation": "offloaded_static"}
-    if hasattr(transformers.GenerationConfig(), "disable_compile"):
-        arguments["disable_compile"] = True
-    return arguments
-
-
-def kept(cache, states):
-    """All of it."""
-    return states
+__all__ = ["generation_arguments", "kept"]

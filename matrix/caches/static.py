@@ -7,7 +7,8 @@ from matrix.observation import Evidence
 from matrix.rooms import Cache, Values
 
 
-def _substituted(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
+def is_not_static(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
+    """Words for any other cache that was seen."""
     others = [name for name in evidence.caches if "StaticCache" not in name]
     if others or not evidence.caches:
         yield f"the cache was {', '.join(others) or 'not seen'}, not a StaticCache"
@@ -23,6 +24,6 @@ ROOMS = (
             "pairwise": "attention=eager,sdpa,flash_attention_2 sdpa_kernel=unpinned workload=generate,beam"
             " quantisation=none device_map=none",
         },
-        substituted=_substituted,
+        substituted=is_not_static,
     ),
 )

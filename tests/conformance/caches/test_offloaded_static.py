@@ -1,41 +1,7 @@
-"""A static cache that waits in the memory of the CPU: without a GPU it is refused, if in no good words."""
-
-from pathlib import Path
-
-import pytest
+"""A static cache that waits in the memory of the CPU: what it shares with one that grows is tested with that."""
 
 from conformance.caches.offloaded_static import generation_arguments
-from matrix.cell import parse_cell
-from matrix.expectation import Outcome, expect, load_rules
-from matrix.observation import Evidence
-from matrix.stack import Device, Stack
-from tests.builders import ARCHITECTURES
-from tests.rooms import observed
-
-CELL = "llama-float32-sdpa-left-offloaded_static-generate"
 
 
 def test_it_is_asked_for_in_the_words_of_the_library() -> None:
     assert generation_arguments("offloaded_static")["cache_implementation"] == "offloaded_static"
-
-
-def test_without_a_gpu_it_fails_as_documented(cache: Path) -> None:
-    stack = Stack(versions={"torch": "2.13.0", "transformers": "5.24.0"}, device=Device.CPU)
-    expectation = expect(parse_cell(CELL), stack, load_rules(ARCHITECTURES))
-    failure = observed(CELL, cache)[0].failure
-    assert (expectation.outcome, expectation.missing) == (Outcome.UNAVAILABLE, ("cuda",))
-    assert failure is not None
-    assert expectation.matches(failure)
-
-
-@pytest.mark.parametrize(
-    ("layers", "found"),
-    [
-        ({"Layer: bfloat16 on cpu, 79 tokens, 79 slots": 1, "Layer: bfloat16 on cuda, 79 tokens, 79 slots": 1}, []),
-        ({"Layer: bfloat16 on cuda, 79 tokens, 79 slots": 2}, ["none of its layers waited in the memory of the CPU"]),
-    ],
-)
-def test_a_cache_that_never_leaves_the_gpu_is_substituted(layers: dict[str, int], found: list[str]) -> None:
-    cell, evidence = parse_cell(CELL), Evidence(caches=("StaticCache",), cache_layers=layers)
-    assert cell.cache.substituted is not None
-    assert list(cell.cache.substituted(cell, ARCHITECTURES["llama"], evidence, "cuda")) == found
