@@ -4,9 +4,9 @@ from itertools import count
 
 import torch
 
-from conformance.decoding import banned_tokens, forced_by, generated, placeholders, regret
-from conformance.judging.found import OneRun
+from conformance.decoding import generated
 from conformance.models.batches import one_row, rows_of
+from conformance.workloads.generate import chosen_greedily
 
 DRAFTED_TOKENS = 24
 DRAFT = 5  # tokens at once
@@ -68,19 +68,11 @@ def drafted(model, batch, course, **arguments):
     handle.remove()
     logits = torch.cat([torch.stack(output.logits, dim=1) for output in outputs])
     sequences = torch.cat([output.sequences for output in outputs])
-    chosen, banned = sequences[:, -DRAFTED_TOKENS:], banned_tokens(model) + placeholders(model, course)
     # Each call is given what was chosen last, the first of a row its prompt, and behind it what is drafted.
     before = len(outputs) * (sequences.shape[1] - DRAFTED_TOKENS - 1)
-    drafts, accepted = sum(given) - before - len(given), chosen.numel() - len(given)
+    chosen = logits.shape[:2].numel()
+    drafts, accepted = sum(given) - before - len(given), chosen - len(given)
     if drafts <= 0:
-        raise RuntimeError(f"{len(given)} calls chose {chosen.numel()} tokens, and none was drafted")
-    found = OneRun(
-        "decoded logits",
-        logits,
-        forced_by(sequences, batch, model),
-        torch.ones(logits.shape[:2], dtype=torch.bool),
-        pick=lambda found: found[:, -DRAFTED_TOKENS:],
-        consequences={"regret": lambda truth: regret(truth, chosen.flatten(), banned)},
-        chosen=chosen,
-    )
+        raise RuntimeError(f"{len(given)} calls chose {chosen} tokens, and none was drafted")
+    found = chosen_greedily(model, batch, course, logits, sequences)
     return found, drafts, accepted

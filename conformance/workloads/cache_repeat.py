@@ -6,7 +6,8 @@ from conformance.decoding import cached
 from conformance.judging.found import OneRun
 from conformance.models.batches import one_row, rows_of
 from conformance.spellings import make_dynamic_cache
-from conformance.workloads.cache_crop import AT_ONCE, NEW_TOKENS, calls, continued_by
+from conformance.workloads.cache_crop import AT_ONCE, NEW_TOKENS, calls
+from conformance.workloads.continued import continued_by, given_tokens
 
 REPEATS = 2
 
@@ -19,9 +20,7 @@ def run(model, batch, course):
         name: torch.cat([row[name] for row in alone]) if isinstance(batch[name], torch.Tensor) else batch[name]
         for name in batch
     }
-    shape = len(alone), NEW_TOKENS
-    new = torch.randint(4, inputs["highest"], shape, generator=torch.Generator().manual_seed(course.seed))
-    new, cache = new.to(batch["input_ids"].device), make_dynamic_cache(model)
+    new, cache = given_tokens(repeated, course, model, NEW_TOKENS), make_dynamic_cache(model)
     with course.during("forward"):
         # In two calls: of the second some layers keep less than of the first.
         cached(model, calls(model, batch, new[::REPEATS]), [held - 1, 1], inputs, cache)

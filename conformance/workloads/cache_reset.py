@@ -6,7 +6,8 @@ from conformance.decoding import cached
 from conformance.judging.found import OneRun
 from conformance.models.batches import judged, one_row, rows_of
 from conformance.spellings import make_static_cache
-from conformance.workloads.cache_crop import NEW_TOKENS, calls, continued_by
+from conformance.workloads.cache_crop import NEW_TOKENS, calls
+from conformance.workloads.continued import continued_by
 
 BEFORE = 20  # tokens more that were in the cache: longer than all that follows, so that some of it stays behind
 

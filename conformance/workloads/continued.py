@@ -19,16 +19,23 @@ def looped(model, batch, course, parts):
 
     Unpadded, the loop is the plainest there is: no mask and no positions, which the model must count on by itself.
     """
-    tokens = batch["input_ids"]
     new = given_tokens(batch, course, model, sum(parts))
-    # One more than is judged: the last token of a teacher-forcing batch is not looked at.
-    whole = extended(batch, torch.cat([tokens, new, new[:, :1]], dim=1), takes_position_ids=False)
-    given = with_positions(whole, model)
-    if not is_padded(batch):
-        given = {name: tensor for name, tensor in whole.items() if name != "attention_mask"}
+    whole = continued_by(batch, new)
+    given = with_positions(whole, model) if is_padded(batch) else without_mask(whole)
     with course.during("forward"):
-        logits = cached(model, given, [tokens.shape[1], *parts], course.takes(model))
+        logits = cached(model, given, [batch["input_ids"].shape[1], *parts], course.takes(model))
     return OneRun("logits", logits, whole, judged(whole, logits))
+
+
+def continued_by(batch, new):
+    """The teacher-forcing batch of the rows with these tokens behind them."""
+    # One more than is judged: the last token of such a batch is not looked at.
+    return extended(batch, torch.cat([batch["input_ids"], new, new[:, :1]], dim=1), takes_position_ids=False)
+
+
+def without_mask(batch):
+    """The batch as a person hands it on who has no padding."""
+    return {name: tensor for name, tensor in batch.items() if name != "attention_mask"}
 
 
 def given_tokens(batch, course, model, count):

@@ -3,8 +3,8 @@
 import torch
 
 from conformance.another import another
-from conformance.decoding import banned_tokens, forced_by, generated, placeholders, regret
-from conformance.judging.found import OneRun
+from conformance.decoding import generated
+from conformance.workloads.generate import chosen_greedily
 
 NEW_TOKENS = 8
 
@@ -17,14 +17,4 @@ def run(model, batch, course):
     for _ in range(2):
         generated(model, another(batch), course, NEW_TOKENS)
         output = generated(model, batch, course, NEW_TOKENS)
-    logits = torch.stack(output.logits, dim=1)
-    chosen, banned = output.sequences[:, -NEW_TOKENS:], banned_tokens(model) + placeholders(model, course)
-    return OneRun(
-        "decoded logits",
-        logits,
-        forced_by(output.sequences, batch, model),
-        torch.ones(logits.shape[:2], dtype=torch.bool),
-        pick=lambda found: found[:, -NEW_TOKENS:],
-        consequences={"regret": lambda truth: regret(truth, chosen.flatten(), banned)},
-        chosen=chosen,
-    )
+    return chosen_greedily(model, batch, course, torch.stack(output.logits, dim=1), output.sequences)

@@ -2,11 +2,11 @@
 
 import torch
 
-from conformance.decoding import banned_tokens, forced_by, generated, placeholders, regret
-from conformance.judging.found import OneRun
+from conformance.decoding import generated
 from conformance.models.batches import extended
 from conformance.spellings import cache_argument
 from conformance.workloads.continued import given_tokens
+from conformance.workloads.generate import chosen_greedily
 
 ANSWER, NEXT = 12, 8  # tokens that are generated
 # Few: logits are handed out behind them alone, and what a recurrent layer has lost of its state shows less with each.
@@ -25,13 +25,4 @@ def run(model, batch, course):
         raise RuntimeError("the second answer was generated with another cache than that of the first")
     logits = torch.stack([*first.logits, *second.logits], dim=1)
     places = [*range(begin, begin + ANSWER), *range(begin + ANSWER + SAID, begin + ANSWER + SAID + NEXT)]
-    chosen, banned = second.sequences[:, places], banned_tokens(model) + placeholders(model, course)
-    return OneRun(
-        "decoded logits",
-        logits,
-        forced_by(second.sequences, batch, model),
-        torch.ones(logits.shape[:2], dtype=torch.bool),
-        pick=lambda found: found[:, [place - 1 for place in places]],
-        consequences={"regret": lambda truth: regret(truth, chosen.flatten(), banned)},
-        chosen=chosen,
-    )
+    return chosen_greedily(model, batch, course, logits, second.sequences, places)
