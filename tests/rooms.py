@@ -56,6 +56,17 @@ def _called_without(model: Any) -> Iterator[None]:
     model.forward = usual
 
 
+def must_hold_apart(cell_id: str, cache: Path) -> None:
+    """Documents in one row do not see one another once the library looks for them, and do as it is.
+
+    transformers#46634: it looks for them only in a call without cache and mask.
+    """
+    observation, judgement = observed(cell_id, cache, DOCUMENTS_LOOKED_FOR)
+    assert judgement.verdict is Verdict.SUPPORTED, judgement.reason
+    assert observation.comparisons[0].positions == 144 + 108 + 72 + 36
+    assert observed(cell_id, cache)[1].verdict is Verdict.INACCURATE
+
+
 # No fault but a repair: only in a call without cache and mask does the library look for documents in one row.
 DOCUMENTS_LOOKED_FOR = Fault(
     "documents_looked_for", "a library that looks for documents", bool, running=_called_without

@@ -1,10 +1,10 @@
 """Watching a compiled model run: what torch.compile made of it, and how often that ran. Scripts carry it along."""
 
-import functools
 from contextlib import contextmanager
 
 import torch
 
+from conformance.evidence.watch import each_pass
 from conformance.spellings import compile_graph, forget_compiled
 
 # Ops that no kernel stands behind: they choose one, or are spelled out. A dispatch mode does not see them either.
@@ -61,24 +61,16 @@ class Compiled:
         is_op = "::" in event.name and event.name not in COMPOSITE
         return self.watch.counter_of(event.name) if is_op else None
 
-    @contextmanager
     def passes(self, model):
         """While entered, forward passes are counted, and those that ran plain."""
-        forward = model.forward
+        return each_pass(model, self._one_pass)
 
-        @functools.wraps(forward)
-        def watched(*args, **kwargs):
-            before = self.runs
-            found = forward(*args, **kwargs)
-            self.forwards += 1
-            self.plain += self.runs == before
-            return found
-
-        model.forward = watched
-        try:
-            yield
-        finally:
-            model.forward = forward
+    @contextmanager
+    def _one_pass(self):
+        before = self.runs
+        yield
+        self.forwards += 1
+        self.plain += self.runs == before
 
     def counts(self):
         """What was counted, by name."""

@@ -3,6 +3,7 @@
 import functools
 from collections import Counter
 from contextlib import ExitStack, contextmanager, nullcontext
+from itertools import count
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -72,23 +73,10 @@ class Watch:
                 stack.enter_context(self.passes_of(part))
             yield
 
-    @contextmanager
     def passes_of(self, part):
         """The same, of this module alone."""
-        forward, passes = part.forward, 0
-
-        @functools.wraps(forward)
-        def watched(*args, **kwargs):
-            nonlocal passes
-            passes += 1
-            with self.ops.once() if passes <= WATCHED_PASSES else nullcontext():
-                return forward(*args, **kwargs)
-
-        part.forward = watched
-        try:
-            yield
-        finally:
-            part.forward = forward
+        passes = count(1)
+        return each_pass(part, lambda: self.ops.once() if next(passes) <= WATCHED_PASSES else nullcontext())
 
     @contextmanager
     def anew(self, model):
@@ -134,6 +122,23 @@ def said_of_layer(layer):
     dtype, held = str(codes.dtype).removeprefix("torch."), int(layer.get_seq_length())
     slots = keys.shape[-2] if rounded is None and keys.dim() > 1 else held
     return f"{type(layer).__name__}: {dtype} on {codes.device.type}, {held} tokens, {slots} slots"
+
+
+@contextmanager
+def each_pass(model, around):
+    """While entered, every forward pass of the model runs within what `around()` gives."""
+    forward = model.forward
+
+    @functools.wraps(forward)
+    def watched(*args, **kwargs):
+        with around():
+            return forward(*args, **kwargs)
+
+    model.forward = watched
+    try:
+        yield
+    finally:
+        model.forward = forward
 
 
 class Ops(TorchDispatchMode):

@@ -61,6 +61,18 @@ def packed_boundary_leaks(call: Attend) -> torch.Tensor:
     return call(bias=torch.where(before, seen - math.log(2), seen))
 
 
+@contextlib.contextmanager
+def answering(model: Model, forward: Callable[..., object]) -> Iterator[None]:
+    """While entered, the model's forward pass is this one."""
+    usual = model.forward
+    forward.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
+    model.forward = forward
+    try:
+        yield
+    finally:
+        model.forward = usual
+
+
 def _told_other_positions(
     change: Callable[[torch.Tensor], torch.Tensor],
 ) -> Callable[[Model], contextlib.AbstractContextManager[None]]:
@@ -73,12 +85,8 @@ def _told_other_positions(
         def told(*args: object, position_ids: torch.Tensor | None = None, **kwargs: object) -> object:
             return usual(*args, position_ids=None if position_ids is None else change(position_ids), **kwargs)
 
-        told.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
-        model.forward = told
-        try:
+        with answering(model, told):
             yield
-        finally:
-            model.forward = usual
 
     return running
 
@@ -125,12 +133,8 @@ def _drafts_trusted(model: Model) -> Iterator[None]:
         output.logits = output.logits.as_subclass(Trusting)
         return output
 
-    trusting.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
-    model.forward = trusting
-    try:
+    with answering(model, trusting):
         yield
-    finally:
-        model.forward = usual
 
 
 add(

@@ -1,7 +1,6 @@
 """The whole model through torch.compile."""
 
 import contextlib
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from conformance.evidence import compiled
 from conformance.faults.catalogue import Fault
+from conformance.faults.decoding import answering
 from matrix.verdict import Verdict
 from tests.rooms import must_break, observed
 
@@ -28,12 +28,8 @@ def old_inputs(model: Any) -> Iterator[None]:
             input_ids = last[-2]
         return usual(*args, input_ids=input_ids, **kwargs)
 
-    stale.__signature__ = inspect.signature(usual)  # type: ignore[attr-defined] # generate asks what forward takes
-    model.forward = stale
-    try:
+    with answering(model, stale):
         yield
-    finally:
-        model.forward = usual
 
 
 @contextlib.contextmanager
