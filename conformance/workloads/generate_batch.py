@@ -11,6 +11,8 @@ BATCHED_TOKENS = 16
 TIMES = 2  # each row: whoever comes later may share what is kept of the same prompt
 # Less than the requests need, so that some wait and prompts are taken in parts.
 ROOM = {"num_blocks": 8, "page_size": 16, "max_batch_tokens": 32}
+# FlashAttention takes no pages but of 256 tokens, of which a request fills a part of one.
+FLASH_ROOM = {"num_blocks": 5, "page_size": 256, "max_batch_tokens": 32}
 
 
 def run(model, batch, course):
@@ -30,11 +32,16 @@ def run(model, batch, course):
 
     handle = model.register_forward_pre_hook(look, with_kwargs=True)
     asked = {"max_new_tokens": BATCHED_TOKENS, "do_sample": False, "eos_token_id": -1, "pad_token_id": 0}
+    attention = model.config._attn_implementation
     with course.during("generate"):
+        # As the library's warning asks: it takes flash attention for eager and sdpa wherever flash is installed.
+        model.set_attn_implementation(f"paged|{attention}")
         found = model.generate_batch(
             inputs=prompts,
             generation_config=transformers.GenerationConfig(**asked),
-            continuous_batching_config=batching_config(**ROOM, return_logprobs=True),
+            continuous_batching_config=batching_config(
+                **(FLASH_ROOM if attention.startswith("flash") else ROOM), return_logprobs=True
+            ),
             progress_bar=False,
             warmup=False,
         )
@@ -46,6 +53,7 @@ def run(model, batch, course):
         if told != [BATCHED_TOKENS] * len(prompts):
             raise RuntimeError(f"{len(prompts)} requests for {BATCHED_TOKENS} tokens each got {told}")
     handle.remove()
+    model.set_attn_implementation(attention)
     if max(company, default=0) < 2:
         raise RuntimeError(f"{len(company)} calls of the model took one request each: nothing was batched")
     chosen = torch.tensor([answer.generated_tokens for answer in answers])

@@ -16,7 +16,7 @@ SIZES = {"vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 2, "num_atte
 SIZES |= {"ffn_dim": 128, "word_embed_proj_dim": 64, "initializer_range": 0.3, "init_std": 0.3}
 PROMPTS = torch.randint(4, 256, (2, 12), generator=torch.Generator().manual_seed(1))
 ASKED = transformers.GenerationConfig(max_new_tokens=8, do_sample=False, eos_token_id=-1, pad_token_id=0)
-ROOM = ContinuousBatchingConfig(num_blocks=8, page_size=16, max_batch_tokens=32)
+ROOM = ContinuousBatchingConfig(num_blocks=8, max_batch_tokens=32)
 wrong = 0
 for kind, attention in (("opt", "sdpa"), ("falcon", "eager"), ("falcon", "sdpa"), ("bloom", "eager")):
     config = transformers.AutoConfig.for_model(kind, **SIZES)
