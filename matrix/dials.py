@@ -30,11 +30,13 @@ class Knob:
     most: float = 400.0
 
 
+# What a head says is rounded to the dtype before the heads are put together, in bfloat16 by 0.195 % at most, and of few
+# values mostly to one side: an honest math kernel made one of BERT's heads 0.111 ± 0.018 % louder on an H100.
 KNOBS = {
     "scale": Knob("softmax scale", "%", 0.01),
     "head_scale": Knob("softmax scale of head 0", "%", 0.02),
-    "head_gain": Knob("output of head 0", "%", 0.02),
-    "values": Knob("output of every head", "%", 0.02),
+    "head_gain": Knob("output of head 0", "%", 0.2),
+    "values": Knob("output of every head", "%", 0.2),
     "kv_heads": Knob("repeat in place of repeat_interleave of key/value heads", "%", 0.02, least=0.0, most=100.0),
     "next_token": Knob("weight of the next token, which must not be seen", "%", 0.005, least=0.0, most=100.0),
     "padding": Knob("weight of padding", "%", 0.001, least=0.0, most=100.0),

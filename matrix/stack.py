@@ -40,6 +40,8 @@ _NEEDED = {
     for name in room.needs
 }
 DISTRIBUTIONS = tuple(dict.fromkeys((*_KNOWN, *_NEEDED)))
+# Touch no cell but those that need them, which do not run without: a stack that lacks one is no other to the rest.
+NEEDED_ALONE = tuple(name for name in _NEEDED if name not in _KNOWN)
 
 # Processor features on which libraries choose other code paths.
 CPU_FLAGS = ("avx512_bf16", "amx_bf16")

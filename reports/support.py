@@ -15,7 +15,7 @@ from matrix.architectures import Architecture, load_architectures
 from matrix.cell import SILENT, parse_cell
 from matrix.errors import UsageError
 from matrix.evidence import substitutions
-from matrix.stack import Device
+from matrix.stack import NEEDED_ALONE, Device
 from matrix.verdict import Verdict
 from reports.document import Record, Report, backend_of
 from reports.text import device_of
@@ -26,8 +26,6 @@ _MOVES_WITH = {
     "transformers": {"accelerate", "peft", "optimum", "tokenizers", "safetensors", "kernels"},
     "torch": {"triton"},
 }
-# Touches no cell but those that need it, which do not run without: a stack that lacks it is no other stack to the rest.
-_APART = ("torchao",)
 # The first minor release of a new major one, where numbers do not tell: of transformers.
 _NEXT_MINOR = {(4, 57): (5, 0)}
 _LIBRARIES = ("transformers", "torch", "flash-attn", "flash-attn-3", "flash-attn-4", "bitsandbytes", "accelerate")
@@ -179,7 +177,7 @@ def support_data(series: Iterable[Series]) -> list[dict[str, Any]]:
 
 
 def _fixed(report: Report, library: str) -> tuple[tuple[str, str], ...]:
-    moving = {library, *_MOVES_WITH.get(library, ()), *_APART}
+    moving = {library, *_MOVES_WITH.get(library, ()), *NEEDED_ALONE}
     return tuple(sorted((name, v) for name, v in report.run.stack.versions.items() if name not in moving))
 
 
