@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from conformance.upgrade.choices import How, Question
+from matrix.advice.wanted import Prefer, Wanted, parse_batches, parse_memory
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run, say
@@ -216,6 +217,39 @@ def bisect(
         report_dir=report_dir,
     )
     if not since.bisected(sought, say):
+        raise typer.Exit(1)
+
+
+@app.command()
+def advise(
+    path: Annotated[Path, typer.Argument(help="a checkpoint's folder, or a config.json alone")],
+    prompt: Annotated[int, typer.Option(min=1, max=2**20, help="tokens that go in")] = 2048,
+    new: Annotated[int, typer.Option(min=1, max=2**20, help="tokens that come out, of what generates")] = 256,
+    batch: Annotated[str, typer.Option(help="rows at a time: 1,8")] = "1,8",
+    memory: Annotated[str, typer.Option(help="that it may take at most: 24GiB")] = "",
+    loss: Annotated[float, typer.Option(min=0, help="nats a position that quantisation may cost")] = 0.01,
+    prefer: Annotated[Prefer, typer.Option(help="what it should be the best in")] = Prefer.LATENCY,
+    cells: Annotated[str, typer.Option(help='try no others: "dtype=bfloat16 quantisation=none"')] = "",
+    minutes: Annotated[float, typer.Option(min=0.1, max=24 * 60, help="about how long it may measure")] = 8.0,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="default: reports/out/advice-NAME-…")] = None,
+    check: Annotated[Path | None, typer.Option(help="an advice.json: does it still hold?")] = None,
+) -> None:
+    """Say what to run: the call to paste, what it gains, and why not the other configurations.
+
+    Each is held against the truth on this model first; only what is right is timed. What was measured is kept, and the
+    same command goes on. With --check the exit code is 1 where the advice does not hold any more; of what was advised
+    the file says the options. Where nothing can be advised it is 1, too.
+    """
+    wanted = Wanted(prompt, new, parse_batches(batch), parse_memory(memory) if memory else None, loss, prefer)
+    command = import_module("conformance.advising.command")  # reads reports, which takes time
+    asked, told = command.Asked(path, wanted, minutes, output, cells), partial(say, err=True)
+    if check is not None:
+        held, _ = command.check(asked, check, told)
+        raise typer.Exit(0 if held else 1)
+    advice = command.advise(asked, told)
+    for line in import_module("reports.advice").advice_lines(advice):
+        say(line)
+    if advice.advised is None:
         raise typer.Exit(1)
 
 

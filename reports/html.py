@@ -16,10 +16,13 @@ from urllib.parse import urlsplit
 from jinja2 import Environment
 from markupsafe import Markup
 
+from matrix.advice.search import spelled_bytes
 from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports import benchmarks, charts, computed, power
+from reports.advice import Advice, gains
+from reports.advice_picture import picture
 from reports.causes import failure_groups, row_groups
 from reports.cell_data import cells_json, details_json, scripts_json
 from reports.declared import by_architecture, claims_of, disagreements
@@ -225,6 +228,12 @@ def render_gate(gate: Gate) -> str:
         kinds=_KINDS,
         listed=LISTED_OF_A_GROUP,
     )
+
+
+def render_advice(advice: Advice) -> str:
+    """The page of an advice, one self-contained file without a script."""
+    said = list(gains(advice)) if advice.advised is not None else []
+    return _render("advice.html.j2", advice=advice, gains=said, picture=picture(advice), bytes=spelled_bytes)
 
 
 def render_support(series: Iterable[Series]) -> str:

@@ -12,7 +12,7 @@ from conformance.models.batches import PLAIN
 from conformance.zoo.census import BASE, HEADS, facts_of, known_of_config, small_model
 from conformance.zoo.derive import own_fields
 from conformance.zoo.inputs import inputs_of
-from conformance.zoo.shrink import only_layers, shrink
+from conformance.zoo.shrink import only_layers, shrunk_whole
 
 LARGEST = 2_000_000_000  # parameters of a model with few layers that is run once on a CPU, to find out what it takes
 
@@ -26,7 +26,7 @@ def known_of_checkpoint(folder: Path) -> dict[str, Any]:
     config = transformers.AutoConfig.from_pretrained(folder)
     auto_class = auto_class_of(config)
     whole = own_fields(config.to_dict())
-    known = known_of_config(config.model_type, auto_class, lambda: shrink(whole))
+    known = known_of_config(config.model_type, auto_class, lambda: shrunk_whole(whole))
     if known["unbuilt"]:
         raise ValueError(known["unbuilt"])
     with torch.device("meta"):

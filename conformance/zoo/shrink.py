@@ -142,6 +142,12 @@ def shrink(config: Config) -> dict[str, Any]:
     return _small(config, _Shrinking())
 
 
+def shrunk_whole(config: Config) -> dict[str, Any]:
+    """All that a config says, made small: of somebody's own, unlike of a default, what is small already counts too."""
+    said = {name: value for name, value in config.items() if name not in _ABOUT_CLASSES}
+    return {**said, **shrink(config)}
+
+
 def only_layers(config: Config) -> dict[str, Any]:
     """The config with as few layers as a small one has, and else as it is."""
     small, chosen, found = shrink(config), _chosen(config), dict[str, Any]()

@@ -70,6 +70,13 @@ def test_pictures_have_the_size_that_its_own_config_says(tmp_path: Path) -> None
         assert model(**made(known["inputs"], (24, 9), "right")).logits.shape == (2, 60, 300)
 
 
+def test_what_is_small_already_is_no_default_of_the_class(tmp_path: Path) -> None:
+    config = transformers.LlamaConfig(**TEXT | {"vocab_size": 256}, num_hidden_layers=2, attention_bias=True)
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "small")
+    known = known_of_checkpoint(tmp_path / "small")  # with the defaults of the class it would have 6738 million
+    assert known["parameters"] == sum(p.numel() for p in transformers.LlamaForCausalLM(config).parameters())
+
+
 def test_only_layers_are_left_out() -> None:
     layers = ["sliding_attention"] * 5 + ["full_attention"]
     config = {"hidden_size": 4096, "num_hidden_layers": 12, "layer_types": layers * 2, "num_attention_heads": 32}

@@ -1,0 +1,60 @@
+"""How many times one configuration is as good as another, with an interval: rounds in turn, compared in pairs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+# Student's t, two-sided 95 %, by degrees of freedom (NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2).
+_T95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228}
+NEGLIGIBLE = 0.01  # a share that nobody would change a configuration for
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many times as much another costs: above 1 the first is better. 95 % of such intervals hold the truth."""
+
+    ratio: float
+    low: float
+    high: float
+    rounds: int
+
+    @property
+    def better(self) -> bool:
+        """Whether the first is better beyond the noise."""
+        return self.low > 1 + NEGLIGIBLE
+
+    @property
+    def worse(self) -> bool:
+        """Whether the first is worse beyond the noise."""
+        return self.high < 1 / (1 + NEGLIGIBLE)
+
+    @property
+    def told(self) -> bool:
+        """Whether there are rounds enough for an interval at all."""
+        return self.rounds > 1
+
+    @property
+    def words(self) -> str:
+        """Such as “1.31 times (1.28 to 1.34)”."""
+        if not self.told:
+            return f"about {self.ratio:.2f} times, measured once"
+        return f"{self.ratio:.2f} times ({self.low:.2f} to {self.high:.2f})"
+
+
+def gain(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Gain | None:
+    """What the first gains over the second, by the rounds that both have; None where there is none.
+
+    Costs, by round. What else the machine did in a round met both, so that the ratio of each round is what is averaged:
+    its logarithm, with Student's interval.
+    """
+    common = [number for number in ours if number in theirs]
+    logs = [math.log(theirs[number] / ours[number]) for number in common]
+    if not logs:
+        return None
+    middle = fmean(logs)
+    if len(logs) == 1:
+        return Gain(math.exp(middle), 0.0, math.inf, 1)
+    freedom = min(len(logs) - 1, max(_T95))
+    reach = _T95[freedom] * stdev(logs) / math.sqrt(len(logs))
+    return Gain(math.exp(middle), math.exp(middle - reach), math.exp(middle + reach), len(logs))

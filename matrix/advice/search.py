@@ -1,0 +1,345 @@
+"""Which configurations are measured, in which order and how often: waves, halved, and a final in turns.
+
+What is wrong, or is something else than its name, is never timed. Of the right ones half goes on after each rung, with
+twice the repeats; the last few are measured in turns together with what they are held against.
+"""
+
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from statistics import fmean
+from typing import Protocol
+
+from matrix.advice.noise import gain
+from matrix.advice.space import (
+    Configuration,
+    Model,
+    Untried,
+    Wave,
+    backends_first,
+    eager_of,
+    in_fewer_bits,
+    ways_to_run,
+)
+from matrix.advice.wanted import Prefer, Wanted
+from matrix.cell import Cell
+from matrix.expectation import Rule
+from matrix.stack import Stack
+
+BASES = 2  # backends with which caches and compilation are tried
+FINALISTS = 4
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 8
+SHORT = 32  # tokens that come out in the rungs before the final
+_HALF_AT_LEAST = 2
+_ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
+# What is left of the time when a wave has to end, as a share: those that come after it have theirs.
+_UNTIL_BACKENDS, _UNTIL_WAYS, _FOR_THE_FINAL = 0.65, 0.5, 0.35
+
+
+class State(StrEnum):
+    """What became of a configuration."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    SUBSTITUTED = "substituted"  # something else ran
+    REFUSED = "refused"  # raised, or documented to
+    NOT_HERE = "not here"
+    OUT_OF_MEMORY = "out of memory"
+    CRASHED = "crashed"
+    TIMEOUT = "timeout"
+    NOT_REACHED = "not reached"  # the time was spent
+    NOT_JUDGED = "not judged"  # the truth could not be made
+
+
+@dataclass(frozen=True)
+class Spelled:
+    """How somebody writes what was done, as the arguments were when it was done."""
+
+    load: tuple[str, ...] = ()  # arguments of from_pretrained
+    generate: tuple[str, ...] = ()  # arguments of generate
+    imports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a configuration is, before it is timed."""
+
+    state: State
+    why: str = ""
+    loss: float | None = None  # nats a position that quantisation costs; None where it is not quantised, or not known
+    ratio: float | None = None  # the worst error to its bound
+    load_seconds: float | None = None
+    weight_bytes: int | None = None  # of all parameters and buffers as they are held, and would be saved
+    spelled: Spelled = field(default_factory=Spelled)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One call, after those that warm up."""
+
+    first: float  # seconds to the first token; of an encoder all of it
+    whole: float  # seconds
+    new: int  # tokens that came out
+    peak: int  # bytes
+    warm_up: float = 0.0  # seconds of the calls before, compilation among them; 0 where there was none
+
+    def seconds(self, new: int) -> float:
+        """Of a call with so many new tokens."""
+        if not new:
+            return self.whole
+        return self.first + (new - 1) * self.by_token
+
+    @property
+    def by_token(self) -> float:
+        """Seconds for each token after the first."""
+        return (self.whole - self.first) / (self.new - 1) if self.new > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a call could not be timed."""
+
+    state: State
+    why: str
+
+
+class Trials(Protocol):
+    """What measures. Tests put tables here."""
+
+    def judge(self, one: Configuration) -> Finding:
+        """Whether it is right."""
+
+    def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+        """One call with that many rows and new tokens; of the final `turn` counts from 0, before it from below."""
+
+    def left(self) -> float:
+        """What is left of the time, as a share."""
+
+    def say(self, line: str) -> None:
+        """What is being done."""
+
+
+@dataclass
+class Known:
+    """All that was measured of one configuration."""
+
+    finding: Finding
+    before: dict[int, dict[int, Sample]] = field(default_factory=dict)  # rows -> turn -> of the rungs
+    final: dict[int, dict[int, Sample]] = field(default_factory=dict)  # rows -> turn -> of the final
+    failed: dict[int, Failed] = field(default_factory=dict)  # by rows
+
+    def samples(self, rows: int) -> dict[int, Sample]:
+        """Those of the final, or else those before it."""
+        return self.final.get(rows) or self.before.get(rows, {})
+
+    @property
+    def timed(self) -> bool:
+        """Whether there is a sample."""
+        return bool(self.before or self.final)
+
+
+Course = dict[Configuration, Known]
+
+
+@dataclass
+class Found:
+    """What a search came to."""
+
+    known: Course
+    untried: list[Untried] = field(default_factory=list)
+
+
+def costs(known: Known, wanted: Wanted) -> dict[int, float]:
+    """What somebody prefers least of, by turn: seconds, seconds for a row, or bytes."""
+    rows = [one for one in wanted.batches if one not in known.failed and known.samples(one)]
+    if not rows:
+        return {}
+    if wanted.prefer is Prefer.THROUGHPUT:
+        by_rows = {one: {turn: s.seconds(wanted.new) / one for turn, s in known.samples(one).items()} for one in rows}
+        return min(by_rows.values(), key=lambda found: fmean(found.values()))
+    samples = known.samples(rows[0])
+    if wanted.prefer is Prefer.MEMORY:
+        return {turn: float(max(1, sample.peak)) for turn, sample in samples.items()}
+    return {turn: sample.seconds(wanted.new) for turn, sample in samples.items()}
+
+
+def cost(known: Known, wanted: Wanted) -> float:
+    """The mean of them; infinite where nothing was measured."""
+    found = costs(known, wanted)
+    return fmean(found.values()) if found else float("inf")
+
+
+def excluded(one: Configuration, known: Known, model: Model, wanted: Wanted) -> str:
+    """Why it is not advised although it is right and was timed; empty where nothing speaks against it."""
+    if known.finding.state is not State.RIGHT:
+        return known.finding.why or known.finding.state.value
+    if not known.timed:
+        return "not timed"
+    peaks = [sample.peak for rows in wanted.batches for sample in known.samples(rows).values()]
+    if wanted.memory is not None and max(peaks, default=0) > wanted.memory:
+        return f"takes {spelled_bytes(max(peaks))}, of {spelled_bytes(wanted.memory)} that it may take"
+    if one.cell.quantisation.stored_as:
+        if known.finding.loss is None:
+            said = "its weights are generated" if not model.reads else "no loss in nats can be told of its output"
+            return f"nobody knows what it costs in quality: {said}"
+        if not known.finding.loss <= wanted.loss:
+            return f"costs {known.finding.loss:.2g} nats, of {wanted.loss:g} that it may cost"
+    return ""
+
+
+def spelled_bytes(count: float) -> str:
+    """Bytes as people say them."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def search(
+    model: Model,
+    wanted: Wanted,
+    stack: Stack,
+    rules: Sequence[Rule],
+    trials: Trials,
+    only: Container[Cell] | None = None,
+) -> Found:
+    """Measure what is worth it, wave by wave, as long as there is time.
+
+    Of what is not in `only` nothing is tried but what the library does by itself, and eager attention.
+    """
+    found = Found({})
+    hunt = _Hunt(model, wanted, trials, found, only)
+    first = hunt.wave(backends_first(model, stack, rules), FINALISTS, _UNTIL_BACKENDS)
+    bases = [one for one in first if one.cell.device_map == "none"][:BASES]
+    ways = hunt.wave(ways_to_run(bases, model, wanted, stack, rules), FINALISTS, _UNTIL_WAYS)
+    bits = hunt.wave(in_fewer_bits(bases[0], model, stack, rules), FINALISTS) if bases else []
+    hunt.final(hunt.ranked([*first, *ways, *bits]))
+    return found
+
+
+def search_again(model: Model, wanted: Wanted, trials: Trials, ones: Sequence[Configuration]) -> Found:
+    """Measure these alone: whether what was advised still holds."""
+    found = Found({})
+    hunt = _Hunt(model, wanted, trials, found)
+    hunt.final(hunt.ranked(hunt.wave((tuple(ones), ()), len(ones))))
+    return found
+
+
+class _Hunt:
+    def __init__(
+        self, model: Model, wanted: Wanted, trials: Trials, found: Found, only: Container[Cell] | None = None
+    ) -> None:
+        self.model, self.wanted, self.trials, self.found, self.only = model, wanted, trials, found, only
+        self._turn = -1  # before the final; below 0, so that no two are the same
+        # Where it is told: throughput with the most rows, all else with the fewest.
+        rows = wanted.batches[::-1] if wanted.prefer is Prefer.THROUGHPUT else wanted.batches
+        self._rows = tuple(rows)
+
+    def wave(self, wave: Wave, width: int, until: float = _FOR_THE_FINAL) -> list[Configuration]:
+        """Those of a wave that go on, the best first; it ends when `until` is left of the time."""
+        tried = [one for one in wave[0] if self._meant(one)]
+        self.found.untried += [one for one in wave[1] if self._meant(one.configuration)]
+        right = [one for one in tried if self._judged(one, until)]
+        going = right
+        repeats = 1
+        while True:
+            for _ in range(repeats):
+                for one in _in_turn(going, self._turn):
+                    self._sample(one)
+                self._turn -= 1
+            going = self.ranked(going)
+            if len(going) <= width:
+                return going
+            going = self._half(going, width)
+            repeats = min(4, 2 * repeats)
+            if self.trials.left() < until:
+                return going[:width]
+
+    def ranked(self, ones: Sequence[Configuration]) -> list[Configuration]:
+        """Those that were timed, what may be advised before what may not, the best first.
+
+        What takes too much memory as it is may be what takes little in fewer bits.
+        """
+        known = self.found.known
+        timed = [one for one in ones if costs(known[one], self.wanted)]
+        return sorted(timed, key=lambda one: (bool(self._excluded(one)), cost(known[one], self.wanted)))
+
+    def _excluded(self, one: Configuration) -> str:
+        return excluded(one, self.found.known[one], self.model, self.wanted)
+
+    def final(self, ranked: Sequence[Configuration]) -> None:
+        """Measure the first that may be advised in turns, beside the library's default and beside eager attention."""
+        finalists = [one for one in ranked if not self._excluded(one)][:FINALISTS]
+        beside = [self.model.default]
+        if finalists:
+            beside.append(eager_of(finalists[0], self.model.architecture))
+        ones = list(dict.fromkeys([*finalists, *beside]))
+        ones = [one for one in ones if self._is_right(one)]
+        for turn in range(MOST_ROUNDS):
+            if turn >= FEWEST_ROUNDS and (self.trials.left() <= 0 or self._decided(finalists)):
+                break
+            if turn and self.trials.left() <= 0:
+                break
+            self.trials.say(f"final, round {turn + 1}: {len(ones)} configurations in turn")
+            for one in _in_turn(ones, turn):
+                for rows in self.wanted.batches:
+                    self._time(one, rows, self.wanted.new, turn, self.found.known[one].final)
+
+    def _meant(self, one: Configuration) -> bool:
+        return self.only is None or one.cell in self.only or one == self.model.default
+
+    def _is_right(self, one: Configuration) -> bool:
+        known = self.found.known.get(one)
+        if known is None:
+            return self._judged(one)
+        return known.finding.state is State.RIGHT
+
+    def _judged(self, one: Configuration, until: float = 0.0) -> bool:
+        if one not in self.found.known:
+            if self.trials.left() < until and one != self.model.default:
+                self.found.known[one] = Known(Finding(State.NOT_REACHED, "the time was spent before it was tried"))
+            else:
+                finding = self.trials.judge(one)
+                self.trials.say(f"{one.name}: {finding.state}{f', {finding.why}' if finding.why else ''}")
+                self.found.known[one] = Known(finding)
+        return self.found.known[one].finding.state is State.RIGHT
+
+    def _sample(self, one: Configuration) -> None:
+        known = self.found.known[one]
+        for rows in self._rows:
+            if rows not in known.failed:
+                new = min(self.wanted.new, SHORT)
+                self._time(one, rows, new, self._turn, known.before)
+                if rows not in known.failed:
+                    return
+
+    def _time(self, one: Configuration, rows: int, new: int, turn: int, kept: dict[int, dict[int, Sample]]) -> None:
+        known = self.found.known[one]
+        if rows in known.failed:
+            return
+        sample = self.trials.time(one, rows, new, turn)
+        if isinstance(sample, Failed):
+            known.failed[rows] = sample
+            self.trials.say(f"{one.name}, {rows} rows: {sample.state}, {sample.why}")
+        else:
+            kept.setdefault(rows, {})[turn] = sample
+
+    def _half(self, ranked: Sequence[Configuration], width: int) -> list[Configuration]:
+        """The better half, and whoever is as good as its last."""
+        count = max(width, _HALF_AT_LEAST, (len(ranked) + 1) // 2)
+        kept = list(ranked[:count])
+        last = cost(self.found.known[kept[-1]], self.wanted)
+        alike = [one for one in ranked[count:] if cost(self.found.known[one], self.wanted) <= _ALIKE * last]
+        # At least one has to go, or there would be no end.
+        return kept + alike[: max(0, len(ranked) - 1 - count)]
+
+    def _decided(self, finalists: Sequence[Configuration]) -> bool:
+        """Whether the best of them is told from the next."""
+        ranked = [one for one in self.ranked(finalists) if not self._excluded(one)]
+        if len(ranked) < 2:
+            return True
+        first, second = (costs(self.found.known[one], self.wanted) for one in ranked[:2])
+        found = gain(first, second)
+        return found is not None and found.better
+
+
+def _in_turn(ones: Sequence[Configuration], turn: int) -> Iterator[Configuration]:
+    """There and back: who comes first in one round comes last in the next."""
+    return iter(ones if turn % 2 == 0 else ones[::-1])

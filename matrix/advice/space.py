@@ -1,0 +1,182 @@
+"""The configurations that may be tried of a model, wave by wave: each builds on what was best in the one before."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from matrix.advice.wanted import Prefer, Wanted
+from matrix.architectures import Architecture, Kind
+from matrix.axes import Attention, Dtype, Padding, SdpaKernel
+from matrix.caches import CACHES
+from matrix.cell import Cell, make_cell
+from matrix.constraints import why_impossible
+from matrix.expectation import Outcome, Rule, expect
+from matrix.placements import PLACEMENTS
+from matrix.quantisers import QUANTISATIONS
+from matrix.stack import Device, Stack
+from matrix.transformations import TRANSFORMATIONS
+
+_BY_GENERATE = "generate_compiles"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What is pasted: a cell, and whether `generate` is left to compile the model by itself, which no cell lets it."""
+
+    cell: Cell
+    by_generate: bool = False
+
+    @property
+    def name(self) -> str:
+        """Short and readable, such as `bfloat16-sdpa-flash-static`; of one architecture it is unique."""
+        whole = self.cell.id.removeprefix(f"{self.cell.architecture}-").removesuffix(f"-{self.cell.workload}")
+        plain = whole.removesuffix(f"-{self.cell.padding}")
+        cache = "" if self.cell.cache == "dynamic" else f"-{self.cell.cache}"
+        if cache and self.cell.padding is not Padding.NONE:
+            plain = whole.replace(f"-{self.cell.padding}{cache}", cache)
+        return f"{plain}-{_BY_GENERATE}" if self.by_generate else plain
+
+
+@dataclass(frozen=True)
+class Model:
+    """What must be known of a model before anything of it is loaded."""
+
+    architecture: Architecture
+    parameters: int
+    default: Configuration  # what from_pretrained(path) and generate() do by themselves
+    reads: bool = True  # whether its weights are real: else nothing is known of what quantisation costs
+    fits: bool = True  # whether its weights fit on the device
+    has_head: bool = True  # whether its output is a distribution, of which a loss in nats can be told
+
+    @property
+    def generates(self) -> bool:
+        """Whether tokens come out."""
+        return self.architecture.kind is not Kind.ENCODER
+
+
+class Absence(StrEnum):
+    """Why a configuration is not tried."""
+
+    NOT_HERE = "not here"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Untried:
+    """A configuration that is not tried, and why."""
+
+    configuration: Configuration
+    absence: Absence
+    why: str
+
+
+Wave = tuple[tuple[Configuration, ...], tuple[Untried, ...]]
+
+
+def padding_of(architecture: Architecture) -> Padding:
+    """How rows of one batch are made equally long, where they can be."""
+    side = Padding.LEFT if architecture.kind is Kind.DECODER else Padding.RIGHT
+    return side if architecture.cannot_pad(side) is None else Padding.NONE
+
+
+def plain_cell(architecture: Architecture, dtype: str, attention: str, kernel: str = "unpinned") -> Cell:
+    """With nothing but a dtype and a backend."""
+    return make_cell(
+        architecture.name,
+        dtype=dtype,
+        attention=attention,
+        sdpa_kernel=kernel,
+        padding=padding_of(architecture),
+        workload="prefill" if architecture.kind is Kind.ENCODER else "generate",
+    )
+
+
+def dtypes_tried(model: Model, stack: Stack) -> tuple[Dtype, ...]:
+    """On a GPU float32 only where it is what the library takes by itself: it is never faster there."""
+    own = Dtype(str(model.default.cell.dtype))
+    halves = (Dtype.BFLOAT16, Dtype.FLOAT16)
+    both = (own, *halves) if stack.device is Device.CUDA else (own, Dtype.FLOAT32, *halves)
+    return tuple(dict.fromkeys(both))
+
+
+def backends_first(model: Model, stack: Stack, rules: Collection[Rule]) -> Wave:
+    """Every dtype with every backend, the library's own choice first; what does not fit is spread by a device_map."""
+    backends = [
+        (attention, kernel)
+        for attention in Attention
+        for kernel in (SdpaKernel if attention is Attention.SDPA else (SdpaKernel.UNPINNED,))
+    ]
+    # What most people take comes first: the time may not do for all. A GPU computes both halves alike; to a CPU the
+    # dtype matters more than the backend.
+    backends.sort(key=lambda backend: (backend[0] is Attention.FLEX_ATTENTION, backend[1] is not SdpaKernel.UNPINNED))
+    dtypes = dtypes_tried(model, stack)
+    pairs = [(dtype, backend) for dtype in dtypes for backend in backends]
+    if stack.device is Device.CPU:
+        pairs = [(dtype, backend) for backend in backends for dtype in dtypes]
+    cells = [plain_cell(model.architecture, dtype, attention, kernel) for dtype, (attention, kernel) in pairs]
+    if not model.fits:
+        cells = [
+            replace(cell, device_map=PLACEMENTS[name])
+            for cell in cells
+            for name in ("auto", "cpu_offload")
+            if cell.sdpa_kernel is SdpaKernel.UNPINNED
+        ]
+    return _sorted_out([model.default, *map(Configuration, cells)], model, stack, rules)
+
+
+def ways_to_run(
+    best: Sequence[Configuration], model: Model, wanted: Wanted, stack: Stack, rules: Sequence[Rule]
+) -> Wave:
+    """The best of the first wave with other caches, compiled, or transformed."""
+    found: list[Configuration] = []
+    scarce = wanted.prefer is Prefer.MEMORY or wanted.memory is not None
+    for one in best:
+        for transformation in TRANSFORMATIONS.values():
+            for cache in CACHES.values():
+                # An offloaded cache is never faster; one that rounds costs a quality that is not measured here.
+                if cache.rounds or ("offloaded" in cache and not scarce):
+                    continue
+                found.append(Configuration(replace(one.cell, transformation=transformation, cache=cache)))
+        if model.generates and stack.device is Device.CUDA:  # elsewhere generate compiles nothing
+            found.append(Configuration(replace(one.cell, cache=CACHES["static"]), by_generate=True))
+    return _sorted_out([one for one in found if one not in best], model, stack, rules)
+
+
+def in_fewer_bits(best: Configuration, model: Model, stack: Stack, rules: Sequence[Rule]) -> Wave:
+    """The best backend with every quantiser."""
+    cell = replace(best.cell, transformation=TRANSFORMATIONS["none"], cache=CACHES["dynamic"])
+    found = [Configuration(replace(cell, quantisation=one)) for one in QUANTISATIONS.values() if one.stored_as]
+    return _sorted_out(found, model, stack, rules)
+
+
+def departures(one: Configuration, default: Configuration) -> int:
+    """How many things somebody has to say to get it."""
+    pairs = zip(one.cell.values, default.cell.values, strict=True)
+    return sum(ours != theirs for ours, theirs in pairs) + one.by_generate
+
+
+def eager_of(one: Configuration, architecture: Architecture) -> Configuration:
+    """The same dtype in eager attention, with nothing else."""
+    return Configuration(plain_cell(architecture, str(one.cell.dtype), Attention.EAGER))
+
+
+def _sorted_out(found: Iterable[Configuration], model: Model, stack: Stack, rules: Collection[Rule]) -> Wave:
+    tried: list[Configuration] = []
+    untried: list[Untried] = []
+    for one in dict.fromkeys(found):
+        if why_impossible(one.cell, model.architecture) is not None:
+            continue
+        absent = next(_absences(one, stack, rules), None)
+        if absent is None:
+            tried.append(one)
+        else:
+            untried.append(absent)
+    return tuple(tried), tuple(untried)
+
+
+def _absences(one: Configuration, stack: Stack, rules: Collection[Rule]) -> Iterator[Untried]:
+    expected = expect(one.cell, stack, rules)
+    if expected.outcome is Outcome.UNAVAILABLE:
+        yield Untried(one, Absence.NOT_HERE, f"needs {', '.join(expected.missing)}")
+    elif expected.outcome is Outcome.REFUSED:
+        yield Untried(one, Absence.REFUSED, f"{expected.type}: documented, {expected.source}")

@@ -1,0 +1,353 @@
+"""What somebody is advised to run, as a document: the answer, its evidence, and why not the others."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from pydantic import Field
+
+from matrix.advice.call import Paste, pasted
+from matrix.advice.choice import Choice, choose, front, why_not
+from matrix.advice.noise import Gain
+from matrix.advice.search import Found, Known, Sample, State, cost, costs, excluded, spelled_bytes
+from matrix.advice.space import Configuration, Model, eager_of
+from matrix.advice.wanted import Prefer, Wanted
+from matrix.errors import UsageError
+from matrix.files import read_file
+from matrix.stack import Stack
+from reports.part import Part
+
+SCHEMA_VERSION = "1.0"
+_SHOWN = 12  # of configurations that one thing keeps away
+
+
+class Times(Part):
+    """How many times as much another costs, with its 95 % interval."""
+
+    ratio: float
+    low: float | None = Field(description="None where it was measured once")
+    high: float | None
+    rounds: int
+
+    @property
+    def words(self) -> str:
+        """Such as “1.31 times (1.28 to 1.34)”."""
+        if self.low is None or self.high is None:
+            return f"about {self.ratio:.2f} times, measured once"
+        return f"{self.ratio:.2f} times ({self.low:.2f} to {self.high:.2f})"
+
+    @property
+    def told(self) -> bool:
+        """Whether it is more than noise."""
+        return self.low is not None and self.high is not None and (self.low > 1.01 or self.high < 1 / 1.01)
+
+
+class Figures(Part):
+    """What a configuration does with so many rows at a time: means over rounds."""
+
+    rows: int
+    first: float = Field(description="seconds to the first token; of an encoder to the output")
+    by_token: float = Field(description="seconds for each token after it")
+    whole: float = Field(description="seconds for all that was wanted")
+    per_second: float = Field(description="new tokens, or sequences, a second")
+    peak: int = Field(description="bytes")
+    rounds: int
+    final: bool = Field(description="whether they were measured in turns with the others")
+
+
+class Entry(Part):
+    """A configuration that was tried."""
+
+    name: str
+    cell: str
+    by_generate: bool = Field(description="whether generate is left to compile it by itself")
+    state: State
+    why_not: str = Field(description="why it is not what is advised; empty for that which is")
+    loss: float | None = Field(description="nats a position that quantisation costs")
+    ratio: float | None = Field(description="the worst error to its bound")
+    load_seconds: float | None
+    warm_up_seconds: float | None = Field(description="before the first call that counts, compilation among it")
+    weight_bytes: int | None
+    figures: list[Figures]
+    front: bool = Field(description="whether nothing is better in time, memory and loss at once")
+
+
+class Absent(Part):
+    """Configurations that one thing keeps from being tried."""
+
+    why: str
+    names: list[str]
+
+
+class Advised(Part):
+    """The answer."""
+
+    name: str
+    call: str = Field(description="a script")
+    over_default: Times | None
+    over_eager: Times | None
+    alike: list[str] = Field(description="not told from the best by the noise")
+
+
+class Asked(Part):
+    """What was asked for."""
+
+    prompt: int
+    new: int
+    batches: list[int]
+    memory: int | None
+    loss: float
+    prefer: Prefer
+
+
+class Subject(Part):
+    """The model."""
+
+    name: str
+    path: str
+    model_type: str
+    auto_class: str
+    parameters: int
+    real: bool = Field(description="whether its weights are; else they are generated for its shapes")
+    default: str = Field(description="what the library does by itself")
+    disk_bytes: int | None = Field(description="of its weights as they are saved")
+
+
+class Advice(Part):
+    """What to run, with the evidence."""
+
+    kind: Literal["advice"] = "advice"
+    schema_version: str = SCHEMA_VERSION
+    model: Subject
+    hardware: str
+    versions: dict[str, str]
+    asked: Asked
+    notes: list[str]
+    advised: Advised | None
+    entries: list[Entry] = Field(description="the best first")
+    absent: list[Absent]
+    seconds: float
+
+
+def advice_of(
+    found: Found,
+    model: Model,
+    wanted: Wanted,
+    stack: Stack,
+    subject: Subject,
+    paste: Paste,
+    notes: Sequence[str],
+    seconds: float,
+) -> Advice:
+    """The document of what was found."""
+    choice = choose(found, model, wanted)
+    known = found.known
+    ranked = sorted(
+        known, key=lambda one: (choice is None or one != choice.advised, cost(known[one], wanted), one.name)
+    )
+    best = _front(found, model, wanted)
+    absent: dict[str, list[str]] = {}
+    for untried in found.untried:
+        absent.setdefault(f"{untried.absence}: {untried.why}", []).append(untried.configuration.name)
+    return Advice(
+        model=subject,
+        hardware=stack.hardware,
+        versions=dict(stack.versions),
+        asked=Asked(**{**vars(wanted), "batches": list(wanted.batches)}),
+        notes=[*notes, *_noted(found, choice, model, wanted)],
+        advised=None if choice is None else _advised(choice, known[choice.advised], model, paste),
+        entries=[
+            _entry(one, known[one], why_not(one, found, choice, model, wanted), wanted, one in best) for one in ranked
+        ],
+        absent=[Absent(why=why, names=names) for why, names in absent.items()],
+        seconds=round(seconds, 1),
+    )
+
+
+def _advised(choice: Choice, known: Known, model: Model, paste: Paste) -> Advised:
+    return Advised(
+        name=choice.advised.name,
+        call=pasted(choice.advised, model, known.finding.spelled, paste),
+        over_default=_times(choice.over_default),
+        over_eager=_times(choice.over_eager),
+        alike=[one.name for one in choice.alike],
+    )
+
+
+def _times(gain: Gain | None) -> Times | None:
+    if gain is None:
+        return None
+    low, high = (gain.low, gain.high) if gain.told else (None, None)
+    return Times(ratio=gain.ratio, low=low, high=high, rounds=gain.rounds)
+
+
+def _entry(one: Configuration, known: Known, why: str, wanted: Wanted, best: bool) -> Entry:
+    finding = known.finding
+    samples = [s for kept in (known.before, known.final) for by_turn in kept.values() for s in by_turn.values()]
+    return Entry(
+        name=one.name,
+        cell=one.cell.id,
+        by_generate=one.by_generate,
+        state=finding.state,
+        why_not=why,
+        loss=finding.loss,
+        ratio=finding.ratio,
+        load_seconds=finding.load_seconds,
+        warm_up_seconds=max((sample.warm_up for sample in samples), default=None),
+        weight_bytes=finding.weight_bytes,
+        figures=[_figures(rows, known, wanted) for rows in wanted.batches if known.samples(rows)],
+        front=best,
+    )
+
+
+def _figures(rows: int, known: Known, wanted: Wanted) -> Figures:
+    samples: list[Sample] = list(known.samples(rows).values())
+    whole = fmean(sample.seconds(wanted.new) for sample in samples)
+    return Figures(
+        rows=rows,
+        first=fmean(sample.first for sample in samples),
+        by_token=fmean(sample.by_token for sample in samples),
+        whole=whole,
+        per_second=rows * (wanted.new or 1) / whole,
+        peak=max(sample.peak for sample in samples),
+        rounds=len(samples),
+        final=rows in known.final,
+    )
+
+
+def _front(found: Found, model: Model, wanted: Wanted) -> frozenset[Configuration]:
+    """Of those that may be advised: time with the fewest rows, for each row with the most, peak and loss."""
+    points = {}
+    for one, known in found.known.items():
+        rows = [count for count in wanted.batches if known.samples(count)]
+        if excluded(one, known, model, wanted) or not rows:
+            continue
+        least, most = (_figures(count, known, wanted) for count in (rows[0], rows[-1]))
+        points[one] = (least.whole, most.whole / most.rows, float(least.peak), known.finding.loss or 0.0)
+    return front(points)
+
+
+def _noted(found: Found, choice: Choice | None, model: Model, wanted: Wanted) -> Iterator[str]:
+    if choice is None:
+        yield "nothing that was measured may be advised: the list says why of each"
+        return
+    for rows in wanted.batches:
+        if failed := found.known[choice.advised].failed.get(rows):
+            yield f"what is advised does not run with {rows} rows: {failed.state}, {failed.why}"
+    default = found.known.get(model.default)
+    if default is not None and default.finding.state is not State.RIGHT:
+        yield f"the library's default is not right: {default.finding.state}, {default.finding.why}"
+    elif model.default != choice.advised and default is not None and not costs(default, wanted):
+        yield "the library's default could not be timed"
+    eager = found.known.get(eager_of(choice.advised, model.architecture))
+    if eager is not None and eager.finding.state is not State.RIGHT:
+        yield f"eager attention is not right: {eager.finding.state}, {eager.finding.why}"
+    unknown = [
+        one
+        for one, known in found.known.items()
+        if one.cell.quantisation.stored_as and known.finding.state is State.RIGHT and known.finding.loss is None
+    ]
+    if unknown and not model.reads:
+        yield "the weights are generated: of what quantisation costs in quality nothing can be said, so none is advised"
+
+
+def read_advice(path: Path) -> Advice:
+    """The document in a file.
+
+    Raises:
+        UsageError: it is none.
+    """
+    content = read_file(path)
+    try:
+        advice = Advice.model_validate_json(content)
+    except ValueError as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"{path}: is no advice: {first}") from None
+    if advice.schema_version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+        raise UsageError(f"{path}: advice of schema {advice.schema_version} is read by another version of this suite")
+    return advice
+
+
+def advice_lines(advice: Advice) -> Iterator[str]:
+    """The answer first, then what it rests on."""
+    if advice.advised is None:
+        yield f"{advice.model.name} on {advice.hardware}: nothing can be advised"
+    else:
+        yield f"{advice.model.name} on {advice.hardware}: run {advice.advised.name}"
+        yield ""
+        yield from advice.advised.call.rstrip().splitlines()
+        yield ""
+        yield from gains(advice)
+    for note in advice.notes:
+        yield f"note: {note}"
+    yield ""
+    yield from table(advice)
+    for one in advice.absent:
+        names = one.names if len(one.names) <= _SHOWN else [*one.names[:_SHOWN], f"and {len(one.names) - _SHOWN} more"]
+        yield f"{one.why}: {', '.join(names)}"
+
+
+def gains(advice: Advice) -> Iterator[str]:
+    """What the answer gains, in sentences."""
+    assert advice.advised is not None
+    for what, times in (("the library's default", advice.advised.over_default), ("eager", advice.advised.over_eager)):
+        name = f"{what} ({advice.model.default})" if what != "eager" else "eager attention in the same dtype"
+        if times is not None:
+            yield f"against {name}: {_better(advice)} {times.words}{'' if times.told else ', which may be noise'}"
+        elif what != "eager" and advice.advised.name == advice.model.default:
+            yield f"this is what the library does by itself ({advice.model.default})"
+    if advice.advised.alike:
+        yield f"within the noise of it: {', '.join(advice.advised.alike)}"
+
+
+def _better(advice: Advice) -> str:
+    return "less memory," if advice.asked.prefer is Prefer.MEMORY else "faster,"
+
+
+def table(advice: Advice) -> Iterator[str]:
+    """One line for each configuration."""
+    for entry in advice.entries:
+        mark = "*" if entry.front else " "
+        said = [*figures_words(entry, advice), *([entry.why_not] if entry.why_not else [])]
+        yield f"{mark} {entry.name}: {'; '.join(said)}"
+
+
+def figures_words(entry: Entry, advice: Advice) -> Iterator[str]:
+    """What was measured, rows by rows."""
+    unit = "tokens" if advice.asked.new else "sequences"
+    for one in entry.figures:
+        first = (
+            f"{1000 * one.first:.0f} ms to the first, {1000 * one.by_token:.1f} ms a token, "
+            if advice.asked.new
+            else ""
+        )
+        each = "" if advice.asked.new else f"{1000 * one.whole:.1f} ms, "
+        yield f"{one.rows} x {first}{each}{one.per_second:,.1f} {unit}/s, {spelled_bytes(one.peak)}"
+    if entry.loss is not None:
+        yield f"costs {entry.loss:.2g} nats"
+
+
+def holds(before: Advice, now: Advice) -> tuple[bool, str]:
+    """Whether what was advised still is, and a sentence."""
+    if before.advised is None:
+        return now.advised is None, "nothing was advised"
+    name = before.advised.name
+    entry = next((one for one in now.entries if one.name == name), None)
+    if entry is None:
+        return False, f"{name} was advised, and is not tried any more"
+    if now.advised is None:
+        return False, f"{name} was advised: {entry.why_not or entry.state}"
+    if now.advised.name == name:
+        return True, f"{name} is what is advised still"
+    if name in now.advised.alike:
+        return True, f"{name} is within the noise of the best still"
+    return False, f"{name} was advised, and now {now.advised.name} is; {entry.why_not}"
+
+
+def differing(before: Advice, now: Advice) -> Mapping[str, tuple[str, str]]:
+    """What is another version or device than when the advice was given: name -> before, now."""
+    names = dict.fromkeys((*before.versions, *now.versions))
+    found = {name: (before.versions.get(name, "none"), now.versions.get(name, "none")) for name in names}
+    found["device"] = (before.hardware, now.hardware)
+    return {name: pair for name, pair in found.items() if pair[0] != pair[1]}

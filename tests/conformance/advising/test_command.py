@@ -1,0 +1,128 @@
+"""Advice from end to end, on a model that takes no time."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+from conformance.advising.command import Asked, advise, check
+from matrix.advice.search import State
+from matrix.advice.wanted import Wanted
+from matrix.errors import UsageError
+from reports.advice import Advice, read_advice
+
+CONFIG = {
+    "vocab_size": 256,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+WANTED = Wanted(prompt=24, new=4, batches=(1,))
+# Few, and none that compiles.
+CELLS = (
+    "dtype=float32 attention=eager,sdpa,flash_attention_2 sdpa_kernel=unpinned quantisation=none cache=dynamic"
+    " transformation=none"
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("advised") / "tiny"
+    torch.manual_seed(0)
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(**CONFIG, initializer_range=0.1)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def asked(checkpoint: Path) -> Asked:
+    return Asked(checkpoint, WANTED, minutes=1.0, output=checkpoint.parent / "advice", cells=CELLS)
+
+
+@pytest.fixture(scope="module")
+def advice(asked: Asked) -> Advice:
+    return advise(asked, lambda line: None)
+
+
+def test_the_call_that_is_advised_runs(advice: Advice) -> None:
+    assert advice.advised is not None
+    names: dict[str, object] = {}
+    exec(compile(advice.advised.call, "pasted", "exec"), names)
+    output = names["output"]
+    assert isinstance(output, torch.Tensor)
+    assert output.shape == (1, 16 + WANTED.new)
+
+
+def test_the_answer_is_kept_as_a_document_and_a_page(advice: Advice, asked: Asked) -> None:
+    assert asked.output is not None
+    assert read_advice(asked.output / "advice.json") == advice
+    page = (asked.output / "index.html").read_text(encoding="utf-8")
+    assert advice.advised is not None
+    assert advice.advised.name in page
+    assert "not here: needs flash-attn" in page
+    entry = advice.entries[0]
+    assert (entry.name, entry.state) == (advice.advised.name, State.RIGHT)
+    assert entry.ratio is not None
+    assert entry.ratio <= 1
+    assert entry.figures[0].peak > (entry.weight_bytes or 0) > 0
+
+
+def test_the_same_command_goes_on_with_what_was_measured(advice: Advice, asked: Asked) -> None:
+    assert asked.output is not None
+    kept = (asked.output / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    said: list[str] = []
+    again = advise(asked, said.append)
+    assert any("measurements of an earlier call" in line for line in said)
+    lines = (asked.output / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    assert lines[: len(kept)] == kept
+    first = {entry.name: entry for entry in advice.entries}
+    for entry in again.entries:
+        assert entry.load_seconds == first[entry.name].load_seconds
+
+
+def test_what_is_measured_of_something_else_is_not_gone_on_with(advice: Advice, asked: Asked) -> None:
+    with pytest.raises(UsageError, match="another options: name another with -o"):
+        advise(replace(asked, wanted=replace(WANTED, new=5)), lambda line: None)
+
+
+def test_what_was_advised_and_is_wrong_by_now_does_not_hold(advice: Advice, asked: Asked, tmp_path: Path) -> None:
+    assert asked.output is not None
+    assert advice.advised is not None
+    name = advice.advised.name
+    file = tmp_path / "before.json"
+    file.write_text(advice.model_dump_json(), encoding="utf-8")
+    said: list[str] = []
+    spoiled = replace(asked, output=tmp_path / "out", faults={name: "scale_10_percent"})
+    held, now = check(spoiled, file, said.append)
+    assert not held
+    assert said[-1].startswith(f"does not hold: {name} was advised")
+    entry = next(one for one in now.entries if one.name == name)
+    assert entry.state is State.WRONG
+    assert not entry.figures, "what is wrong is not timed"
+    assert now.advised is None or now.advised.name != name
+
+
+def test_a_config_alone_is_advised_on_and_said_to_be(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "shapes").mkdir()
+    config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "shapes" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}), encoding="utf-8")
+    asked = Asked(tmp_path / "shapes" / "config.json", replace(WANTED, prompt=100), 1.0, tmp_path / "out", CELLS)
+    advice = advise(asked, lambda line: None)
+    assert not advice.model.real
+    assert any("weights are generated" in note for note in advice.notes)
+    assert any("beyond its 64 positions" in note for note in advice.notes)
+    assert advice.asked.prompt == 56
+    assert advice.advised is not None
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "neither"), ("{", "not valid JSON")])
+def test_a_folder_that_tells_nothing_is_refused(tmp_path: Path, content: str | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match=words):
+        advise(Asked(tmp_path, WANTED, 1.0, tmp_path / "out"), lambda line: None)

@@ -1,0 +1,49 @@
+import math
+import random
+
+import pytest
+
+from matrix.advice.noise import gain
+
+
+def test_a_round_that_was_slow_for_both_says_nothing() -> None:
+    ours, theirs = {0: 1.0, 1: 5.0, 2: 1.1}, {0: 1.5, 1: 7.5, 2: 1.65}
+    found = gain(ours, theirs)
+    assert found is not None
+    assert found.ratio == pytest.approx(1.5)
+    assert found.low == pytest.approx(1.5)
+    assert found.better
+
+
+def test_one_round_tells_no_difference() -> None:
+    found = gain({0: 1.0}, {0: 3.0})
+    assert found is not None
+    assert not found.better
+    assert not found.told
+    assert "measured once" in found.words
+
+
+def test_rounds_that_only_one_of_them_has_do_not_count() -> None:
+    assert gain({0: 1.0}, {1: 1.0}) is None
+    found = gain({0: 1.0, 1: 1.0, 7: 99.0}, {0: 2.0, 1: 2.0, 8: 0.1})
+    assert found is not None
+    assert (found.ratio, found.rounds) == (pytest.approx(2), 2)
+
+
+def test_what_is_a_little_better_is_not_named() -> None:
+    found = gain(dict.fromkeys(range(5), 1.0), dict.fromkeys(range(5), 1.005))
+    assert found is not None
+    assert not found.better
+
+
+@pytest.mark.parametrize("rounds", [3, 5, 8])
+def test_of_two_that_are_alike_few_are_told_apart(rounds: int) -> None:
+    draw = random.Random(rounds)
+    told = 0
+    for _ in range(2000):
+        sides = [{n: math.exp(draw.gauss(0, 0.1)) for n in range(rounds)} for _ in range(2)]
+        found = gain(*sides)
+        assert found is not None
+        told += found.better or found.worse
+    assert told < 0.06 * 2000  # 5 % by what the interval is, less since what is negligible is not named
+    assert told > 0.02 * 2000

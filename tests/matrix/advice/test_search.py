@@ -1,0 +1,178 @@
+"""The search on machines whose times are known."""
+
+import random
+from functools import partial
+
+import pytest
+
+from matrix.advice.choice import choose, front, why_not
+from matrix.advice.noise import gain
+from matrix.advice.search import Failed, State, cost, costs, search, search_again
+from matrix.advice.space import Configuration, eager_of
+from matrix.advice.wanted import Prefer, Wanted
+from tests.matrix.advice.table import RULES, STACK, Table, model_of
+
+MODEL = model_of()
+WANTED = Wanted()
+
+
+def token_of(seed: int, one: Configuration) -> float:
+    """Seconds that are its own: of parts that multiply, and a little that does not."""
+    parts = [one.cell.dtype, f"{one.cell.attention} {one.cell.sdpa_kernel}", one.cell.cache, one.cell.transformation]
+    parts += [one.cell.quantisation, f"by generate {one.by_generate}"]
+    whole = 0.01
+    for part in parts:
+        whole *= random.Random(f"{seed} {part}").uniform(0.7, 1.4)
+    return whole * random.Random(f"{seed} {one.name}").uniform(0.98, 1.02)
+
+
+def everything(table: Table) -> list[Configuration]:
+    """Of the same space every configuration, whatever was measured."""
+    found = search(MODEL, WANTED, STACK, RULES, table)
+    return list(found.known)
+
+
+@pytest.mark.parametrize("prefer", [Prefer.LATENCY, Prefer.THROUGHPUT])
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_advised_is_within_5_percent_of_the_best_right_one(seed: int, prefer: Prefer) -> None:
+    wanted = Wanted(prefer=prefer)
+    token = partial(token_of, seed)
+    fastest = sorted(everything(Table(token)), key=token)
+    wrong = {one.name for one in fastest[:3]} - {MODEL.default.name}
+    found = search(MODEL, wanted, STACK, RULES, Table(token, wrong=wrong, noise=0.01, drift=0.02, seed=seed))
+    choice = choose(found, MODEL, wanted)
+    assert choice is not None
+    assert choice.advised.name not in wrong
+    right = [one for one in found.known if one.name not in wrong]
+    assert token(choice.advised) <= 1.05 * min(map(token, right))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_wrong_one_is_neither_advised_nor_timed_however_fast_it_is(seed: int) -> None:
+    names = [one.name for one in everything(Table(lambda one: 1.0))]
+    wrong = set(random.Random(seed).sample([name for name in names if name != MODEL.default.name], 12))
+    table = Table(lambda one: 0.001 if one.name in wrong else 0.01, wrong=wrong)
+    found = search(MODEL, WANTED, STACK, RULES, table)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert not wrong & {choice.advised.name, *(one.name for one in choice.alike), *table.timed}
+    for one in found.known:
+        if one.name in wrong:
+            assert why_not(one, found, choice, MODEL, WANTED).startswith("wrong: max error 9")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_two_runs_advise_the_same_or_say_that_both_are_within_the_noise(seed: int) -> None:
+    token = partial(token_of, seed)
+    choices = []
+    for run in (0, 1):
+        table = Table(token, noise=0.03, drift=0.05, seed=100 * seed + run)
+        choices.append(choose(search(MODEL, WANTED, STACK, RULES, table), MODEL, WANTED))
+    first, second = choices
+    assert first is not None
+    assert second is not None
+    other = second.advised in first.alike or first.advised in second.alike
+    assert first.advised == second.advised or other or token(second.advised) <= 1.05 * token(first.advised)
+
+
+def test_where_all_are_alike_the_default_is_advised() -> None:
+    found = search(MODEL, WANTED, STACK, RULES, Table(lambda one: 0.01, noise=0.05, seed=3))
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert choice.advised == MODEL.default
+    assert choice.alike
+    assert choice.over_default is None
+
+
+def test_gains_are_told_over_the_default_and_over_eager() -> None:
+    quick = "bfloat16-flash_attention_2"
+    times = {quick: 0.01, "bfloat16-eager": 0.03}
+    found = search(MODEL, WANTED, STACK, RULES, Table(lambda one: times.get(one.name, 0.02), noise=0.01))
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert choice.advised.name == quick
+    assert choice.over_default is not None
+    assert choice.over_eager is not None
+    assert choice.over_default.low < 2 < choice.over_default.high
+    assert choice.over_eager.low < 3 < choice.over_eager.high
+
+
+def test_memory_and_loss_are_kept_to() -> None:
+    four_bits = Table(lambda one: 0.001 if one.cell.quantisation.stored_as else 0.01, loss=0.05)
+    found = search(MODEL, WANTED, STACK, RULES, four_bits)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert not choice.advised.cell.quantisation.stored_as, "it costs more nats than it may"
+    bits = next(one for one in found.known if one.cell.quantisation == "nf4")
+    assert why_not(bits, found, choice, MODEL, WANTED) == "costs 0.05 nats, of 0.01 that it may cost"
+    little = Wanted(memory=2 * 10**9, loss=0.1)
+    choice = choose(search(MODEL, little, STACK, RULES, four_bits), MODEL, little)
+    assert choice is not None
+    assert choice.advised.cell.quantisation.stored_as
+    nothing = Wanted(memory=10**6)
+    assert choose(search(MODEL, nothing, STACK, RULES, four_bits), MODEL, nothing) is None
+
+
+def test_of_generated_weights_nothing_quantised_is_advised() -> None:
+    model = model_of(reads=False)
+    table = Table(lambda one: 0.001 if one.cell.quantisation.stored_as else 0.01)
+    table.judge = lambda one: Table.judge(table, one).__class__(State.RIGHT)  # type: ignore[method-assign]
+    found = search(model, WANTED, STACK, RULES, table)
+    choice = choose(found, model, WANTED)
+    assert choice is not None
+    assert not choice.advised.cell.quantisation.stored_as
+    bits = next(one for one in found.known if one.cell.quantisation == "nf4")
+    assert "weights are generated" in why_not(bits, found, choice, model, WANTED)
+
+
+def test_what_runs_out_of_memory_with_many_rows_is_still_measured_with_few() -> None:
+    short = Failed(State.OUT_OF_MEMORY, "asked for 2 GiB")
+    wanted = Wanted(prefer=Prefer.THROUGHPUT)
+    table = Table(partial(token_of, 1), failing={8: short})
+    found = search(MODEL, wanted, STACK, RULES, table)
+    choice = choose(found, MODEL, wanted)
+    assert choice is not None
+    assert found.known[choice.advised].failed[8] is short
+    assert found.known[choice.advised].final[1]
+
+
+def test_when_the_time_is_spent_the_rest_is_said_not_to_be_reached() -> None:
+    table = Table(partial(token_of, 2), most=40)
+    found = search(MODEL, WANTED, STACK, RULES, table)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert State.NOT_REACHED in {known.finding.state for known in found.known.values()}
+    assert table.calls < 80
+
+
+def test_checking_measures_what_is_named_alone() -> None:
+    table = Table(partial(token_of, 3))
+    ones = [MODEL.default, eager_of(MODEL.default, MODEL.architecture)]
+    found = search_again(MODEL, WANTED, table, ones)
+    assert set(found.known) == set(ones)
+    assert choose(found, MODEL, WANTED) is not None
+
+
+def test_a_default_that_is_wrong_is_never_advised() -> None:
+    found = search(MODEL, WANTED, STACK, RULES, Table(lambda one: 0.01, wrong={MODEL.default.name}))
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert choice.advised != MODEL.default
+    assert choice.over_default is None
+
+
+def test_finalists_are_measured_in_common_rounds() -> None:
+    found = search(MODEL, WANTED, STACK, RULES, Table(partial(token_of, 4), noise=0.02))
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    advised, default = found.known[choice.advised], found.known[MODEL.default]
+    over = gain(costs(advised, WANTED), costs(default, WANTED))
+    assert over is not None
+    assert over.rounds >= 3
+    assert cost(advised, WANTED) <= cost(default, WANTED)
+
+
+def test_the_front_is_what_nothing_is_better_than() -> None:
+    one, two, three = everything(Table(lambda one: 0.01))[:3]
+    assert front({one: (1.0, 5.0), two: (2.0, 2.0), three: (2.0, 3.0)}) == {one, two}
+    assert front({one: (1.0, 1.0), two: (1.0, 1.0)}) == {one, two}

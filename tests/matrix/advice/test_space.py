@@ -1,0 +1,77 @@
+from dataclasses import replace
+
+import pytest
+
+from matrix.advice.space import (
+    Absence,
+    Configuration,
+    backends_first,
+    departures,
+    in_fewer_bits,
+    padding_of,
+    plain_cell,
+    ways_to_run,
+)
+from matrix.advice.wanted import Prefer, Wanted
+from matrix.axes import Attention, Dtype, SdpaKernel
+from tests.builders import ARCHITECTURES, make_stack
+from tests.matrix.advice.table import RULES, STACK, model_of
+
+
+def test_every_dtype_and_backend_is_tried_or_said_not_to_be() -> None:
+    model = model_of()
+    tried, untried = backends_first(model, STACK, RULES)
+    assert tried[0] == model.default
+    cells = [one.cell for one in (*tried, *(one.configuration for one in untried))]
+    backends = {(cell.dtype, cell.attention, cell.sdpa_kernel) for cell in cells}
+    for dtype in (Dtype.BFLOAT16, Dtype.FLOAT16):
+        assert {(dtype, one, SdpaKernel.UNPINNED) for one in Attention} <= backends
+        assert {(dtype, Attention.SDPA, one) for one in SdpaKernel} <= backends
+    absent = {one.configuration.name: one.absence for one in untried}
+    assert absent["bfloat16-flash_attention_3"] is Absence.NOT_HERE
+    assert "bfloat16-flash_attention_2" not in absent
+
+
+def test_without_flash_attn_its_backend_is_not_here() -> None:
+    tried, untried = backends_first(model_of(), make_stack(), RULES)
+    assert not [one for one in tried if one.cell.attention is Attention.FLASH_ATTENTION_2]
+    assert "needs flash-attn" in {one.why for one in untried}
+
+
+def test_names_are_unique_and_say_what_departs() -> None:
+    model, wanted = model_of(), Wanted()
+    first, _ = backends_first(model, STACK, RULES)
+    ways, _ = ways_to_run(first[:2], model, wanted, STACK, RULES)
+    bits, _ = in_fewer_bits(first[0], model, STACK, RULES)
+    everything = [*first, *ways, *bits]
+    assert len({one.name for one in everything}) == len(set(everything)) == len(everything)
+    names = {one.name for one in everything}
+    assert {"bfloat16-sdpa", "bfloat16-sdpa-compiled-static", "bfloat16-sdpa-nf4"} <= names
+    assert "bfloat16-sdpa-static-generate_compiles" in names
+    assert departures(model.default, model.default) == 0
+    assert all(departures(one, model.default) > 0 for one in everything if one != model.default)
+
+
+def test_a_cache_that_is_offloaded_is_tried_where_memory_is_scarce_alone() -> None:
+    model = model_of()
+    for wanted, expected in ((Wanted(), False), (Wanted(prefer=Prefer.MEMORY), True), (Wanted(memory=10**9), True)):
+        ways, _ = ways_to_run([model.default], model, wanted, STACK, RULES)
+        assert any("offloaded" in one.name for one in ways) is expected
+
+
+def test_an_encoder_has_no_cache_to_choose() -> None:
+    model = model_of("bert")
+    ways, _ = ways_to_run([model.default], model, Wanted(new=0), STACK, RULES)
+    assert {one.name for one in ways} == {"bfloat16-sdpa-compiled"}
+
+
+def test_what_does_not_fit_is_spread() -> None:
+    tried, _ = backends_first(replace(model_of(), fits=False), STACK, RULES)
+    assert {one.cell.device_map.name for one in tried[1:]} == {"auto", "cpu_offload"}
+
+
+@pytest.mark.parametrize(("name", "side"), [("llama", "left"), ("bert", "right"), ("t5", "right")])
+def test_rows_are_padded_where_they_can_be(name: str, side: str) -> None:
+    assert padding_of(ARCHITECTURES[name]) == side
+    one = Configuration(plain_cell(ARCHITECTURES[name], "float32", "eager"))
+    assert one.name == "float32-eager"
