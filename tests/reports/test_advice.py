@@ -57,12 +57,14 @@ def test_advice_of_another_schema_is_refused(tmp_path: Path) -> None:
         read_advice(file)
 
 
-def test_the_answer_comes_first_with_what_it_gains(tmp_path: Path) -> None:
+def test_the_answer_comes_first_with_what_it_gains() -> None:
     lines = list(advice_lines(advised()))
     assert lines[0] == f"<b>mine</b> on NVIDIA H100: run {QUICK}"
-    gained = [line for line in lines if line.startswith("against ")]
-    assert gained[0].startswith("against the library's default (bfloat16-sdpa): faster, 2.0")
-    assert gained[1].startswith("against eager attention in the same dtype: faster, ")
+    gained = [line for line in lines if " times as fast as " in line]
+    assert float(gained[0].partition(" ")[0]) == pytest.approx(2, abs=0.1)
+    assert "as fast as what the library does by itself (bfloat16-sdpa) (" in gained[0]
+    assert float(gained[1].partition(" ")[0]) == pytest.approx(4, abs=0.2)
+    assert "as fast as eager attention in the same dtype (" in gained[1]
     (false,) = (line for line in lines if f" {FALSE}:" in line)
     assert false == f"  {FALSE}: wrong: max error 9 exceeds 1"
     assert any(line.startswith("not here: needs flash-attn-3: ") for line in lines)
@@ -75,6 +77,7 @@ def test_the_page_has_the_answer_the_picture_and_why_not_and_nothing_in_it_is_ma
     assert page.count('<circle class="advised"') == 1
     assert f"<title>{QUICK}: advised</title>" in page
     assert "wrong: max error 9 exceeds 1" in page
+    assert '<circle class="bits' in page
     assert f"<title>{FALSE}" not in page, "what is wrong is not timed, and has no place in the picture"
 
 
