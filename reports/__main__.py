@@ -12,6 +12,7 @@ from matrix.architectures import load_architectures
 from matrix.command_line import run, say
 from matrix.errors import UsageError
 from matrix.waiver import load_waivers
+from reports.advice import Advice
 from reports.calibration import calibrate as calibration_of
 from reports.calibration import calibration_lines, calibration_svg
 from reports.compact import json_schema
@@ -181,6 +182,7 @@ class Document(StrEnum):
 
     REPORT = "report"
     GATE = "gate"
+    ADVICE = "advice"
 
 
 class Format(StrEnum):
@@ -368,8 +370,9 @@ def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a re
 def schema(
     of: Annotated[Document, typer.Option(help="which document")] = Document.REPORT,
 ) -> None:
-    """Print the JSON Schema of matrix.json, or of what python -m reports gate writes."""
-    typer.echo(json.dumps({Document.REPORT: json_schema, Document.GATE: gate_schema}[of](), indent=1))
+    """Print the JSON Schema of matrix.json, or of what python -m reports gate or python -m matrix advise writes."""
+    schemas = {Document.REPORT: json_schema, Document.GATE: gate_schema, Document.ADVICE: Advice.model_json_schema}
+    typer.echo(json.dumps(schemas[of](), indent=1))
 
 
 def main() -> None:

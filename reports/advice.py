@@ -31,11 +31,11 @@ class Times(Part):
     rounds: int
 
     @property
-    def words(self) -> str:
-        """Such as “1.31 times (1.28 to 1.34)”."""
+    def interval(self) -> str:
+        """What follows a sentence that names the ratio: its interval, or that there is none."""
         if self.low is None or self.high is None:
-            return f"about {self.ratio:.2f} times, measured once"
-        return f"{self.ratio:.2f} times ({self.low:.2f} to {self.high:.2f})"
+            return ", measured once"
+        return f" ({self.low:.2f} to {self.high:.2f}){'' if self.told else ', which may be noise'}"
 
     @property
     def told(self) -> bool:
@@ -291,18 +291,21 @@ def advice_lines(advice: Advice) -> Iterator[str]:
 def gains(advice: Advice) -> Iterator[str]:
     """What the answer gains, in sentences."""
     assert advice.advised is not None
-    for what, times in (("the library's default", advice.advised.over_default), ("eager", advice.advised.over_eager)):
-        name = f"{what} ({advice.model.default})" if what != "eager" else "eager attention in the same dtype"
-        if times is not None:
-            yield f"against {name}: {_better(advice)} {times.words}{'' if times.told else ', which may be noise'}"
-        elif what != "eager" and advice.advised.name == advice.model.default:
-            yield f"this is what the library does by itself ({advice.model.default})"
+    by_itself = advice.model.default
+    if advice.advised.over_default is not None:
+        yield _gained(advice.advised.over_default, f"what the library does by itself ({by_itself})", advice)
+    elif advice.advised.name == by_itself:
+        yield f"this is what the library does by itself ({by_itself})"
+    if advice.advised.over_eager is not None:
+        yield _gained(advice.advised.over_eager, "eager attention in the same dtype", advice)
     if advice.advised.alike:
-        yield f"within the noise of it: {', '.join(advice.advised.alike)}"
+        yield f"within the noise of the best: {', '.join(advice.advised.alike)}"
 
 
-def _better(advice: Advice) -> str:
-    return "less memory," if advice.asked.prefer is Prefer.MEMORY else "faster,"
+def _gained(times: Times, what: str, advice: Advice) -> str:
+    if advice.asked.prefer is Prefer.MEMORY:
+        return f"{what} takes {times.ratio:.2f} times as much memory{times.interval}"
+    return f"{times.ratio:.2f} times as fast as {what}{times.interval}"
 
 
 def table(advice: Advice) -> Iterator[str]:

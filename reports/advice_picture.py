@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from matrix.cell import parse_cell
 from reports.advice import Advice, Entry
 from reports.templating import template_environment
 
@@ -20,7 +21,7 @@ class Dot:
 
     x: float
     y: float
-    kind: str  # a class of the style sheet
+    kind: str  # classes of the style sheet
     title: str
 
 
@@ -49,7 +50,7 @@ class _Scale:
     def ticks(self, unit: float) -> list[Tick]:
         """Numbers at equal distances, in a unit."""
         steps = [self.low * (self.high / self.low) ** (step / (_TICKS - 1)) for step in range(_TICKS)]
-        return [Tick(self.at(value), f"{value / unit:,.3g}") for value in steps]
+        return [Tick(self.at(value), _short(value / unit)) for value in steps]
 
 
 def picture(advice: Advice) -> Markup:
@@ -82,7 +83,13 @@ def picture(advice: Advice) -> Markup:
     return Markup(text)  # which the template has escaped
 
 
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _kind(entry: Entry, advice: Advice) -> str:
     if advice.advised is not None and entry.name == advice.advised.name:
         return "advised"
+    if parse_cell(entry.cell).quantisation.stored_as:
+        return "bits front" if entry.front else "bits"
     return "front" if entry.front else "other"

@@ -234,6 +234,9 @@ def test_schema_prints_a_schema_of_reports(printed: Printed) -> None:
         (["matrix", "upgrade", "--sweep", "peft>=1", "--blocks", "2"], ["--sweep", "leave out --allow"]),
         (["matrix", "upgrade", "--to", "peft==2", "--with", "peft<2: torch==2"], ["--with 'peft<2: torch==2'"]),
         (["matrix", "upgrade", "--to", "peft==2", "--resume", "{tmp}"], ["--resume", "leave it out"]),
+        (["matrix", "advise", "{tmp}", "-o", "{tmp}/out"], ["neither a checkpoint's folder nor a config.json"]),
+        (["matrix", "advise", "{tmp}", "--memory", "much"], ["--memory 'much'", "24GiB"]),
+        (["matrix", "advise", "{tmp}", "--batch", "0"], ["--batch '0'", "1,8"]),
         (["matrix", "upgrade", "--sweep", "peft>=1", "-x", "-o", "{tmp}/out"], ["-x", "leave it out"]),
         (
             ["matrix", "bisect", "peft>=1", "--cell", CELL, "--maxfail=1", "-o", "{tmp}/out"],
@@ -279,7 +282,7 @@ def test_planning_judging_and_reporting_import_neither_torch_nor_transformers() 
     """An import of torch would make collecting slow, and a report need the stack that it is about."""
     code = """
 import sys
-import conformance.upgrade.command, matrix.__main__, reports.__main__
+import conformance.advising.command, conformance.upgrade.command, matrix.__main__, reports.__main__
 from matrix.architectures import load_architectures
 from matrix.expectation import expect, load_rules
 from matrix.plan import make_plan

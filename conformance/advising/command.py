@@ -45,6 +45,7 @@ _LONGEST_JUDGED = {
     Device.CUDA: 2048,
 }  # tokens of a row: golden takes eight bytes where bfloat16 has two
 _BYTES = {Dtype.FLOAT32: 4, Dtype.FLOAT16: 2, Dtype.BFLOAT16: 2}
+_EXPLAINED = 3  # wrong configurations; of more the place takes as long as the advice
 _ROOM = 0.85  # of what is free
 _BUSY = 0.5  # processes a core that others keep running
 
@@ -121,6 +122,7 @@ class _Advising:
                 found = search(model, wanted, self.stack, rules, trials, only)
             else:
                 found = search_again(model, wanted, trials, _to_check(before, model))
+            trials.explain(found)
             self._watch()
         finally:
             processes.end_all()
@@ -333,7 +335,7 @@ class _Trials:
         if failed is not None:
             found: Any = Finding(State.NOT_JUDGED, f"the truth for it could not be made: {failed.why}")
         else:
-            found = self._processes.ask(self._task(one), "judge", _way(one), seconds=self._patience())
+            found = self._processes.ask(self._task(one), "judge", _way(one), seconds=self._patience(one))
         finding = Finding(found.state, found.why) if isinstance(found, Failed) else found
         self._journal.keep(asked, finding)
         return finding
@@ -345,12 +347,31 @@ class _Trials:
         if isinstance(known, Sample | Failed):
             return known
         how = (_way(one), rows, self._wanted.prompt, new)
-        found = self._processes.ask(self._task(one), "time", *how, seconds=self._patience())
+        found = self._processes.ask(self._task(one), "time", *how, seconds=self._patience(one))
         self._journal.keep(asked, found)
         return found  # type: ignore[no-any-return]
 
-    def _patience(self) -> float:
-        """One configuration may not take all that is left, nor be given up at once."""
+    def explain(self, found: Found) -> None:
+        """Add to what is wrong where it begins, of the first few."""
+        wrong = [one for one, known in found.known.items() if known.finding.state is State.WRONG]
+        for one in wrong[:_EXPLAINED]:
+            finding, asked = found.known[one].finding, f"explain {one.name}"
+            known = self._journal.get(asked)
+            if not isinstance(known, Finding):
+                self.say(f"{one.name}: looking for the place where it begins")
+                place = self._processes.once("explain", self._task(one), _way(one), seconds=self._patience(one))
+                known = (
+                    finding
+                    if isinstance(place, Failed) or not place
+                    else replace(finding, why=f"{finding.why}; {place}")
+                )
+                self._journal.keep(asked, known)
+            found.known[one].finding = known
+
+    def _patience(self, one: Configuration) -> float:
+        """None may take all that is left, nor be given up at once; without the default nothing can be compared."""
+        if one == self._model.default:
+            return _A_CALL
         left = 60 * self._advising.asked.minutes * self.left()
         return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.5 * left))
 

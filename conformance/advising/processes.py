@@ -1,14 +1,16 @@
 """The processes of subjects: several wait with their model while one works, as long as there is memory for all."""
 
+import contextlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
-from conformance.advising.calling import call
+from conformance.advising.calling import call, discard_streams
 from conformance.advising.task import Task
 from conformance.plugin.forkserver import MODULES
 from matrix.advice.search import Failed, State
@@ -40,6 +42,8 @@ class Processes:
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([*(name for name in MODULES if "plugin" not in name), _SERVING])
+        with silent():
+            forkserver.ensure_running()
         self._room, self._expected = room, expected
         self._waiting: dict[str, _Waiting] = {}
         self._needed: dict[str, int] = {}  # the most that it was seen to hold
@@ -113,6 +117,19 @@ class Processes:
             first = others.pop(0)
             held -= self._waiting[first].held
             self.end(first)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """What is started while entered says nothing here: what libraries print when they are imported is noise."""
+    usual = [os.dup(stream) for stream in (1, 2)]
+    discard_streams()
+    try:
+        yield
+    finally:
+        for stream, kept in zip((1, 2), usual, strict=True):
+            os.dup2(kept, stream)
+            os.close(kept)
 
 
 def _received(asks: Connection, process: Any, seconds: float) -> Any:

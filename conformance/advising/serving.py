@@ -11,10 +11,12 @@ import torch
 from conformance.advising.prompts import has_words
 from conformance.advising.references import make_truth
 from conformance.advising.subject import Subject
-from conformance.advising.task import Task
+from conformance.advising.task import Task, Way
 from conformance.advising.weights import make_checkpoint
+from conformance.bench import Bench
 from conformance.children import end_with_parent
 from conformance.course import Course
+from conformance.faults.catalogue import find
 from conformance.models.loading import Source
 from conformance.rooms import doing
 from conformance.spellings import quieten
@@ -71,6 +73,26 @@ def make_weights(asked: Connection, task: Task, target: str) -> None:
     try:
         make_checkpoint(task.checkpoint, task.architecture.auto_class, task.device, Path(target))
         asked.send(None)
+    except Exception as error:  # whatever a library raises
+        asked.send(Failed(State.REFUSED, _line(error)))
+
+
+def explain(asked: Connection, task: Task, way: Way) -> None:
+    """Say where the wrong numbers of a configuration begin, empty where no place can be told; or Failed."""
+    end_with_parent()
+    quieten()
+    cell = parse_cell(way.cell)
+    try:
+        bench = Bench(
+            device=task.device,
+            architectures={cell.architecture: task.architecture},
+            fixture_cache=Path(task.references),
+            checkpoints={cell.architecture: task.checkpoint},
+            fault=find(task.fault) if task.fault else None,
+        )
+        origin = bench.origin(cell)
+        verb = "begins in" if origin is not None and origin.brings else "first seen in"
+        asked.send("" if origin is None else f"{verb} {origin.place}: {origin.pattern}")
     except Exception as error:  # whatever a library raises
         asked.send(Failed(State.REFUSED, _line(error)))
 

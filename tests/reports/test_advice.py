@@ -1,0 +1,105 @@
+"""Advice as a document, as lines and as a page."""
+
+from pathlib import Path
+
+import pytest
+
+from matrix.advice.call import Paste
+from matrix.advice.search import search
+from matrix.advice.wanted import Wanted
+from matrix.errors import UsageError
+from matrix.stack import Device
+from reports.advice import Advice, Subject, advice_lines, advice_of, differing, holds, read_advice
+from reports.html import render_advice
+from tests.matrix.advice.table import RULES, STACK, Table, model_of
+
+QUICK, FALSE = "bfloat16-flash_attention_2", "bfloat16-sdpa-mem_efficient"
+TIMES = {QUICK: 0.01, FALSE: 0.001, "bfloat16-eager": 0.04}
+
+
+def advised(**changes: object) -> Advice:
+    model, wanted = model_of(), Wanted()
+    table = Table(lambda one: TIMES.get(one.name, 0.02), wrong={FALSE}, noise=0.01, **changes)  # type: ignore[arg-type]
+    found = search(model, wanted, STACK, RULES, table)
+    subject = Subject(
+        name="<b>mine</b>",
+        path="/models/mine",
+        model_type="llama",
+        auto_class="AutoModelForCausalLM",
+        parameters=10**9,
+        real=True,
+        default=model.default.name,
+        disk_bytes=2 * 10**9,
+    )
+    paste = Paste("/models/mine", Device.CUDA, True, wanted.new, 256)
+    return advice_of(found, model, wanted, STACK, subject, paste, ["a note"], 60.0)
+
+
+def test_a_document_survives_a_file(tmp_path: Path) -> None:
+    advice = advised()
+    file = tmp_path / "advice.json"
+    file.write_text(advice.model_dump_json(), encoding="utf-8")
+    assert read_advice(file) == advice
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"kind": "gate"}'])
+def test_what_is_no_advice_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "advice.json"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match="is no advice"):
+        read_advice(file)
+
+
+def test_advice_of_another_schema_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "advice.json"
+    file.write_text(advised().model_copy(update={"schema_version": "2.0"}).model_dump_json(), encoding="utf-8")
+    with pytest.raises(UsageError, match="another version"):
+        read_advice(file)
+
+
+def test_the_answer_comes_first_with_what_it_gains() -> None:
+    lines = list(advice_lines(advised()))
+    assert lines[0] == f"<b>mine</b> on NVIDIA H100: run {QUICK}"
+    gained = [line for line in lines if " times as fast as " in line]
+    assert float(gained[0].partition(" ")[0]) == pytest.approx(2, abs=0.1)
+    assert "as fast as what the library does by itself (bfloat16-sdpa) (" in gained[0]
+    assert float(gained[1].partition(" ")[0]) == pytest.approx(4, abs=0.2)
+    assert "as fast as eager attention in the same dtype (" in gained[1]
+    (false,) = (line for line in lines if f" {FALSE}:" in line)
+    assert false == f"  {FALSE}: wrong: max error 9 exceeds 1"
+    assert any(line.startswith("not here: needs flash-attn-3: ") for line in lines)
+
+
+def test_the_page_has_the_answer_the_picture_and_why_not_and_nothing_in_it_is_markup() -> None:
+    page = render_advice(advised())
+    assert "<b>mine</b>" not in page
+    assert "&lt;b&gt;mine" in page
+    assert page.count('<circle class="advised"') == 1
+    assert f"<title>{QUICK}: advised</title>" in page
+    assert "wrong: max error 9 exceeds 1" in page
+    assert '<circle class="bits' in page
+    assert f"<title>{FALSE}" not in page, "what is wrong is not timed, and has no place in the picture"
+
+
+def test_where_nothing_can_be_advised_the_page_says_so() -> None:
+    nothing = advised().model_copy(update={"advised": None, "entries": []})
+    assert "Nothing can be advised" in render_advice(nothing)
+    assert next(advice_lines(nothing)).endswith("nothing can be advised")
+
+
+def test_advice_holds_where_the_same_is_the_best_or_is_not_told_from_it() -> None:
+    before = advised()
+    assert before.advised is not None
+    assert holds(before, advised(seed=1)) == (True, f"{QUICK} is what is advised still")
+    other = before.advised.model_copy(update={"name": "other", "alike": [QUICK]})
+    assert holds(before, before.model_copy(update={"advised": other}))[0]
+    slower = before.model_copy(update={"advised": other.model_copy(update={"alike": []})})
+    assert holds(before, slower)[0] is False
+    gone = before.model_copy(update={"entries": []})
+    assert holds(before, gone) == (False, f"{QUICK} was advised, and is not tried any more")
+
+
+def test_what_differs_since_is_named() -> None:
+    before = advised()
+    now = before.model_copy(update={"versions": before.versions | {"torch": "9"}, "hardware": "cpu"})
+    assert differing(before, now) == {"torch": ("2.13.0", "9"), "device": ("NVIDIA H100", "cpu")}
