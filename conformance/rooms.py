@@ -25,7 +25,7 @@ class Does:
     spell_out: Any  # quantiser: (model, load_quantised, device, golden) gives the model plain weights
     quantised: bool  # whether weights, or what waits in the cache, have fewer bits than the dtype
     rounds: bool  # cache: whether that is so of what waits there
-    ops: tuple[str, ...]  # quantiser: namespaces
+    ops: tuple[str, ...]  # quantiser: namespaces, or whole names of ops
     placed_first: bool  # quantiser: whether the device_map has a say in what the weights become
     device_map: Any  # placement: (make_empty) -> device_map
     transform: Any  # transformation: (model, course) -> model

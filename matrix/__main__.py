@@ -1,4 +1,4 @@
-"""Looking at cells: `python -m matrix list`, `explain` and `reproduce`. Never imports torch."""
+"""Looking at cells and at this environment: `python -m matrix list`, `explain`, `doctor`. Never imports torch."""
 
 from functools import partial
 from importlib import import_module
@@ -12,6 +12,7 @@ from matrix.advice.wanted import Prefer, Wanted, parse_batches, parse_memory
 from matrix.architectures import load_architectures
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.command_line import run, say
+from matrix.doctor import diagnosis
 from matrix.errors import UsageError, quoted
 from matrix.expectation import load_rules
 from matrix.explain import explain as explain_cell
@@ -58,6 +59,13 @@ def profiles() -> None:
     for profile in load_profiles().values():
         size = "" if profile.name == PROFILE else len(make_plan(profile.name, known))  # that of the installed library
         typer.echo(f"{profile.name:10} {size:6}  {profile.about}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say which GPUs, attention kernels, quantisers and caches can be tried here, and what would bring the others."""
+    for line in diagnosis(detect_stack(), load_rules(load_architectures())):
+        say(line)
 
 
 @app.command()

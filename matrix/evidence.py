@@ -63,10 +63,13 @@ def _quantisation(cell: Cell, architecture: Architecture, evidence: Evidence) ->
     if set(quantised) != ({wanted.module} if wanted.module else set()):
         yield f"quantised modules are {quantised or 'none'}, not {wanted.module or 'none'}"
     # The library's own rule: a name that ends like one that is kept, or all that is part of it.
-    kept, parts = architecture.kept_linear, tuple(f"{name}." for name in architecture.kept_linear)
+    kept = (*architecture.kept_linear, *wanted.skips)
+    parts = tuple(f"{name}." for name in architecture.kept_linear)
     left = [name for name in evidence.unquantised_linear if not (name.endswith(kept) or name.startswith(parts))]
     if left:
         yield f"left unquantised: {', '.join(left[:5])}"
+    if wanted.skips and not any(name.endswith(wanted.skips) for name in evidence.unquantised_linear):
+        yield f"quantised, though it was told to leave them: {', '.join(wanted.skips)}"
     if set(evidence.quantised_formats) != {wanted.stored_as}:
         yield f"weights are stored as {', '.join(evidence.quantised_formats) or 'nothing'}, not {wanted.stored_as}"
     if wanted.ops and not evidence.quantised_ops:

@@ -18,7 +18,7 @@ from matrix.selection import Selection, parse_selection
 from matrix.stack import DISTRIBUTIONS, REQUIREMENTS, Device, Stack
 
 FOLDER = Path(__file__).parent / "expectations"
-_RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "missing", "source"}
+_RULE_KEYS = {"cells", "when", "outcome", "phase", "type", "message", "cause", "missing", "source"}
 _WHEN_KEYS = {"device", "capability", "gpus", "present", "absent"}
 # What a rule may call a phase; `run` is the first that a workload goes through, the generation or the forward pass.
 _RUN = "run"
@@ -90,6 +90,7 @@ class Expectation:
     phase: Phase | None = None
     type: str | None = None
     message: str | None = None  # a regular expression, searched for
+    cause: str | None = None  # another, for what the error came from: one that says so little may come of anything
     missing: tuple[str, ...] = ()  # for `unavailable`: what is not here
 
     @property
@@ -98,13 +99,20 @@ class Expectation:
         return self.outcome is not Outcome.UNAVAILABLE or self.type is not None
 
     def matches(self, failure: Failure) -> bool:
-        """Whether a failure is exactly the documented one: phase, type and message."""
+        """Whether a failure is exactly the documented one: phase, type, message, and cause where one is named."""
         return (
             self.type is not None
             and failure.phase is self.phase
             and failure.type == self.type
             and re.search(self.message or "", failure.message) is not None
+            and (self.cause is None or self.named_in(failure) is not None)
         )
+
+    def named_in(self, failure: Failure) -> str | None:
+        """The first cause of a failure that is the documented one, if a cause is documented."""
+        if self.cause is None:
+            return None
+        return next((cause for cause in failure.causes if re.search(self.cause, cause)), None)
 
 
 @dataclass(frozen=True)
@@ -296,17 +304,18 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, 
     if table["outcome"] not in list(Outcome):
         raise UsageError(f"{place}: outcome {quoted(table['outcome'])}; allowed are {', '.join(Outcome)}")
     outcome = Outcome(table["outcome"])
-    described = {"phase", "type", "message"} & set(table)
+    described = {"phase", "type", "message", "cause"} & set(table)
     if outcome is Outcome.REFUSED or (outcome is Outcome.UNAVAILABLE and described):
         require_text(table, ("phase", "type", "message"), place)
     elif described:
-        raise UsageError(f"{place}: a rule that says {outcome} has no phase, type or message")
+        raise UsageError(f"{place}: a rule that says {outcome} has no phase, type, message or cause")
     missing = _requirements(table, "missing", place)
     if bool(missing) != (outcome is Outcome.UNAVAILABLE):
         raise UsageError(f"{place}: missing = [what is not here] goes with unavailable, and only with it")
     if "phase" in table and table["phase"] not in _PHASES:
         raise UsageError(f"{place}: phase {quoted(table['phase'])}; allowed are {', '.join(_PHASES)}")
     require_pattern(table, "message", place)
+    require_pattern(table, "cause", place)
     runs = table.get("phase") == _RUN
     expectation = Expectation(
         outcome,
@@ -314,6 +323,7 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, 
         phase=Phase(table["phase"]) if "phase" in table and not runs else None,
         type=table.get("type"),
         message=table.get("message"),
+        cause=table.get("cause"),
         missing=missing,
     )
     when_run = {phase: replace(expectation, phase=phase) for phase in Phase} if runs else {}

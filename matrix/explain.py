@@ -65,6 +65,8 @@ def explain(
     if expectation.type:
         yield f"  {expectation.type} in phase {expectation.phase}, message matching"
         yield f"    {re.sub(chr(10), ' ', expectation.message or '')}"
+        if expectation.cause:
+            yield f"  with a cause matching {expectation.cause}"
     if expectation.outcome is Outcome.UNAVAILABLE:
         yield f"  not here: {', '.join(expectation.missing)}"
     yield f"  documented: {expectation.source}"

@@ -88,7 +88,8 @@ class Quantisation(Room):
 
     module: str = ""  # class of the modules that hold such weights
     stored_as: str = ""  # what the quantiser's half calls weights in this format
-    ops: tuple[str, ...] = ()  # namespaces of ops, one of which must have run
+    ops: tuple[str, ...] = ()  # namespaces of ops, or whole names, one of which must have run
+    skips: tuple[str, ...] = ()  # how the names of modules end that it is told to leave as they are
     placed_first: bool = False  # whether weights are quantised where the device_map puts them, not before
 
 

@@ -28,6 +28,7 @@ _KNOWN = (
     "flash-attn",
     "flash-attn-3",
     "flash-attn-4",
+    "mslk",
     "kernels",
     "tokenizers",
     "safetensors",

@@ -103,6 +103,8 @@ def judge(
         if not refused:
             wanted = f"; documented was {_documented(expectation)}" if expectation.type else ""
             return Judgement(Verdict.ERROR, said + (_where(failure) if failure else "") + wanted)
+        if failure is not None and (cause := expectation.named_in(failure)) is not None:
+            said += f"; caused by {_first_line(cause)}"
         if expectation.outcome is Outcome.UNAVAILABLE:
             return Judgement(Verdict.UNAVAILABLE, f"not here: {', '.join(expectation.missing)} ({said})")
         return Judgement(Verdict.REFUSED, said)
@@ -200,7 +202,8 @@ def begins(origin: Origin | None) -> Iterator[str]:
 
 
 def _documented(expectation: Expectation) -> str:
-    return f"{expectation.type} in {expectation.phase} matching {expectation.message!r}"
+    caused = f" with a cause matching {expectation.cause!r}" if expectation.cause else ""
+    return f"{expectation.type} in {expectation.phase} matching {expectation.message!r}{caused}"
 
 
 def _first_line(message: str) -> str:

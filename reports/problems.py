@@ -36,7 +36,7 @@ def problems_of(
     narrowed = bool(run.narrowed) or run.profile != "pairwise"
     narrowed = narrowed or len(run.planned) < len(make_plan(run.profile, architectures))
     # A narrowed run does not ask which cells are nowhere.
-    others = () if narrowed else ("guide", "smoke", "relations", "decoding")
+    others = () if narrowed else ("guide", "smoke", "relations", "decoding", "quantisers")
     elsewhere = [cell for profile in others for cell in make_plan(profile, architectures)]
     yield from idle_waivers(judgements, run.stack, waivers, narrowed=narrowed, elsewhere=elsewhere)
     # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.

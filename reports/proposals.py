@@ -147,6 +147,7 @@ def _toml(box: Box, expectation: Expectation, failure: Failure | None, stack: St
             f"phase = {_quoted(failure.phase)}",
             f"type = {_quoted(failure.type)}",
             f"message = {_quoted(_pattern(failure.message))}",
+            *([f"cause = {_quoted(_pattern(failure.causes[0]))}"] if expectation.cause and failure.causes else []),
             *([f"missing = [{', '.join(map(_quoted, expectation.missing))}]"] if expectation.missing else []),
             f"source = {_quoted(f'{measured}; before: {expectation.source}')}",
         ]
@@ -181,11 +182,12 @@ def _place(expectation: Expectation, stack: Stack) -> tuple[Path | None, int]:
     """The file of the suite in which the rule stands, and its number; none if it is another's."""
     for rule in _rules():
         said = rule.expectation
-        same = (said.outcome, said.source, said.type, said.message) == (
+        same = (said.outcome, said.source, said.type, said.message, said.cause) == (
             expectation.outcome,
             expectation.source,
             expectation.type,
             expectation.message,
+            expectation.cause,
         )
         if same and rule.condition.holds(stack):
             path, _, number = rule.place.rpartition(": rule ")

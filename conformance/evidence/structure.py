@@ -27,11 +27,17 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
     placement: Counter[str] = Counter()
     dtypes: Counter[str] = Counter()
     foreign: dict[str, list[str]] = {}
+    # Bare codes may pose as any dtype. A weight that is made of tensors claims the dtype that it stands for.
+    codes = {
+        id(module.weight)
+        for module in model.modules()
+        if stored_as(module) and not hasattr(module.weight, "__tensor_flatten__")
+    }
     for name, parameter in model.named_parameters():
         placement[parameter.device.type] += 1
         spelled = str(parameter.dtype).removeprefix("torch.")
         dtypes[spelled] += 1
-        if parameter.is_floating_point() and parameter.dtype != dtype:
+        if parameter.is_floating_point() and parameter.dtype != dtype and id(parameter) not in codes:
             foreign.setdefault(spelled, []).append(name)
     quantised = hasattr(model, "hf_quantizer")
     left, stacked = _left_as_they_are(model) if quantised else ({}, 0.0)

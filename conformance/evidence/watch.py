@@ -18,11 +18,11 @@ class Watch:
     """Counts attention and quantisation calls while it is entered, and keeps the classes of caches.
 
     Args:
-        quantisers: namespaces of the ops that quantisers run.
+        quantisers: namespaces of the ops that quantisers run, or whole names of such ops.
     """
 
     def __init__(self, quantisers=()):
-        self.quantisers = tuple(f"{namespace}::" for namespace in quantisers)
+        self.quantisers = tuple(name if "::" in name else f"{name}::" for name in quantisers)
         self.compiled = None  # a Compiled, which sees for itself what runs
         self.ops = Ops(self)
         self.forget()

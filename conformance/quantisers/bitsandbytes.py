@@ -14,17 +14,22 @@ NF4 += [0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170
 NF4 += [0.7229568362236023, 1.0]
 FP4 = [0.0, 0.0052083333, 0.6666667, 1.0, 0.3333333, 0.5, 0.1666667, 0.25]
 CODE_BOOKS = {"nf4": NF4, "fp4": FP4 + [-value for value in FP4]}
+SKIPPED = ("q_proj", "SelfAttention.q", "attention.self.query")  # for 8 bits and 4, whatever the name of the argument
 
 
 def load_arguments(quantisation, dtype):
     """What from_pretrained is given; the compute dtype is the cell's."""
-    if quantisation == "int8":
-        return {"quantization_config": transformers.BitsAndBytesConfig(load_in_8bit=True)}
+    skipped = list(SKIPPED) if quantisation.endswith("_skip") else None
+    if quantisation.startswith("int8"):
+        config = transformers.BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skipped)
+        return {"quantization_config": config}
     config = transformers.BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="fp4" if quantisation == "fp4" else "nf4",
         bnb_4bit_use_double_quant=quantisation == "nf4_double_quant",
         bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_quant_storage=torch.bfloat16 if quantisation == "nf4_bfloat16_storage" else torch.uint8,
+        llm_int8_skip_modules=skipped,
     )
     return {"quantization_config": config}
 
@@ -36,7 +41,8 @@ def stored_as(module):
     weight = getattr(module, "weight", None)
     state = getattr(weight, "quant_state", None)
     if state is not None:
-        return f"{state.quant_type} nested" if state.nested else str(state.quant_type)
+        stored = "" if weight.dtype == torch.uint8 else f" in {str(weight.dtype).removeprefix('torch.')}"
+        return f"{state.quant_type}{' nested' if state.nested else ''}{stored}"
     return "int8" if weight is not None and weight.dtype == torch.int8 else ""
 
 

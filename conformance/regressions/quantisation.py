@@ -1,4 +1,4 @@
-"""bitsandbytes: what stays unquantised, what a saved checkpoint means, what a merge does to it."""
+"""Quantisers: what stays unquantised, what a saved checkpoint means, what a merge does to it, what a refusal says."""
 
 import tempfile
 from typing import Any
@@ -10,6 +10,7 @@ from conformance import spellings
 from conformance.lab import Lab, Violated, with_lora
 from conformance.models.batches import make_batch
 from conformance.models.loading import load_reference
+from conformance.quantisers import torchao
 from conformance.quantisers.bitsandbytes import dequantise_4bit, load_arguments
 from conformance.rooms import doing
 from matrix.axes import Dtype
@@ -98,6 +99,34 @@ def qlora_flash_float32_norms(lab: Lab) -> None:
     )
     if not torch.isfinite(lab.gradients(with_lora(trained))).all():
         raise Violated("gradients of the LoRA are not finite")
+
+
+def skip_list_loses_the_head(lab: Lab) -> None:
+    """Told to leave one kind of layer, bitsandbytes leaves a tied head as well, as it does when told nothing."""
+    for quantisation in ("nf4_skip", "int8_skip"):
+        lab.cell(f"opt-bfloat16-sdpa-{quantisation}-left-prefill")
+
+
+def hqq_not_available(lab: Lab) -> None:
+    """What the documentation shows of hqq: a model is loaded with it."""
+    config = transformers.HqqConfig(nbits=4, group_size=64)
+    model = lab.load("llama", "sdpa", Dtype.BFLOAT16, quantization_config=config)
+    if not any(type(module).__name__ == "HQQLinear" for module in model.modules()):
+        raise Violated("no module of the model is hqq's")
+
+
+def conversion_error_hides_its_cause(lab: Lab) -> None:
+    """What is raised where torchao's int4 lacks a package says which, itself or by what it came from."""
+    try:
+        lab.load("llama", "sdpa", Dtype.BFLOAT16, **torchao.load_arguments("torchao_int4", torch.bfloat16))
+    except (ImportError, RuntimeError) as error:
+        chain: list[str] = []
+        raised: BaseException | None = error
+        while raised is not None:
+            chain.append(str(raised))
+            raised = raised.__cause__ or raised.__context__
+        if not any("mslk" in message for message in chain):
+            raise Violated(f"nothing that was raised names mslk: {chain[0]}") from error
 
 
 def _quantised(lab: Lab, name: str, quantisation: str, attention: str = "sdpa") -> Any:

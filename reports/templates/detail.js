@@ -144,9 +144,9 @@ function mapOf(origin) {
 }
 
 function expectationPart(cell) {
-  const { outcome, source, phase, type, message, missing } = cell.expectation;
+  const { outcome, source, phase, type, message, cause, missing } = cell.expectation;
   return titled("Expected", pairs([["outcome", outcome], ["source", source && address(source)], ["phase", phase], ["type", type],
-    ["message matches", message && make("code", {}, message)], ["missing", missing]]));
+    ["message matches", message && make("code", {}, message)], ["caused by", cause && make("code", {}, cause)], ["missing", missing]]));
 }
 
 function comparisonPart(cell) {

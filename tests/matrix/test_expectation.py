@@ -1,6 +1,7 @@
 """Expectations: the rules that come with the suite, whose rule decides, and how a broken file is refused."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,8 @@ def test_the_phase_run_is_what_the_workload_runs(tmp_path: Path, phase: str, wor
         pytest.param({"when": '{ tensorflow = ">=2" }'}, ["'tensorflow'", "transformers"], id="unknown library"),
         pytest.param({"when": '{ device = "tpu" }'}, ["'tpu'"], id="unknown device"),
         pytest.param({"outcome": '"supported"'}, ["supported", "message"], id="supported with a message"),
+        pytest.param({"cause": '"("'}, ["cause", "regular expression"], id="bad regex of a cause"),
+        pytest.param({"cause": "5"}, ["cause", "regular expression"], id="a number for a cause"),
         pytest.param(
             {"outcome": '"unavailable"'}, ["missing = [what is not here]"], id="unavailable without what is missing"
         ),
@@ -292,6 +295,17 @@ def test_a_whole_condition_is_read_from_a_file(tmp_path: Path) -> None:
 def test_only_exactly_the_documented_failure_matches(other: Failure) -> None:
     assert REFUSED.matches(REFUSAL)
     assert not REFUSED.matches(other)
+
+
+def test_a_documented_cause_must_be_among_those_of_the_failure() -> None:
+    caused = replace(REFUSAL, causes=("RuntimeError: later", "ImportError: Requires mslk >= 1.0.0"))
+    documented = replace(REFUSED, cause="Requires mslk")
+    assert documented.matches(caused)
+    assert documented.named_in(caused) == "ImportError: Requires mslk >= 1.0.0"
+    assert REFUSED.matches(caused)
+    assert REFUSED.named_in(caused) is None
+    assert not documented.matches(REFUSAL)
+    assert not documented.matches(replace(REFUSAL, causes=("ImportError: Requires fbgemm",)))
 
 
 def test_what_documents_no_error_matches_none() -> None:

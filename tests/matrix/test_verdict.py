@@ -255,6 +255,26 @@ def test_a_reason_is_one_line_however_long_the_message() -> None:
     assert len(raised(ERROR_CASE, message="x" * 9000).judged().reason) < 400
 
 
+@pytest.mark.parametrize(
+    ("expectation", "failure", "verdict"),
+    [
+        (REFUSED, REFUSAL, Verdict.REFUSED),
+        (PROVEN_ABSENT, Failure(Phase.LOAD, "ImportError", "it is not installed"), Verdict.UNAVAILABLE),
+    ],
+)
+def test_a_documented_cause_stands_in_the_reason(expectation: Expectation, failure: Failure, verdict: Verdict) -> None:
+    documented = replace(expectation, cause="mslk")
+    caused = replace(failure, causes=("ImportError: Requires mslk\nand more",))
+    found = Case(Observation(Ending.RAISED, failure=caused), documented).judged()
+    assert found.verdict is verdict
+    assert "caused by ImportError: Requires mslk" in found.reason
+    assert "and more" not in found.reason
+    other = replace(failure, causes=("ImportError: Requires fbgemm",))
+    found = Case(Observation(Ending.RAISED, failure=other), documented).judged()
+    assert found.verdict is Verdict.ERROR
+    assert "with a cause matching 'mslk'" in found.reason
+
+
 def test_an_error_that_is_not_the_documented_one_names_both() -> None:
     reason = raised(REFUSED_CASE, type="TypeError").judged().reason
     assert reason.startswith("TypeError in load: Bloom")

@@ -79,9 +79,9 @@ def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
 )
 def test_pairwise_has_a_cell_for_every_waiver_of_the_suite(stack: Stack) -> None:
     """It is the profile that holds waivers to account, or else those that try cells which it leaves out."""
-    known = ("pairwise", "relations", "smoke", "guide", "decoding")
+    known = ("pairwise", "relations", "smoke", "guide", "decoding", "quantisers")
     plans = {profile: make_plan(profile, ARCHITECTURES) for profile in known}
-    others = {"pairwise": ("guide", "smoke", "relations", "decoding"), "relations": ("guide", "smoke")}
+    others = {"pairwise": ("guide", "smoke", "relations", "decoding", "quantisers"), "relations": ("guide", "smoke")}
     idle = {
         profile: idle_waivers(
             dict.fromkeys(plans[profile], Judgement(Verdict.UNAVAILABLE, "")),

@@ -8,14 +8,19 @@ import pytest
 import torch
 
 from conformance.faults import Fault
-from conformance.quantisers.torchao import dequantised, stored_as
+from conformance.models.batches import make_batch
+from conformance.models.fixtures import fixture
+from conformance.models.loading import Source, load, load_reference
+from conformance.models.outputs import forward
+from conformance.quantisers.torchao import dequantised, load_arguments, stored_as, tinygemm_rounded
+from conformance.rooms import doing
 from matrix.cell import parse_cell
 from matrix.evidence import substitutions
 from matrix.expectation import Outcome, expect, load_rules
 from matrix.stack import Device
-from matrix.verdict import Verdict
+from matrix.verdict import Verdict, judge
 from tests.builders import ARCHITECTURES, honest_evidence, make_stack
-from tests.rooms import must_break, must_hold
+from tests.rooms import must_break, must_hold, observed
 
 CELL = "llama-{}-sdpa-torchao_int8-left-prefill"
 
@@ -75,6 +80,87 @@ def test_its_bytes_are_counted_and_not_those_that_it_stands_for(cache: Path) -> 
         for cell in ("llama-float32-sdpa-left-prefill", CELL.format("float32"))
     )
     assert quantised < 0.6 * whole  # embeddings and head stay as they are
+
+
+FORMATS = {
+    "torchao_float8": "Float8Tensor by row",
+    "torchao_intx4": "IntxUnpackedToInt8Tensor by 32",
+    "torchao_int8_dynamic": "Int8Tensor by row with activations",
+}
+
+
+@pytest.mark.parametrize("quantisation", FORMATS)
+@pytest.mark.parametrize(
+    "cell", ["llama-float32-sdpa-{}-left-prefill", "t5-float16-eager-{}-left-prefill", "opt-bfloat16-sdpa-{}-reload"]
+)
+def test_other_formats_hold_for_an_honest_model(cache: Path, cell: str, quantisation: str) -> None:
+    pytest.importorskip("torchao")
+    observation = must_hold(cell.format(quantisation), cache)
+    assert observation.evidence.quantised_formats == (FORMATS[quantisation],)
+    assert bool(observation.evidence.quantised_ops) == (quantisation == "torchao_int8_dynamic")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("quantisation", ["torchao_float8", "torchao_intx4"])
+def test_weights_alone_are_bit_equal_with_their_dequantised_twin(cache: Path, quantisation: str, dtype: str) -> None:
+    pytest.importorskip("torchao")
+    cell, cpu = parse_cell(f"llama-{dtype}-eager-{quantisation}-prefill"), torch.device("cpu")
+    source, batch = Source(ARCHITECTURES["llama"], str(fixture(ARCHITECTURES["llama"], cache))), make_batch("prefill")
+    with torch.no_grad():
+        ours = forward(load_reference(cell, source, doing(cell), cpu, golden=False), batch)
+        theirs = forward(load(cell, source, doing(cell)), batch)
+    assert torch.equal(ours, theirs)
+
+
+def test_a_group_that_fills_a_row_is_still_a_group() -> None:
+    quantization = pytest.importorskip("torchao.quantization")
+    linear = torch.nn.Linear(32, 8)
+    quantization.quantize_(linear, load_arguments("torchao_intx4", torch.float32)["quantization_config"].quant_type)
+    assert stored_as(linear) == "IntxUnpackedToInt8Tensor by 32"
+
+
+def test_int4_for_tinygemm_is_what_torchao_rounds_to() -> None:
+    primitives = pytest.importorskip("torchao.quantization.quant_primitives")
+    torch.manual_seed(0)
+    weight = torch.randn(16, 80).bfloat16()
+    padded = torch.nn.functional.pad(weight, (0, 1024 - 80))
+    block, bounds = (1, 32), {"quant_min": 0, "quant_max": 15}
+    scale, zero = primitives._choose_qparams_affine_tinygemm(
+        padded, primitives.MappingType.ASYMMETRIC, block, torch.int32, **bounds
+    )
+    codes = primitives._quantize_affine_tinygemm(padded, block, scale, zero, torch.int32, **bounds)
+    theirs = (codes.float() - 8) * scale.float().repeat_interleave(32, 1) + zero.float().repeat_interleave(32, 1)
+    assert torch.equal(tinygemm_rounded(weight), theirs[:, :80])
+    assert not torch.equal(tinygemm_rounded(weight), weight.float())
+
+
+def test_plain_int4_has_its_earlier_code_low_and_adds_its_zero_point() -> None:
+    class Int4Tensor:
+        qdata = torch.tensor([[0x21, 0xF8]], dtype=torch.uint8).view(torch.int8)
+        scale = torch.tensor([[2.0], [10.0]])
+        zero_point = torch.tensor([[0.5], [0.0]])
+        block_size = (1, 2)
+
+    assert dequantised(Int4Tensor()).tolist() == [[2.5, 4.5, -80.0, -10.0]]
+
+
+@pytest.mark.parametrize(
+    ("cell", "cause"),
+    [
+        ("llama-float32-sdpa-torchao_int4-prefill", "Requires mslk >= 1.0.0"),
+        ("llama-bfloat16-sdpa-torchao_float8_dynamic-prefill", "requires CUDA compute capability"),
+        ("llama-float32-sdpa-torchao_int4_tiles-prefill", "Only bfloat16 is supported"),
+        ("llama_odd-bfloat16-sdpa-torchao_intx4-prefill", "168 to be divisible by block_size at 1 dimension: 32"),
+    ],
+)
+def test_what_cannot_run_here_says_why(cache: Path, cell: str, cause: str) -> None:
+    pytest.importorskip("torchao")
+    observation, _ = observed(cell, cache)
+    stack = make_stack({"torchao": "0.18.0"})
+    expectation = expect(parse_cell(cell), stack, load_rules(ARCHITECTURES))
+    judgement = judge(parse_cell(cell), ARCHITECTURES["llama"], observation, expectation, Device.CPU)
+    assert judgement.verdict is Verdict(expectation.outcome)
+    assert cause in judgement.reason
 
 
 def weights(model: Any) -> list[Any]:
