@@ -25,7 +25,7 @@ from conformance.judging.canary import must_see
 from conformance.judging.found import OneRun, TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
-from conformance.models.fixtures import calibration_of, fixture
+from conformance.models.fixtures import calibration_of, fixture, formats_folder
 from conformance.models.loading import Source, torch_dtype
 from conformance.rooms import doing
 from conformance.state import kept
@@ -214,7 +214,13 @@ class Bench:
                     checkpoint = str(fixture(architecture, self._fixture_cache, self._seed))
                     measured = calibration_of(checkpoint)
                     self._wrong_scale[name] = measured["wrong_scale"] if measured["attention_entropy"] else None
-            self._sources[name] = Source(architecture, own or checkpoint, self._trust_remote_code, own=own is not None)
+            self._sources[name] = Source(
+                architecture,
+                own or checkpoint,
+                self._trust_remote_code,
+                own=own is not None,
+                formats=str(formats_folder(self._fixture_cache)),
+            )
         return self._sources[name]
 
     def _failure(self, course: "_WatchedCourse", error: BaseException, warned: Iterable[str]) -> Failure:

@@ -27,11 +27,13 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
     placement: Counter[str] = Counter()
     dtypes: Counter[str] = Counter()
     foreign: dict[str, list[str]] = {}
+    # A format has numbers of its own kinds: what they are is for `stored_as` to say.
+    formatted = tuple(f"{name}.weight" for name, module in model.named_modules() if stored_as(module))
     for name, parameter in model.named_parameters():
         placement[parameter.device.type] += 1
         spelled = str(parameter.dtype).removeprefix("torch.")
         dtypes[spelled] += 1
-        if parameter.is_floating_point() and parameter.dtype != dtype:
+        if parameter.is_floating_point() and parameter.dtype != dtype and not name.startswith(formatted):
             foreign.setdefault(spelled, []).append(name)
     quantised = hasattr(model, "hf_quantizer")
     left, stacked = _left_as_they_are(model) if quantised else ({}, 0.0)
