@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import shutil
+import tempfile
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,7 +28,8 @@ from conformance.judging.found import OneRun, TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
 from conformance.models.fixtures import calibration_of, fixture, formats_folder
-from conformance.models.loading import Source, torch_dtype
+from conformance.models.formats import QUANTISED
+from conformance.models.loading import Source, load, torch_dtype, written
 from conformance.rooms import doing
 from conformance.state import kept
 from matrix import oracle, shortage
@@ -266,7 +269,17 @@ class _WatchedCourse(Course):
     def run(self, model: torch.nn.Module | None = None) -> Any:
         self.source = self._bench.source(self)
         self.references = SharedReferences(self.cell, self.source, self.device, self._bench._kept)
+        fault = self._bench.fault
+        if fault is not None and fault.spoilt is not None:
+            model = self._loaded_spoilt(fault.spoilt)
         return super().run(model)
+
+    def _loaded_spoilt(self, spoil: Callable[[Path, Cell], None]) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(shutil.copytree(written(self.cell, self.source, self.does) / QUANTISED, f"{folder}/spoilt"))
+            spoil(copy, self.cell)
+            with self.during("load"):
+                return load(self.cell, self.source.at(copy), replace(self.does, written=False))
 
     def loaded(self, model: torch.nn.Module) -> None:
         self.declared = _declared(model)
