@@ -48,9 +48,9 @@ def _spoils(
 
 
 def _one_block(scales: torch.Tensor) -> torch.Tensor:
-    """The largest scale of a block is a quarter of what it was."""
+    """The largest scale of a block has lost its sign."""
     changed = scales.float().flatten()
-    changed[changed.argmax()] /= 4
+    changed[changed.argmax()] *= -1
     return changed.view(scales.shape).to(scales.dtype)
 
 
