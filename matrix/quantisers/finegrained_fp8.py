@@ -17,7 +17,7 @@ def _format(name: str, place: int, about: str, **known: Any) -> Quantisation:
         written=True,
         profiles={
             "quantisers": f"{_IN} attention=eager,sdpa sdpa_kernel=unpinned padding=left device_map=none"
-            " workload=prefill,reload",
+            " workload=prefill,reload,saved_again",
         },
         **known,
     )
