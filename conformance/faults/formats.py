@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from conformance.faults.catalogue import Fault, add, named
+from conformance.quantisers.gguf_files import GGUF_FILE
 from matrix.architectures import Architecture
 from matrix.cell import Cell
 
@@ -82,6 +83,51 @@ def _without(ending: str) -> Callable[[Path, Cell], None]:
     return _spoils(ending, torch.ones_like, all_of_them=True)
 
 
+def _in_gguf(
+    names: tuple[str, ...], change: Callable[[torch.Tensor, int], torch.Tensor]
+) -> Callable[[Path, Cell], None]:
+    """Change the bytes of the tensors of the first layer that have these names, given how many make a block."""
+
+    def spoil(folder: Path, cell: Cell) -> None:
+        import gguf
+
+        for tensor in gguf.GGUFReader(folder / GGUF_FILE, "r+").tensors:
+            if tensor.name in names:
+                size = gguf.GGML_QUANT_SIZES[tensor.tensor_type][1]
+                tensor.data[:] = change(torch.from_numpy(tensor.data.copy()), size).numpy()
+
+    return spoil
+
+
+def _sign_of_a_block(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """The scale of the first block of each row has lost its sign."""
+    rows[:, 1] ^= 0x80
+    return rows
+
+
+def _halves_swapped(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """The two codes of each byte have each other's place."""
+    codes = rows.unflatten(1, (-1, size))[..., -16:]
+    codes.copy_((codes << 4) | (codes >> 4))
+    return rows
+
+
+def _least_off_by_one(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """The least value of each block is one step too high, as if codes began at 1."""
+    numbers = rows.unflatten(1, (-1, size))[..., :4].contiguous().view(torch.float16)
+    numbers[..., 1] += numbers[..., 0]
+    rows.unflatten(1, (-1, size))[..., :4] = numbers.view(torch.uint8)
+    return rows
+
+
+def _in_order_of_transformers(rows: torch.Tensor, size: int) -> torch.Tensor:
+    """Rows of queries, of heads 16 wide, that were written in the order in which they lay."""
+    return rows.unflatten(0, (-1, 8, 2)).transpose(1, 2).flatten(0, 2)
+
+
+_Q, _VALUES = "blk.0.attn_q.weight", "blk.0.attn_v.weight"
+
+
 def _suits(architecture: Architecture) -> bool:
     # By name, so that a campaign need not ask of hundreds; of blocks there are several in one alone.
     return architecture.name in ("llama", "bert", "opt")
@@ -117,3 +163,10 @@ add(
         spoilt=_spoils("weight_scale_inv", _transposed, all_of_them=True),
     )
 )
+for _name, _stands_for, _quantisation, _spoilt in (
+    ("block_scale", "the scale of one block in each row", "gguf_q8_0", _in_gguf((_VALUES,), _sign_of_a_block)),
+    ("halves_swapped", "codes side by side in a byte", "gguf_q4_0", _in_gguf((_VALUES,), _halves_swapped)),
+    ("least_off_by_one", "codes that begin at 1", "gguf_q5_1", _in_gguf((_VALUES,), _least_off_by_one)),
+    ("not_permuted", "rows of queries not reordered", "gguf_q8_0", _in_gguf((_Q,), _in_order_of_transformers)),
+):
+    add(Fault(f"gguf_{_name}", _stands_for, named("llama"), quantisation=_quantisation, spoilt=_spoilt))
