@@ -28,7 +28,7 @@ from conformance.judging.found import OneRun, TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
 from conformance.models.fixtures import calibration_of, fixture, formats_folder
-from conformance.models.formats import QUANTISED
+from conformance.models.formats import FORMATTED
 from conformance.models.loading import Source, load, torch_dtype, written
 from conformance.rooms import doing
 from conformance.state import kept
@@ -276,7 +276,7 @@ class _WatchedCourse(Course):
 
     def _loaded_spoilt(self, spoil: Callable[[Path, Cell], None]) -> Any:
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(shutil.copytree(written(self.cell, self.source, self.does) / QUANTISED, f"{folder}/spoilt"))
+            copy = Path(shutil.copytree(written(self.cell, self.source, self.does) / FORMATTED, f"{folder}/spoilt"))
             spoil(copy, self.cell)
             with self.during("load"):
                 return load(self.cell, self.source.at(copy), replace(self.does, written=False))

@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-QUANTISED, TWIN = "quantised", "twin"
+FORMATTED, TWIN = "quantised", "twin"
 _EXPERT = re.compile(r"\.experts\.\d+\.[\w.]+\.weight$")
 SHARDS = 2
 
 
 def in_format(cell, source, does, make_empty):
-    """The folder that holds the cell's checkpoint in its format (`QUANTISED`) and dequantised (`TWIN`).
+    """The folder that holds the cell's checkpoint in its format (`FORMATTED`) and dequantised (`TWIN`).
 
     It is made on first use, aside, and renamed into place: whoever comes second finds it whole.
     """
@@ -30,7 +30,7 @@ def in_format(cell, source, does, make_empty):
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=target.parent, prefix=".building-"))
         try:
-            for part in (QUANTISED, TWIN):
+            for part in (FORMATTED, TWIN):
                 (building / part).mkdir()
             does.write(cell.quantisation, Plain(source.checkpoint, make_empty(), getattr(torch, cell.dtype)), building)
             os.rename(building, target)
@@ -100,7 +100,7 @@ def write_both(plain, folder, pack, unpack, quantization_config):
         quantised |= {f"{owner}{part}": value for part, value in parts.items()}
         twin[name] = unpack(parts)
     write_checkpoint(folder / TWIN, plain, twin, {})
-    write_checkpoint(folder / QUANTISED, plain, quantised, {"quantization_config": quantization_config})
+    write_checkpoint(folder / FORMATTED, plain, quantised, {"quantization_config": quantization_config})
 
 
 def write_checkpoint(folder, plain, tensors, more):

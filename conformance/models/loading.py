@@ -6,7 +6,7 @@
 import torch
 import transformers
 
-from conformance.models.formats import QUANTISED, TWIN, in_format
+from conformance.models.formats import FORMATTED, TWIN, in_format
 from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS, default_dtype_kept
 
 
@@ -32,7 +32,7 @@ def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
     if quantised:
         arguments |= does.load_arguments(cell.quantisation, dtype)
         if does.written:
-            source = source.at(written(cell, source, does) / QUANTISED)
+            source = source.at(written(cell, source, does) / FORMATTED)
     if mapped:
         arguments |= map_arguments(source, does)
     return from_pretrained(source, **arguments)
@@ -67,7 +67,7 @@ def load_reference(cell, source, does, device, *, golden, attention=None):
 
     def load_quantised():
         if folder is not None:
-            return folder / QUANTISED
+            return folder / FORMATTED
         placed = map_arguments(source, does) if does.placed_first else {}
         return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **placed, **arguments)
 

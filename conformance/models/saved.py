@@ -9,7 +9,7 @@ INDEX = "model.safetensors.index.json"
 # What stands beside a quantised weight, or in its place, by the end of its name.
 COMPANIONS = ("weight_scale", "weight_scale_inv", "weight_packed", "weight_global_scale", "weight_zero_point")
 COMPANIONS += (".SCB", ".absmax", ".quant_map", "_blocks", "_scales", ":qdata", "._data", "._scale")
-PLAIN = ("F64", "F32", "F16", "BF16", "I64", "BOOL")
+PLAIN_DTYPES = ("F64", "F32", "F16", "BF16", "I64", "BOOL")
 
 
 class SavedWrongly(Exception):
@@ -33,7 +33,7 @@ def what_is_wrong(folder):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     tensors = layout(folder)
     in_a_format = sorted(
-        name for name, (dtype, _) in tensors.items() if dtype not in PLAIN or name.endswith(COMPANIONS)
+        name for name, (dtype, _) in tensors.items() if dtype not in PLAIN_DTYPES or name.endswith(COMPANIONS)
     )
     method = (config.get("quantization_config") or {}).get("quant_method")
     if in_a_format and not method:

@@ -6,7 +6,7 @@ Scripts carry it along.
 import torch
 import transformers
 
-from conformance.models.formats import QUANTISED, TWIN, write_checkpoint
+from conformance.models.formats import FORMATTED, TWIN, write_checkpoint
 
 GGUF_FILE = "model.gguf"
 GGUF_VALUES = 32  # a block
@@ -38,7 +38,7 @@ def write(quantisation, plain, folder):
     kind = quantisation.removeprefix("gguf_")
     name, permuted = GGUF_ARCHITECTURES[plain.config["model_type"]]
     config = plain.empty.config
-    writer = gguf.GGUFWriter(folder / QUANTISED / GGUF_FILE, name)
+    writer = gguf.GGUFWriter(folder / FORMATTED / GGUF_FILE, name)
     heads, groups = config.num_attention_heads, config.num_key_value_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     writer.add_name("fixture")
