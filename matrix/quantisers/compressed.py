@@ -18,7 +18,7 @@ def _format(name: str, place: int, about: str, stored_as: str = "", **known: Any
         written=True,
         profiles={
             # Rows that no groups divide are left as they are by its producers: of these nothing would be quantised.
-            "quantisers": f"{_IN.format(odd='' if '4' in name else 'llama_odd,')} attention=eager,sdpa sdpa_kernel=unpinned padding=left device_map=none"
+            "quantisers": f"{_IN.format(odd='' if '4' in name else 'llama_odd,')} attention=sdpa sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16"
             " workload=prefill,reload,saved_again",
         },
         **known,

@@ -16,7 +16,7 @@ def _format(name: str, place: int, about: str, **known: Any) -> Quantisation:
         needs=("accelerate",),
         written=True,
         profiles={
-            "quantisers": f"{_IN} attention=eager,sdpa sdpa_kernel=unpinned padding=left device_map=none"
+            "quantisers": f"{_IN} attention=sdpa sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16"
             " workload=prefill,reload,saved_again",
         },
         **known,

@@ -16,7 +16,7 @@ ROOMS = (
         runs=2,
         profiles={
             "quantisers": "architecture=llama,llama_odd,qwen3_tied,qwen3_moe,bert,t5 attention=sdpa"
-            " sdpa_kernel=unpinned padding=none device_map=none quantisation=none",
+            " sdpa_kernel=unpinned padding=left device_map=none quantisation=none dtype=float32,bfloat16",
         },
         impossible=without_device_map,
     ),
