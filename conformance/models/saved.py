@@ -21,7 +21,7 @@ def layout(folder):
     found = {}
     for path in sorted(Path(folder).glob("*.safetensors")):
         with safe_open(path, "pt") as shard:
-            for name in shard.keys():
+            for name in shard:
                 held = shard.get_slice(name)
                 found[name] = (held.get_dtype(), tuple(held.get_shape()))
     return found

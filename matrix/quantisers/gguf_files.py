@@ -22,7 +22,8 @@ def _format(name: str, place: int, about: str) -> Quantisation:
         written=True,
         profiles={
             "quantisers": "architecture=llama,llama_blocks,llama_uneven,qwen3_tied,qwen3_moe attention=sdpa"
-            " sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16 workload=prefill,reload,saved_again",
+            " sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16"
+            " workload=prefill,reload,saved_again",
         },
         impossible=_impossible,
     )

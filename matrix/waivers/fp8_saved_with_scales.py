@@ -1,8 +1,8 @@
 """A finegrained FP8 checkpoint that is dequantised at load is quantised again when it is saved.
 
-Before transformers 5.24.0 what was done at load is undone at `save_pretrained`, of every weight whose sides 128 divides,
-the head too, while config.json no longer names the method: codes are read as weights. Of a mixture of experts nothing is
-saved. Seen with transformers 5.23.0, right with 5.24.0.
+Before transformers 5.24.0 what was done at load is undone at `save_pretrained`, of every weight whose sides 128
+divides, the head too, while config.json no longer names the method: codes are read as weights. Of a mixture of experts
+nothing is saved. Seen with transformers 5.23.0, right with 5.24.0.
 """
 
 import json

@@ -52,9 +52,7 @@ def test_the_checkpoint_and_its_twin_are_whole(cache: Path) -> None:
     assert said["modules_to_not_convert"] == ["lm_head"]
     codes = {name for name, (dtype, _) in layout(folder / FORMATTED).items() if dtype == "F8_E4M3"}
     assert sum(".experts." in name for name in codes) == 2 * 8 * 3
-    assert {name for name in layout(folder / FORMATTED)} - set(layout(folder / TWIN)) == {
-        f"{name}_scale_inv" for name in codes
-    }
+    assert set(layout(folder / FORMATTED)) - set(layout(folder / TWIN)) == {f"{name}_scale_inv" for name in codes}
     assert {dtype for dtype, _ in layout(folder / TWIN).values()} == {"F32"}
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from conformance.faults import FAULTS
 from conformance.quantisers.finegrained_fp8 import fp8_packed, fp8_unpacked
 from matrix.cell import parse_cell
 from matrix.evidence import substitutions
@@ -13,7 +12,7 @@ from matrix.observation import Evidence
 from matrix.quantisers import QUANTISATIONS
 from matrix.stack import Device
 from tests.builders import ARCHITECTURES, honest_evidence
-from tests.rooms import must_break, must_hold
+from tests.rooms import must_hold
 
 CELL = parse_cell("llama-float32-sdpa-fp8-left-prefill")
 SAID = "Using FP8 quantized models requires a GPU or XPU, we will default to dequantizing the model to bf16 since"
@@ -64,10 +63,3 @@ def test_experts_that_are_held_dequantised_are_told() -> None:
 @pytest.mark.parametrize("workload", ["prefill", "saved_again"])
 def test_it_holds_for_an_honest_model(cache: Path, workload: str) -> None:
     must_hold(f"llama_blocks-bfloat16-sdpa-fp8-left-{workload}", cache)
-
-
-@pytest.mark.parametrize(
-    ("fault", "architecture"), [("fp8_block_scale", "llama"), ("fp8_scales_transposed", "llama_blocks")]
-)
-def test_a_wrong_scale_is_seen(cache: Path, fault: str, architecture: str) -> None:
-    must_break(f"{architecture}-bfloat16-sdpa-fp8-left-prefill", FAULTS[fault], cache)
