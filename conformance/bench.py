@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import shutil
+import tempfile
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,8 +27,9 @@ from conformance.judging.canary import must_see
 from conformance.judging.found import OneRun, TrainingStep
 from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
-from conformance.models.fixtures import calibration_of, fixture
-from conformance.models.loading import Source, torch_dtype
+from conformance.models.fixtures import calibration_of, fixture, formats_folder
+from conformance.models.formats import FORMATTED
+from conformance.models.loading import Source, load, torch_dtype, written
 from conformance.rooms import doing
 from conformance.state import kept
 from matrix import oracle, shortage
@@ -214,7 +217,13 @@ class Bench:
                     checkpoint = str(fixture(architecture, self._fixture_cache, self._seed))
                     measured = calibration_of(checkpoint)
                     self._wrong_scale[name] = measured["wrong_scale"] if measured["attention_entropy"] else None
-            self._sources[name] = Source(architecture, own or checkpoint, self._trust_remote_code, own=own is not None)
+            self._sources[name] = Source(
+                architecture,
+                own or checkpoint,
+                self._trust_remote_code,
+                own=own is not None,
+                formats=str(formats_folder(self._fixture_cache)),
+            )
         return self._sources[name]
 
     def _failure(self, course: "_WatchedCourse", error: BaseException, warned: Iterable[str]) -> Failure:
@@ -260,7 +269,17 @@ class _WatchedCourse(Course):
     def run(self, model: torch.nn.Module | None = None) -> Any:
         self.source = self._bench.source(self)
         self.references = SharedReferences(self.cell, self.source, self.device, self._bench._kept)
+        fault = self._bench.fault
+        if fault is not None and fault.spoilt is not None:
+            model = self._loaded_spoilt(fault.spoilt)
         return super().run(model)
+
+    def _loaded_spoilt(self, spoil: Callable[[Path, Cell], None]) -> Any:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(shutil.copytree(written(self.cell, self.source, self.does) / FORMATTED, f"{folder}/spoilt"))
+            spoil(copy, self.cell)
+            with self.during("load"):
+                return load(self.cell, self.source.at(copy), replace(self.does, written=False))
 
     def loaded(self, model: torch.nn.Module) -> None:
         self.declared = _declared(model)

@@ -22,7 +22,7 @@ from conformance.faults.catalogue import Fault
 from conformance.judging.comparison import compare
 from conformance.judging.precision import TrueFloat64, without_tf32
 from conformance.models.batches import make_batch
-from conformance.models.fixtures import fixture
+from conformance.models.fixtures import fixture, formats_folder
 from conformance.models.loading import Source, golden_dtype, torch_dtype
 from conformance.models.outputs import forward
 from conformance.models.probes import ARCHITECTURES
@@ -131,7 +131,8 @@ class Lab:
         """An architecture and the folder of its checkpoint, which is looked at once."""
         if name not in self._sources:
             architecture = self._architectures[name]
-            self._sources[name] = Source(architecture, str(fixture(architecture, self._cache)))
+            plain, formats = str(fixture(architecture, self._cache)), str(formats_folder(self._cache))
+            self._sources[name] = Source(architecture, plain, formats=formats)
         return self._sources[name]
 
     def load(self, name: str, attention: str, dtype: Dtype = Dtype.FLOAT32, **arguments: Any) -> Any:

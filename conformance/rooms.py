@@ -23,6 +23,7 @@ class Does:
     load_arguments: Any  # quantiser: (quantisation, dtype) -> what from_pretrained is given
     stored_as: Any  # quantiser: (module) -> format, or None if it is not the quantiser's
     spell_out: Any  # quantiser: (model, load_quantised, device, golden) gives the model plain weights
+    written: bool  # quantiser: whether a checkpoint is written in its format, and load_quantised gives the folder of it
     quantised: bool  # whether weights, or what waits in the cache, have fewer bits than the dtype
     rounds: bool  # cache: whether that is so of what waits there
     ops: tuple[str, ...]  # quantiser: namespaces, or whole names of ops
@@ -31,6 +32,7 @@ class Does:
     transform: Any  # transformation: (model, course) -> model
     generation_arguments: Any  # cache: (cache) -> what generate is given
     kept: Any  # cache: (cache, states) -> what is left of keys or values that have waited there
+    write: Any = None  # quantiser, where `written`: (quantisation, plain, folder) writes a checkpoint and its twin
 
 
 def half(room: Room) -> ModuleType:
@@ -40,7 +42,7 @@ def half(room: Room) -> ModuleType:
 
 def doing(cell: Cell) -> Does:
     """The halves of a cell's rooms."""
-    provided = {name: getattr(half(room), name) for room in cell.rooms for name in room.provides}
+    provided = {name: getattr(half(room), name) for room in cell.rooms for name in room.provided}
     return Does(**provided, **said_of(cell))
 
 

@@ -38,7 +38,7 @@ def main(cell, architecture, checkpoint, seed, does):
             inputs = inputs_of(architecture, config)
             small = build_model(architecture.model_type, architecture.auto_class, architecture.config, inputs, seed)
             small.save_pretrained(folder, safe_serialization=True)
-        source = Source(architecture, checkpoint or folder, own=checkpoint is not None)
+        source = Source(architecture, checkpoint or folder, own=checkpoint is not None, formats=f"{folder}/formats")
         course = ToldCourse(cell, source, does, device, seed)
         try:
             comparisons = course.compare(course.run())

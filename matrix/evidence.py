@@ -1,5 +1,6 @@
 """Is what ran what the cell names? Pure checks of the evidence, each with words for what it found instead."""
 
+import re
 from collections.abc import Iterator
 
 from matrix.architectures import Architecture
@@ -60,6 +61,10 @@ def _quantisation(cell: Cell, architecture: Architecture, evidence: Evidence) ->
         if quantised or evidence.quantised_formats:
             yield f"quantised modules in an unquantised cell: {quantised or ', '.join(evidence.quantised_formats)}"
         return
+    if wanted.dequantised and not quantised and not evidence.quantised_formats:
+        if not any(re.search(wanted.dequantised, said) for said in evidence.warnings):
+            yield f"weights are dequantised, not {wanted.stored_as}, and nobody said so"
+        return
     if set(quantised) != ({wanted.module} if wanted.module else set()):
         yield f"quantised modules are {quantised or 'none'}, not {wanted.module or 'none'}"
     # The library's own rule: a name that ends like one that is kept, or all that is part of it.
@@ -72,6 +77,9 @@ def _quantisation(cell: Cell, architecture: Architecture, evidence: Evidence) ->
         yield f"quantised, though it was told to leave them: {', '.join(wanted.skips)}"
     if set(evidence.quantised_formats) != {wanted.stored_as}:
         yield f"weights are stored as {', '.join(evidence.quantised_formats) or 'nothing'}, not {wanted.stored_as}"
+    if wanted.written and evidence.unquantised_stacked:
+        share = f"{100 * evidence.unquantised_stacked:.0f} % of the bytes"
+        yield f"experts that the checkpoint has in the format are held dequantised, {share}, and nobody said so"
     if wanted.ops and not evidence.quantised_ops:
         yield f"no {' or '.join(wanted.ops)} op ran"
 

@@ -41,7 +41,7 @@ def script_pieces(
     The scripts of many cells are few sequences of such pieces with short ones of their own between them.
     """
     provided = {
-        name: (f"conformance.{room.package}.{room.half}", name) for room in cell.rooms for name in room.provides
+        name: (f"conformance.{room.package}.{room.half}", name) for room in cell.rooms for name in room.provided
     }
     imports, definitions = _carried((*provided.values(), _MAIN))
     yield '"""', True

@@ -54,6 +54,11 @@ class Room(str):
         return super().__new__(cls, name)
 
     @property
+    def provided(self) -> tuple[str, ...]:
+        """The functions of its half that it is done with."""
+        return self.provides
+
+    @property
     def half(self) -> str:
         """The module in which it is done, beside its like."""
         return (self.family if self.by_family else "") or self.name
@@ -91,6 +96,14 @@ class Quantisation(Room):
     ops: tuple[str, ...] = ()  # namespaces of ops, or whole names, one of which must have run
     skips: tuple[str, ...] = ()  # how the names of modules end that it is told to leave as they are
     placed_first: bool = False  # whether weights are quantised where the device_map puts them, not before
+    written: bool = False  # whether a checkpoint is written in this format first, by `write` of its half
+    # What a library says when it dequantises such a checkpoint at load, a regular expression; empty if it never may.
+    dequantised: str = ""
+
+    @property
+    def provided(self) -> tuple[str, ...]:
+        """The functions of its half, with the one that writes a checkpoint where there is one."""
+        return (*self.provides, "write") if self.written else self.provides
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -128,10 +141,11 @@ def said_of(cell: Values) -> dict[str, Any]:
     """What the halves with torch are told of a cell's rooms, beside their names."""
     return {
         "inputs": cell.workload.inputs.value,
-        "quantised": bool(cell.quantisation.stored_as) or cell.cache.rounds,
+        "quantised": bool(cell.quantisation.stored_as) or cell.quantisation.written or cell.cache.rounds,
         "rounds": cell.cache.rounds,
         "ops": cell.quantisation.ops,
         "placed_first": cell.quantisation.placed_first,
+        "written": cell.quantisation.written,
     }
 
 

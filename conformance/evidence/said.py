@@ -5,11 +5,14 @@ import logging
 import warnings
 from collections.abc import Iterator
 
+from transformers.utils.logging import warning_once
+
 
 @contextlib.contextmanager
 def said() -> Iterator[dict[str, None]]:
     """Keep Python warnings and the libraries' log warnings, each once and in order, instead of printing them."""
     found: dict[str, None] = {}
+    warning_once.cache_clear()  # what was said once in this process was said of another cell
     handler = _Keep(found)
     loggers = [logging.getLogger(name) for name in ("transformers", "bitsandbytes", "accelerate")]
     usual = [(logger.handlers, logger.propagate) for logger in loggers]

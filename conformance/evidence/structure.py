@@ -27,11 +27,14 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
     placement: Counter[str] = Counter()
     dtypes: Counter[str] = Counter()
     foreign: dict[str, list[str]] = {}
-    # Bare codes may pose as any dtype. A weight that is made of tensors claims the dtype that it stands for.
+    # A format has numbers of its own kinds, which may pose as any dtype: what they are is for `stored_as` to say. A
+    # weight that is made of tensors claims the dtype that it stands for.
     codes = {
-        id(module.weight)
+        id(parameter)
         for module in model.modules()
-        if stored_as(module) and not hasattr(module.weight, "__tensor_flatten__")
+        if stored_as(module)
+        for name, parameter in module.named_parameters(recurse=False)
+        if name.startswith("weight") and not hasattr(parameter, "__tensor_flatten__")
     }
     for name, parameter in model.named_parameters():
         placement[parameter.device.type] += 1

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ class Fault:
     padding: Padding = Padding.LEFT  # of the batch in which it shows
     loaded: Callable[[Model, Cell], None] = lambda model, cell: None  # done to the model once it is loaded
     running: Callable[[Model], AbstractContextManager[None]] = lambda model: contextlib.nullcontext()
+    # Done to the folder of the candidate's checkpoint, where it is written in a format.
+    spoilt: Callable[[Path, Cell], None] | None = None
 
     def cell(self, architecture: Architecture, dtype: Dtype) -> Cell:
         """Where it is looked for: an uneven batch, padded on the left unless it says otherwise."""

@@ -12,9 +12,10 @@ from typing import Any
 
 import transformers
 
+from conformance.models import formats, recipe
 from conformance.models import inputs as making
-from conformance.models import recipe
 from conformance.models.batches import inputs_of
+from conformance.rooms import quantisers
 from matrix.architectures import Architecture
 
 # Beside the weights: by what measurements they were scaled, and the digest of every file.
@@ -59,6 +60,13 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target
+
+
+def formats_folder(cache: Path) -> Path:
+    """The folder for checkpoints in formats of quantised weights: its name digests what writes them."""
+    writers = [formats, *(half for half in quantisers() if hasattr(half, "write"))]
+    digest = hashlib.sha256("".join(map(inspect.getsource, writers)).encode()).hexdigest()[:12]
+    return cache / f"formats-{digest}"
 
 
 def calibration_of(folder: str) -> dict[str, Any]:

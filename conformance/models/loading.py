@@ -6,19 +6,23 @@
 import torch
 import transformers
 
+from conformance.models.formats import FORMATTED, TWIN, in_format
 from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS, default_dtype_kept
 
 
 class Source:
-    """Where an architecture's weights come from: a folder or a hub id, the user's own or a fixture."""
+    """Where an architecture's weights come from: a folder or a hub id, the user's own or a fixture.
 
-    def __init__(self, architecture, checkpoint, trust_remote_code=False, own=False):
+    In the folder `formats` lie the checkpoints that are made of it in formats of quantised weights.
+    """
+
+    def __init__(self, architecture, checkpoint, trust_remote_code=False, own=False, formats=None):
         self.architecture, self.checkpoint = architecture, checkpoint
-        self.trust_remote_code, self.own = trust_remote_code, own
+        self.trust_remote_code, self.own, self.formats = trust_remote_code, own, formats
 
     def at(self, folder):
         """The same architecture's weights elsewhere."""
-        return Source(self.architecture, folder, self.trust_remote_code, self.own)
+        return Source(self.architecture, str(folder), self.trust_remote_code, self.own, self.formats)
 
 
 def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
@@ -27,6 +31,8 @@ def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": str(attention or cell.attention)}
     if quantised:
         arguments |= does.load_arguments(cell.quantisation, dtype)
+        if does.written:
+            source = source.at(written(cell, source, does) / FORMATTED)
     if mapped:
         arguments |= map_arguments(source, does)
     return from_pretrained(source, **arguments)
@@ -39,10 +45,13 @@ def load_reference(cell, source, does, device, *, golden, attention=None):
 
     Quantised weights are taken from the library and given their meaning in plain torch, as the quantiser's half
     spells it out: golden holds them dequantised, baseline as plain arithmetic in the cell's dtype has them. Neither
-    runs a kernel of the quantiser's.
+    runs a kernel of the quantiser's. Where a checkpoint is written in the format its twin says what the weights mean,
+    and the quantiser's half is given the folder of the checkpoint, in which it may see what else is done.
     """
     dtype = torch_dtype(cell.dtype)
     attention = attention or source.architecture.reference_attention
+    folder = written(cell, source, does) if does.written else None
+    source = source if folder is None else source.at(folder / TWIN)
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": attention, **PLAIN_EXPERTS}
     model = from_pretrained(source, **arguments).to(device)
     if model.config._attn_implementation != attention:
@@ -53,13 +62,30 @@ def load_reference(cell, source, does, device, *, golden, attention=None):
     model.weight_sum = sum(parameter.abs().sum(dtype=torch.float64) for parameter in model.parameters()).item()
     if golden:
         raise_to(model, golden_dtype(cell.dtype))
+        if folder is not None:
+            take_exactly(model, from_pretrained(source, **arguments | {DTYPE_ARGUMENT: torch.float32}))
 
     def load_quantised():
+        if folder is not None:
+            return folder / FORMATTED
         placed = map_arguments(source, does) if does.placed_first else {}
         return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **placed, **arguments)
 
     does.spell_out(model, load_quantised, device, golden)
     return model
+
+
+def written(cell, source, does):
+    """The folder of the cell's checkpoint in its format, and of the twin of that."""
+    return in_format(cell, source, does, lambda: make_empty(source))
+
+
+def take_exactly(model, exact):
+    """Give golden the dequantised weights as they are, which loading rounded to the dtype of the cell."""
+    values = dict(exact.named_parameters())
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(values[name])
 
 
 def raise_to(model, dtype):

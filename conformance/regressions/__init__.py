@@ -19,6 +19,7 @@ def load_probes() -> "dict[str, Probe]":
         better_transformer,
         causality,
         decoding,
+        formats,
         kernels,
         offloading,
         overflow,
@@ -30,7 +31,7 @@ def load_probes() -> "dict[str, Probe]":
     )
 
     modules = (padding, causality, windows, decoding, positions, kernels, backends)
-    modules += (quantisation, training, offloading, overflow, better_transformer)
+    modules += (quantisation, formats, training, offloading, overflow, better_transformer)
     return {
         name: member
         for module in modules
