@@ -25,14 +25,17 @@ class Source:
         return Source(self.architecture, folder, self.trust_remote_code, self.own)
 
 
-def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
-    """The candidate, as from_pretrained leaves it, or one that differs from it so."""
-    dtype = torch_dtype(cell.dtype)
+def load(cell, source, does, *, attention=None, quantised=True, mapped=True, mapped_like=None, dtype=None):
+    """The candidate, as from_pretrained leaves it, or one that differs from it so.
+
+    `mapped_like` is the source whose parts a device_map names, where it is not this one; `dtype` is a name.
+    """
+    dtype = torch_dtype(dtype or cell.dtype)
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": str(attention or cell.attention)}
     if quantised:
         arguments |= does.load_arguments(cell.quantisation, dtype)
     if mapped:
-        arguments |= map_arguments(cell, source, does)
+        arguments |= map_arguments(cell, mapped_like or source, does)
     return from_pretrained(source, **arguments)
 
 
