@@ -20,3 +20,13 @@ def qwen3_next_offloaded_decode_garbage(lab: Lab) -> None:
         placed["model.layers.0"] = far
         model = lab.load("qwen3_next", "sdpa", dtype, device_map=placed, offload_folder=folder)
         lab.decode("qwen3_next", model, dtype, batch, tokens=12)
+
+
+def load_adapter_beside_the_disk(lab: Lab) -> None:
+    """`model.load_adapter` where a layer waits on the disk: its part of the adapter is lost, and garbage instead."""
+    lab.cell("llama-float32-sdpa-cpu_disk-left-adapter_by_model")
+
+
+def peft_model_beside_the_disk(lab: Lab) -> None:
+    """`PeftModel.from_pretrained` there: it maps the base anew, and wants to move what waits."""
+    lab.cell("llama-float32-sdpa-cpu_disk-left-adapter_by_peft")
