@@ -38,11 +38,11 @@ class Course:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def load(self, *, checkpoint=None, attention=None, quantised=True, mapped=True):
+    def load(self, *, checkpoint=None, mapped=True, **differing):
         """A model on the device that differs so from the cell's."""
         source = self.source if checkpoint is None else self.source.at(checkpoint)
         with self.during("load"):
-            model = load(self.cell, source, self.does, attention=attention, quantised=quantised, mapped=mapped)
+            model = load(self.cell, source, self.does, mapped=mapped, mapped_like=self.source, **differing)
         return self.placed(model, mapped)
 
     def placed(self, model, mapped=True):

@@ -202,6 +202,7 @@ class _Laboratory:
         return judgement, max(ratios, default=None)
 
     def _keep(self, found: OneRun, references: References) -> None:
+        references = found.truth(references)
         self._logits = Logits(
             candidate=found.logits,
             baseline=found.pick(references(found.forced, golden=False)).cpu(),

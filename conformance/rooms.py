@@ -28,7 +28,7 @@ class Does:
     rounds: bool  # cache: whether that is so of what waits there
     ops: tuple[str, ...]  # quantiser: namespaces, or whole names of ops
     placed_first: bool  # quantiser: whether the device_map has a say in what the weights become
-    device_map: Any  # placement: (make_empty) -> device_map
+    placing: Any  # placement: (placement, make_empty) -> what from_pretrained is given
     transform: Any  # transformation: (model, course) -> model
     generation_arguments: Any  # cache: (cache) -> what generate is given
     kept: Any  # cache: (cache, states) -> what is left of keys or values that have waited there

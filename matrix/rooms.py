@@ -120,10 +120,11 @@ class Transformation(Room):
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Placement(Room):
-    """A device_map: where the weights go."""
+    """A device_map: where the weights go. Several may be of one family, which names their half."""
 
     package = "placements"
-    provides = ("device_map",)
+    provides = ("placing",)
+    by_family = True
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -112,6 +112,12 @@ def honest_evidence(cell: Cell, device: Device) -> Evidence:
         evidence = replace(evidence, caches=(f"{cell.cache.title()}Cache",))
     if cell.device_map == "cpu_offload":
         evidence = replace(evidence, hf_device_map={"model.layers.0": "0", "model.layers.1": "cpu"})
+    elif cell.device_map not in ("none", "auto", "gpu0"):
+        on_gpu = device is Device.CUDA and cell.device_map != "cpu_disk"
+        near, far = ("0", "disk" if cell.device_map == "disk" else "cpu") if on_gpu else ("cpu", "disk")
+        places = {"model.layers.0": near, "model.layers.1": far}
+        waiting = {"cuda" if on_gpu else "cpu": 12, "meta": 9}
+        evidence = replace(evidence, hf_device_map=places, placement=waiting)
     return evidence
 
 

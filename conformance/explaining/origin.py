@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from conformance.adapters import AdaptedRun
 from conformance.explaining.calls import Batch, Call, Calls
 from conformance.judging.comparison import compare
 from conformance.judging.found import TrainingStep, TwoRuns
@@ -205,6 +206,8 @@ def origin_of(calls: Calls, found: Any, truth_of: Callable[[Batch, bool], Truth]
     One that was given what is wrong already only hands it on, and so does what follows. None if no module's output is
     wrong, such as where the logits are by a little.
     """
+    if isinstance(found, AdaptedRun):  # golden's modules are those of the base
+        return None
     if getattr(found, "said", None) is not None:  # requests share calls: theirs are not the batch's places
         return None
     placed = calls.placed(found.forced, getattr(found, "searched", None))

@@ -30,6 +30,7 @@ class Fault:
     quantisation: str = "none"  # what it needs
     attention: Attention = Attention.SDPA  # the implementation in which it sits
     padding: Padding = Padding.LEFT  # of the batch in which it shows
+    device_map: str = "none"  # under which it shows
     loaded: Callable[[Model, Cell], None] = lambda model, cell: None  # done to the model once it is loaded
     running: Callable[[Model], AbstractContextManager[None]] = lambda model: contextlib.nullcontext()
     # Done to the folder of the candidate's checkpoint, where it is written in a format.
@@ -42,6 +43,7 @@ class Fault:
             dtype=dtype,
             attention=self.attention,
             quantisation=self.quantisation,
+            device_map=self.device_map,
             padding=self.padding,
             workload=self.workload,
         )

@@ -8,8 +8,8 @@ import transformers
 from conformance.claims.pipelines import make_prompts, make_tokenizer
 from conformance.guide.spelled import bits_and_bytes, load
 from conformance.lab import Lab, Violated
+from conformance.maps import map_with_last_away
 from conformance.models.batches import make_batch
-from conformance.placements.cpu_offload import offload_map
 from matrix.axes import Dtype
 from matrix.guide import Spelling
 
@@ -112,7 +112,7 @@ def _offloaded(lab: Lab, *, asked_for: bool) -> Any:
             transformers.AutoConfig.from_pretrained(source.checkpoint)
         )
     config = transformers.BitsAndBytesConfig(load_in_8bit=True, llm_int8_enable_fp32_cpu_offload=asked_for)
-    return lab.load_as("opt", quantization_config=config, device_map=offload_map(empty))
+    return lab.load_as("opt", quantization_config=config, device_map=map_with_last_away(empty, 0, "cpu"))
 
 
 def _pipeline_agrees(lab: Lab, spelling: Spelling, **sampling: Any) -> None:

@@ -66,6 +66,7 @@ class OneRun:
         """The one comparison; `off` is added to the logits before."""
         if self.chosen is not None and not self.consequences:
             raise RuntimeError("tokens were chosen, and nobody asks whether they are the best")
+        references = self.truth(references)
         baseline, golden = asked(references, self.forced, dtype)
         if self.rounding is not None:
             baseline = self.rounding(references)
@@ -87,6 +88,10 @@ class OneRun:
                 consequences=consequences,
             ),
         )
+
+    def truth(self, references):
+        """The references that it is held against: of a model that was changed, others."""
+        return references
 
     def cost(self, references):
         """What quantisation costs: the same logits against those of weights, keys and values as they were."""

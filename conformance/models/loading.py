@@ -3,6 +3,10 @@
 `cell` is a Cell, or anything with the names of its values; `does` are the halves of its rooms (conformance/rooms.py).
 """
 
+import shutil
+import tempfile
+import weakref
+
 import torch
 import transformers
 
@@ -25,16 +29,19 @@ class Source:
         return Source(self.architecture, str(folder), self.trust_remote_code, self.own, self.formats)
 
 
-def load(cell, source, does, *, attention=None, quantised=True, mapped=True):
-    """The candidate, as from_pretrained leaves it, or one that differs from it so."""
-    dtype = torch_dtype(cell.dtype)
+def load(cell, source, does, *, attention=None, quantised=True, mapped=True, mapped_like=None, dtype=None):
+    """The candidate, as from_pretrained leaves it, or one that differs from it so.
+
+    `mapped_like` is the source whose parts a device_map names, where it is not this one; `dtype` is a name.
+    """
+    dtype = torch_dtype(dtype or cell.dtype)
     arguments = {DTYPE_ARGUMENT: dtype, "attn_implementation": str(attention or cell.attention)}
     if quantised:
         arguments |= does.load_arguments(cell.quantisation, dtype)
         if does.written:
             source = source.at(written(cell, source, does) / FORMATTED)
     if mapped:
-        arguments |= map_arguments(source, does)
+        arguments |= map_arguments(cell, mapped_like or source, does)
     return from_pretrained(source, **arguments)
 
 
@@ -68,7 +75,7 @@ def load_reference(cell, source, does, device, *, golden, attention=None):
     def load_quantised():
         if folder is not None:
             return folder / FORMATTED
-        placed = map_arguments(source, does) if does.placed_first else {}
+        placed = map_arguments(cell, source, does) if does.placed_first else {}
         return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **placed, **arguments)
 
     does.spell_out(model, load_quantised, device, golden)
@@ -109,10 +116,9 @@ def golden_dtype(dtype):
     return torch.float64 if dtype == "float32" else torch.float32
 
 
-def map_arguments(source, does):
-    """The cell's device_map, if it has one."""
-    device_map = does.device_map(lambda: make_empty(source))
-    return {} if device_map is None else {"device_map": device_map}
+def map_arguments(cell, source, does):
+    """The cell's device_map and what belongs to it, if it has one."""
+    return does.placing(cell.device_map, lambda: make_empty(source, torch_dtype(cell.dtype)))
 
 
 def needs_moving(model, device):
@@ -124,8 +130,17 @@ def from_pretrained(source, **arguments):
     """The model in eval mode, from safetensors unless told otherwise."""
     arguments.setdefault("use_safetensors", True)
     arguments.setdefault("trust_remote_code", source.trust_remote_code)
-    with default_dtype_kept():
-        model, report = auto_class(source).from_pretrained(source.checkpoint, output_loading_info=True, **arguments)
+    folder = tempfile.mkdtemp() if "device_map" in arguments else None
+    if folder is not None:
+        arguments["offload_folder"] = folder
+    try:
+        with default_dtype_kept():
+            model, report = auto_class(source).from_pretrained(source.checkpoint, output_loading_info=True, **arguments)
+    except BaseException:
+        shutil.rmtree(folder or "", ignore_errors=True)
+        raise
+    if folder is not None:
+        weakref.finalize(model, shutil.rmtree, folder, ignore_errors=True)  # weights may wait there as long as it lives
     model.load_report = report
     return model.eval()
 
@@ -136,11 +151,11 @@ def lacking(model):
     return sorted({*report.get("missing_keys", ()), *(name for name, *_ in report.get("mismatched_keys", ()))})
 
 
-def make_empty(source):
+def make_empty(source, dtype):
     """The model without memory for its weights."""
     config = transformers.AutoConfig.from_pretrained(source.checkpoint, trust_remote_code=source.trust_remote_code)
     with torch.device("meta"):
-        return auto_class(source).from_config(config)
+        return auto_class(source).from_config(config).to(dtype)
 
 
 def auto_class(source):

@@ -33,4 +33,6 @@ def home(tensor):
 
 def forward(model, batch, **given):
     """The logits of a forward pass; numbers that are no ids are handed over in the model's own dtype."""
-    return logits_of(model(**moved(batch, model.device, model.dtype), **given))
+    # Where its first weights wait elsewhere a model says `meta`, and takes inputs from wherever they are.
+    device = None if model.device.type == "meta" else model.device
+    return logits_of(model(**moved(batch, device, model.dtype), **given))

@@ -1,6 +1,6 @@
 """No device_map. Scripts carry it along."""
 
 
-def device_map(make_empty):
+def placing(placement, make_empty):
     """What from_pretrained is given; `make_empty` makes the model without memory for its weights."""
-    return None
+    return {}

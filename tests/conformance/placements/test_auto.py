@@ -1,7 +1,7 @@
 """The device_map `auto`."""
 
-from conformance.placements.auto import device_map
+from conformance.placements.auto import placing
 
 
 def test_what_from_pretrained_is_given() -> None:
-    assert device_map(lambda: None) == "auto"
+    assert placing("auto", lambda: None) == {"device_map": "auto"}

@@ -1,15 +1,10 @@
-"""The last block of each stack on the CPU."""
+"""The device_map `cpu_offload`."""
 
-import transformers
-
-from conformance.placements.cpu_offload import offload_map
-from tests.builders import ARCHITECTURES
+from conformance.placements.cpu_offload import placing
+from tests.placed import empty
 
 
-def test_the_offload_map_covers_every_module_once() -> None:
-    config = transformers.AutoConfig.for_model("llama", **ARCHITECTURES["llama"].config)
-    model = transformers.AutoModelForCausalLM.from_config(config)
-    placed = offload_map(model)
+def test_what_from_pretrained_is_given() -> None:
+    placed = placing("cpu_offload", lambda: empty("llama"))["device_map"]
     assert {name for name, place in placed.items() if place == "cpu"} == {"model.layers.1"}
-    for name, _ in model.named_parameters():
-        assert sum(name.startswith(prefix + ".") for prefix in placed) == 1, name
+    assert {*placed.values()} == {0, "cpu"}
