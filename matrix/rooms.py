@@ -111,6 +111,8 @@ class Placement(Room):
     package = "placements"
     provides = ("device_map",)
 
+    processes: int = 1  # that hold the weights together; each has a GPU of its own where there are any
+
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Cache(Room):
@@ -131,6 +133,7 @@ def said_of(cell: Values) -> dict[str, Any]:
         "rounds": cell.cache.rounds,
         "ops": cell.quantisation.ops,
         "placed_first": cell.quantisation.placed_first,
+        "processes": cell.device_map.processes,
     }
 
 

@@ -55,7 +55,7 @@ def load_reference(cell, source, does, device, *, golden, attention=None):
         raise_to(model, golden_dtype(cell.dtype))
 
     def load_quantised():
-        placed = map_arguments(source, does) if does.placed_first else {}
+        placed = map_arguments(source, does) if does.placed_first and does.processes == 1 else {}
         return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **placed, **arguments)
 
     does.spell_out(model, load_quantised, device, golden)
@@ -84,7 +84,9 @@ def golden_dtype(dtype):
 
 
 def map_arguments(source, does):
-    """The cell's device_map, if it has one."""
+    """The cell's device_map, if it has one, or that its weights are to be divided among the processes of a group."""
+    if does.processes > 1:
+        return {"tp_plan": "auto"}
     device_map = does.device_map(lambda: make_empty(source))
     return {} if device_map is None else {"device_map": device_map}
 
