@@ -29,6 +29,7 @@ class Fault:
     quantisation: str = "none"  # what it needs
     attention: Attention = Attention.SDPA  # the implementation in which it sits
     padding: Padding = Padding.LEFT  # of the batch in which it shows
+    device_map: str = "none"  # the placement that it needs
     loaded: Callable[[Model, Cell], None] = lambda model, cell: None  # done to the model once it is loaded
     running: Callable[[Model], AbstractContextManager[None]] = lambda model: contextlib.nullcontext()
 
@@ -40,6 +41,7 @@ class Fault:
             attention=self.attention,
             quantisation=self.quantisation,
             padding=self.padding,
+            device_map=self.device_map,
             workload=self.workload,
         )
 
