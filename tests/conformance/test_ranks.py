@@ -1,4 +1,4 @@
-"""Processes that hold one model together: what they observe, honestly and with faults, and what becomes of their end."""
+"""Processes that hold one model together: what they observe, honestly and with faults, and how they end."""
 
 import os
 import select
