@@ -17,7 +17,7 @@ import transformers
 from conformance import spellings
 from conformance.course import Course
 from conformance.evidence.said import said
-from conformance.evidence.structure import evidence_of, structure
+from conformance.evidence.structure import divided, evidence_of, structure
 from conformance.explaining.calls import Calls
 from conformance.explaining.origin import Truth, gradient_origin, origin_of
 from conformance.explaining.raised import failure_of
@@ -29,7 +29,7 @@ from conformance.judging.references import References
 from conformance.judging.shared import Batch, Kept, SharedReferences
 from conformance.models.fixtures import calibration_of, fixture, formats_folder
 from conformance.models.formats import FORMATTED
-from conformance.models.loading import Source, load, torch_dtype, written
+from conformance.models.loading import Source, load, make_empty, torch_dtype, written
 from conformance.rooms import doing
 from conformance.state import kept
 from matrix import oracle, shortage
@@ -43,6 +43,7 @@ from reports.printable import private_places
 
 if TYPE_CHECKING:
     from conformance.dials.reading import Reader
+    from conformance.ranks import Ranks
 
 _TRUTHS_KEPT = 4  # cells that differ in their backend alone come one after the other
 
@@ -63,11 +64,25 @@ class Bench:
         fault: Fault | None = None,
         seed: int = 0,
         dials: bool = True,
+        rank: int | None = None,
+        is_judged: Callable[[Any], bool] = lambda found: True,
     ) -> None:
         spellings.quieten()
-        self.device = torch.device("cuda:0" if device is Device.CUDA else "cpu")
+        self.device = torch.device(f"cuda:{rank or 0}" if device is Device.CUDA else "cpu")
         if device is Device.CUDA:
             torch.empty(1, device=self.device)  # the context is of no cell's making
+        self._rank = rank  # among the processes that hold a model together, if this is one of them
+        self._is_judged = is_judged  # whether what was found is held against golden here
+        self._ranks: Ranks | None = None
+        self._asked_of_ranks = {
+            "device": device,
+            "architectures": architectures,
+            "fixture_cache": fixture_cache,
+            "checkpoints": checkpoints,
+            "trust_remote_code": trust_remote_code,
+            "seed": seed,
+            "dials": dials,
+        }
         self._architectures = architectures
         self._fixture_cache = fixture_cache
         self._checkpoints = checkpoints or {}
@@ -89,6 +104,8 @@ class Bench:
 
         `loaded` is a model of that cell which the caller has loaded in a way of its own.
         """
+        if cell.device_map.processes > 1 and self._rank is None:
+            return self._among_ranks(cell)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         course = _WatchedCourse(cell, self)
@@ -97,7 +114,8 @@ class Bench:
         with kept() as leaks, said() as warned, process_kept():
             try:
                 found = course.run(loaded)
-                comparisons, cost = self._compared(course, found)
+                if self._is_judged(found):
+                    comparisons, cost = self._compared(course, found)
             except CellTimeout as error:
                 ending, failure = Ending.TIMEOUT, self._failure(course, error, warned)
             except ProcessEnded as error:
@@ -126,12 +144,27 @@ class Bench:
         )
 
     def give_back(self) -> None:
-        """Drop what is kept warm, and hand torch's cache back to the device."""
+        """Drop what is kept warm, processes among it, and hand torch's cache back to the device."""
+        if self._ranks is not None:
+            self._ranks.close()
         self._kept, self._reader = Kept(), None
         self._truths.clear()
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _among_ranks(self, cell: Cell) -> Observation:
+        """The same by as many processes as the cell's placement is of, each with a bench of its own."""
+        with contextlib.suppress(Exception):  # which each of them will meet, and tell
+            # Here: of several processes that belong together transformers lets the first alone write.
+            self.source(_WatchedCourse(cell, self))
+        if self._ranks is None or self._ranks.size != cell.device_map.processes:
+            from conformance.ranks import Ranks
+
+            if self._ranks is not None:
+                self._ranks.close()
+            self._ranks = Ranks(cell.device_map.processes, self._asked_of_ranks, self._on_phase)
+        return self._ranks.observe(cell, self.fault.name if self.fault is not None else "")
 
     def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
         comparisons = course.compare(found)
@@ -168,6 +201,8 @@ class Bench:
         Raises:
             DeviceLost: it took the CUDA context with it.
         """
+        if cell.device_map.processes > 1:  # each holds parts, of which nobody knows the truth
+            return None
         try:
             with kept(), said(), process_kept():
                 return self._origin(cell)
@@ -288,6 +323,9 @@ class _WatchedCourse(Course):
 
     def inspect(self, model: torch.nn.Module) -> None:
         self.parts = structure(model, torch_dtype(self.cell.dtype))
+        if self.does.processes > 1:
+            whole = make_empty(self.source, torch_dtype(self.cell.dtype))
+            self.parts = replace(self.parts, **divided(model, whole, torch_dtype(self.cell.dtype)))
 
     @contextlib.contextmanager
     def watching(self, model: torch.nn.Module) -> Iterator[None]:

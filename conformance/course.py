@@ -1,5 +1,6 @@
 """What becomes of a cell, step by step. Scripts carry it along; the bench keeps what it sees."""
 
+import tempfile
 from contextlib import contextmanager
 
 import torch
@@ -51,6 +52,18 @@ class Course:
             return model
         with self.during("place"):
             return model.to(self.device)
+
+    @contextmanager
+    def folder(self):
+        """A folder for what is saved: where several processes hold the model together, the first one's."""
+        with tempfile.TemporaryDirectory() as own:
+            if self.does.processes == 1:
+                yield own
+                return
+            folders = [own]
+            torch.distributed.broadcast_object_list(folders)
+            yield folders[0]
+            torch.distributed.barrier()  # it is there until all have read it
 
     def takes(self, model):
         """What the model takes: see conformance/models/inputs.py."""

@@ -231,7 +231,8 @@ class _Laboratory:
 
     def _signal_to_noise(self, cell: Cell, fault: Fault) -> float | None:
         """How far the fault moves the logits in higher precision, over how far eager is off in the cell's dtype."""
-        if cell.workload != "prefill" or cell.quantisation != SILENT["quantisation"]:
+        ordinary = ("quantisation", "device_map")  # of others nobody here has the logits, or a more precise model
+        if cell.workload != "prefill" or any(getattr(cell, axis) != SILENT[axis] for axis in ordinary):
             return None
         logits = self._logits
         # With plain experts, since the fused product has no kernel for float64.

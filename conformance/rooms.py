@@ -29,6 +29,7 @@ class Does:
     ops: tuple[str, ...]  # quantiser: namespaces, or whole names of ops
     placed_first: bool  # quantiser: whether the device_map has a say in what the weights become
     placing: Any  # placement: (placement, make_empty) -> what from_pretrained is given
+    processes: int  # placement: among how many the weights are divided
     transform: Any  # transformation: (model, course) -> model
     generation_arguments: Any  # cache: (cache) -> what generate is given
     kept: Any  # cache: (cache, states) -> what is left of keys or values that have waited there

@@ -136,6 +136,8 @@ def expect(cell: Cell, stack: Stack, rules: Collection[Rule]) -> Expectation:
     what a library would refuse later does not come to pass.
     """
     missing = tuple(name for room in cell.rooms for name in room.needs if stack.lacks(name))
+    if stack.device is Device.CUDA and len(stack.gpus) < cell.device_map.processes:
+        missing += (f"{cell.device_map.processes} GPUs",)
     for rule in rules:
         if missing and rule.expectation.outcome is not Outcome.UNAVAILABLE:
             continue

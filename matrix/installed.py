@@ -25,7 +25,8 @@ _ROOT = Path(__file__).parent.parent
 # What a census follows from, beside the releases of torch and transformers.
 _SOURCES = ("conformance/zoo", "conformance/models", "conformance/decoding.py", "conformance/spellings.py")
 FIXTURE_CACHE = Path("~/.cache/transformers-conformance/fixtures")
-PROFILE = "zoo"  # in which they are tried; elsewhere only those that somebody names
+PROFILE = "zoo"  # in which all of them are tried
+PROFILES = (PROFILE, "tensor_parallel")  # in which any are; elsewhere only those that somebody names
 
 
 def with_installed(typed: Mapping[str, Architecture], cache: Path) -> dict[str, Architecture]:
@@ -70,7 +71,7 @@ def architectures_for(
     own = checkpoints or {}
     named = (cell_id.partition("-")[0] for cell_id in cell_ids)
     beyond = any(name not in (*typed, *own) and may_have(name) for name in named)
-    installed = profile == PROFILE or beyond or means_installed(cells, (*typed, *own), may_have)
+    installed = profile in PROFILES or beyond or means_installed(cells, (*typed, *own), may_have)
     known = with_installed(typed, cache) if installed else typed
     return {**known, **{name: of_checkpoint(name, path, cache, typed) for name, path in own.items()}}
 
@@ -90,7 +91,7 @@ def _architecture(name: str, entry: Mapping[str, Any]) -> Architecture:
         kept_float32=tuple(entry["kept_float32"]),
         positions=Positions(entry["positions"]),
         recurrent=entry["recurrent"],
-        profiles=(PROFILE,),
+        profiles=PROFILES,
         aliases=tuple(entry["aliases"]),
         inputs=entry["inputs"],
         modality=Family(entry["family"]),

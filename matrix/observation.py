@@ -169,6 +169,12 @@ class Evidence:
     placement: Mapping[str, int] = field(default_factory=dict)  # device type -> how many parameters
     hf_device_map: Mapping[str, str] | None = None
     weight_bytes: int = 0
+    # Of a model that several processes hold together: the bytes in each, those of the whole, and of how many parameters
+    # each holds a part.
+    rank_bytes: tuple[int, ...] = ()
+    whole_bytes: int = 0
+    divided: int = 0
+    left_by_loads: Mapping[str, float] = field(default_factory=dict)  # MiB of the device, threads: of twelve loads
     warnings: tuple[str, ...] = ()  # what the libraries said while it ran
     leaks: tuple[str, ...] = ()  # global state that it left changed, and that was put back
     # Of torch.compile: graphs that inductor "compiled", or had "cached" on the disk; of a model that is compiled whole

@@ -58,7 +58,7 @@ class Profile:
         """Its selections, read."""
         if Family.GUIDE in self.rows:
             return [cells for recipe in load_guide().recipes for cells in recipe.selections(architectures)]
-        named = [parse_selection(text, architectures, _ASIDE) for text in self.cells]
+        named = [parse_selection(text, architectures, _ASIDE, absent=True) for text in self.cells]
         return [*named, *self._of_rooms(architectures)]
 
     def _of_rooms(self, architectures: Collection[str]) -> Iterable[Selection]:

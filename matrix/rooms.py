@@ -126,6 +126,8 @@ class Placement(Room):
     provides = ("placing",)
     by_family = True
 
+    processes: int = 1  # that hold the weights together; each has a GPU of its own where there are any
+
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class Cache(Room):
@@ -147,6 +149,7 @@ def said_of(cell: Values) -> dict[str, Any]:
         "ops": cell.quantisation.ops,
         "placed_first": cell.quantisation.placed_first,
         "written": cell.quantisation.written,
+        "processes": cell.device_map.processes,
     }
 
 

@@ -14,6 +14,7 @@ from matrix.shortage import figures_in
 from matrix.stack import Device
 
 _WORTH_SAYING = 0.1  # of a model's bytes
+_WHOLE_TO_SAY = 0.75  # the same, in each of the processes that hold it together
 
 
 class Verdict(StrEnum):
@@ -124,7 +125,10 @@ def judge(
     worst = max((b for c in observation.comparisons for b in oracle.bounds(c)), key=lambda bound: bound.ratio)
     said = f"{worst.name} at {worst.ratio:.2f} of its bound"
     return Judgement(
-        Verdict.SUPPORTED, "; ".join([said, *weakness(observation), *left_unquantised(observation.evidence)])
+        Verdict.SUPPORTED,
+        "; ".join(
+            [said, *weakness(observation), *left_unquantised(observation.evidence), *left_whole(observation.evidence)]
+        ),
     )
 
 
@@ -155,6 +159,13 @@ def left_unquantised(evidence: Evidence) -> Iterator[str]:
             f"left unquantised: {evidence.unquantised_stacked:.0%} of the bytes in stacked parameters, "
             f"among all that is left {_few(largest)}"
         )
+
+
+def left_whole(evidence: Evidence) -> Iterator[str]:
+    """How much of a model each of several processes holds, where that is far more than its share."""
+    if evidence.rank_bytes and max(evidence.rank_bytes) > _WHOLE_TO_SAY * evidence.whole_bytes:
+        share = max(evidence.rank_bytes) / evidence.whole_bytes
+        yield f"each process holds {share:.0%} of the weights: {evidence.divided} parameters are divided"
 
 
 def _lacked(evidence: Evidence) -> str:

@@ -85,8 +85,29 @@ def evidence_of(
         quantised_ops=dict(watch.quantised_ops),
         caches=tuple(watch.caches),
         cache_layers=dict(watch.cache_layers),
+        left_by_loads=dict(watch.left_by_loads),
         warnings=tuple(printable(said, places or {})[:_WARNING_LENGTH] for said in list(warned)[:_WARNINGS_KEPT]),
     )
+
+
+def divided(model: torch.nn.Module, whole: torch.nn.Module, dtype: torch.dtype) -> dict[str, int]:
+    """Of how many of its parameters this process holds a part, and what all of the model would take in that dtype.
+
+    `whole` is the model without memory, as the library makes it in one process.
+
+    What a quantiser holds has a shape of its own: of that only tensors that say themselves that they are parts count.
+    """
+    shapes = {name: parameter.shape for name, parameter in whole.named_parameters()}
+
+    def is_part(name: str, parameter: torch.Tensor) -> bool:
+        if hasattr(parameter, "to_local"):
+            return bool(parameter.to_local().numel() < parameter.numel())
+        return parameter.is_floating_point() and parameter.shape != shapes.get(name, parameter.shape)
+
+    return {
+        "divided": sum(is_part(name, parameter) for name, parameter in model.named_parameters()),
+        "whole_bytes": sum(parameter.numel() for parameter in whole.parameters()) * dtype.itemsize,
+    }
 
 
 def _left_as_they_are(model: torch.nn.Module) -> tuple[dict[str, float], float]:
@@ -109,7 +130,10 @@ def _left_as_they_are(model: torch.nn.Module) -> tuple[dict[str, float], float]:
 def bytes_of(tensor: torch.Tensor) -> int:
     """The bytes that a tensor takes. One that is made of others claims to be as large as what it stands for."""
     if hasattr(tensor, "__tensor_flatten__"):
-        return sum(bytes_of(getattr(tensor, name)) for name in tensor.__tensor_flatten__()[0])
+        parts = (getattr(tensor, name) for name in tensor.__tensor_flatten__()[0])
+        return sum(
+            bytes_of(part) for part in parts if isinstance(part, torch.Tensor)
+        )  # a part of one names its mesh too
     return tensor.nbytes
 
 

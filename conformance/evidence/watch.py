@@ -32,6 +32,7 @@ class Watch:
         self.attention_ops, self.quantised_ops = Counter(), Counter()
         self.sdpa_calls = self.flex_calls = self.unfused_flex_calls = 0
         self.caches, self.cache_layers = {}, Counter()
+        self.left_by_loads = {}  # what a workload says of itself
         self.ops.counters.clear()
 
     @contextmanager

@@ -75,7 +75,7 @@ def load_reference(cell, source, does, device, *, golden, attention=None):
     def load_quantised():
         if folder is not None:
             return folder / FORMATTED
-        placed = map_arguments(cell, source, does) if does.placed_first else {}
+        placed = map_arguments(cell, source, does) if does.placed_first and does.processes == 1 else {}
         return from_pretrained(source, **does.load_arguments(cell.quantisation, dtype), **placed, **arguments)
 
     does.spell_out(model, load_quantised, device, golden)
@@ -84,7 +84,7 @@ def load_reference(cell, source, does, device, *, golden, attention=None):
 
 def written(cell, source, does):
     """The folder of the cell's checkpoint in its format, and of the twin of that."""
-    return in_format(cell, source, does, lambda: make_empty(source))
+    return in_format(cell, source, does, lambda: make_empty(source, torch_dtype(cell.dtype)))
 
 
 def take_exactly(model, exact):

@@ -32,6 +32,7 @@ from reports.document import Record, make_record
 # A worker holds a CUDA context and a few models of fixtures: about 3 GiB with room to breathe.
 _MIB_PER_WORKER = 5000
 _WORKERS_PER_GPU = 12
+ALL_GPUS = "CONFORMANCE_GPUS"  # the CUDA_VISIBLE_DEVICES of which each worker has one, for cells that take several
 _AUTO = "PYTEST_XDIST_AUTO_NUM_WORKERS"
 
 _STACK: TypeAdapter[Stack] = TypeAdapter(Stack)
@@ -139,6 +140,7 @@ class WorkerInput:
     def apply(self) -> Stack:
         """Pin this process to its GPU and share of cores, before anything imports torch; the controller's stack."""
         if self.gpu is not None:
+            os.environ[ALL_GPUS] = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = str(self.threads)

@@ -26,12 +26,13 @@ def load_probes() -> "dict[str, Probe]":
         padding,
         positions,
         quantisation,
+        tensor_parallel,
         training,
         windows,
     )
 
     modules = (padding, causality, windows, decoding, positions, kernels, backends)
-    modules += (quantisation, formats, training, offloading, overflow, better_transformer)
+    modules += (quantisation, formats, training, offloading, overflow, better_transformer, tensor_parallel)
     return {
         name: member
         for module in modules

@@ -1,7 +1,5 @@
 """Saved after use, and loaded again. Scripts carry it along."""
 
-import tempfile
-
 from conformance.judging.found import TwoRuns
 from conformance.models.batches import judged, with_positions
 from conformance.models.outputs import forward
@@ -12,7 +10,7 @@ def run(model, batch, course):
     batch = with_positions(batch, model)
     with course.during("forward"):
         one = forward(model, batch)
-    with tempfile.TemporaryDirectory() as folder:
+    with course.folder() as folder:
         with course.during("save"):
             model.save_pretrained(folder, safe_serialization=True)
         # A quantised checkpoint says itself how it is quantised.

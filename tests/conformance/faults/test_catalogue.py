@@ -16,6 +16,7 @@ from matrix.verdict import Verdict, judge
 from tests.sessions import run_pytest
 
 ARCHITECTURES = load_architectures(EXTRA_ARCHITECTURES)
+IN_ONE_PROCESS = [name for name, fault in FAULTS.items() if fault.device_map != "tp2"]  # of others: test_ranks.py
 # Together they have what every fault breaks.
 SPREAD = ("llama", "mistral", "falcon_alibi", "t5", "gemma2", "mixtral", "llama_blocks")
 
@@ -52,7 +53,7 @@ def test_the_catalogue_is_large_and_says_what_each_fault_stands_for() -> None:
     assert all(len(fault.stands_for) > 10 for fault in FAULTS.values())
 
 
-@pytest.mark.parametrize("name", sorted(FAULTS))
+@pytest.mark.parametrize("name", sorted(IN_ONE_PROCESS))
 def test_a_seeded_fault_is_caught(cache: Path, name: str) -> None:
     # bfloat16 is where most noise hides a fault; 1 % of scale and bfloat16 itself drown in it, as they must.
     drowns = name in ("scale_1_percent", "probabilities_in_bfloat16")
@@ -61,7 +62,9 @@ def test_a_seeded_fault_is_caught(cache: Path, name: str) -> None:
     assert verdict(cell, cache, name) in (Verdict.INACCURATE, Verdict.SUBSTITUTED)
 
 
-@pytest.mark.parametrize("cell", sorted({cell_for(name, Dtype.BFLOAT16) for name in FAULTS}, key=lambda cell: cell.id))
+@pytest.mark.parametrize(
+    "cell", sorted({cell_for(name, Dtype.BFLOAT16) for name in IN_ONE_PROCESS}, key=lambda cell: cell.id)
+)
 def test_without_a_fault_the_same_cells_are_green(cache: Path, cell: Cell) -> None:
     skip_unless_installed(cell)
     assert verdict(cell, cache, None) is Verdict.SUPPORTED
