@@ -92,18 +92,20 @@ def campaign(name: str) -> Power:
 def test_every_fault_of_the_catalogue_was_tried() -> None:
     from conformance.faults import FAULTS
 
-    files = {Device.CPU: ("cpu", "cpu-decoding"), Device.CUDA: ("cuda",)}
+    later = ("cpu-decoding", "cpu-quantisers")
+    files = {Device.CPU: ("cpu", *later), Device.CUDA: ("cuda",)}
     tried = {
         device: {trial.fault for name in names for trial in campaign(name).trials} & set(FAULTS)
         for device, names in files.items()
     }
     assert tried[Device.CPU] == set(FAULTS)
-    assert tried[Device.CUDA] == tried[Device.CPU] - {trial.fault for trial in campaign("cpu-decoding").trials}
+    assert tried[Device.CUDA] == tried[Device.CPU] - {trial.fault for name in later for trial in campaign(name).trials}
     assert f"{len(FAULTS)} faults" in README
 
 
-def test_what_the_faults_of_decoding_show_is_as_it_says() -> None:
-    trials = campaign("cpu-decoding").trials
+@pytest.mark.parametrize("name", ["cpu-decoding", "cpu-quantisers"])
+def test_what_later_faults_show_is_as_it_says(name: str) -> None:
+    trials = campaign(name).trials
     seeded, honest = [one for one in trials if one.fault], [one for one in trials if not one.fault]
     caught = sum(one.caught.suite for one in seeded)
     assert f"{caught} of {len(seeded)} on a CPU" in README
