@@ -34,10 +34,14 @@ def test_codes_of_the_first_half_of_the_groups_are_high() -> None:
 
 
 def test_a_weight_is_what_hqq_means() -> None:
-    quantize = pytest.importorskip("hqq.core.quantize")
+    quantizer = pytest.importorskip("hqq.core.quantize").Quantizer
     torch.manual_seed(0)
-    config = quantize.BaseQuantizeConfig(nbits=4, group_size=64)
-    layer = quantize.HQQLinear(torch.nn.Linear(128, 48, bias=False), config, torch.float32, "cpu")
-    assert stored_as(layer) == "4 bits by 64"
-    assert torch.equal(dequantise_hqq(layer.W_q, layer.meta), layer.dequantize())
+    weight = torch.randn(48, 128)
+    packed, meta = quantizer.quantize(weight, nbits=4, group_size=64, optimize=False, device="cpu")
+    ours = dequantise_hqq(packed, meta)
+    assert torch.equal(ours, quantizer.dequantize(packed, meta | {"compute_dtype": torch.float32}))
+    assert float((ours - weight).abs().max()) < 0.3
+
+
+def test_its_format_is_told_from_others() -> None:
     assert stored_as(torch.nn.Linear(2, 2)) is None

@@ -105,7 +105,10 @@ def test_other_formats_hold_for_an_honest_model(cache: Path, cell: str, quantisa
 def test_weights_alone_are_bit_equal_with_their_dequantised_twin(cache: Path, quantisation: str, dtype: str) -> None:
     pytest.importorskip("torchao")
     cell, cpu = parse_cell(f"llama-{dtype}-eager-{quantisation}-prefill"), torch.device("cpu")
-    source, batch = Source(ARCHITECTURES["llama"], str(fixture(ARCHITECTURES["llama"], cache))), make_batch("prefill")
+    source, batch = (
+        Source(ARCHITECTURES["llama"], str(fixture(ARCHITECTURES["llama"], cache))),
+        make_batch("prefill", "none", 256, 0),
+    )
     with torch.no_grad():
         ours = forward(load_reference(cell, source, doing(cell), cpu, golden=False), batch)
         theirs = forward(load(cell, source, doing(cell)), batch)
