@@ -21,7 +21,8 @@ def layout(folder):
     found = {}
     for path in sorted(Path(folder).glob("*.safetensors")):
         with safe_open(path, "pt") as shard:
-            for name in shard:
+            names = shard.keys()  # it is no mapping
+            for name in names:
                 held = shard.get_slice(name)
                 found[name] = (held.get_dtype(), tuple(held.get_shape()))
     return found
