@@ -3,7 +3,7 @@
 from matrix.architectures import Architecture
 from matrix.axes import Padding
 from matrix.observation import Phase
-from matrix.rooms import Values, Workload
+from matrix.rooms import Impossible, Values, Workload
 
 FAMILY = "adapter"
 _JUDGED = "the logits of all attended positions are judged against the base model with the adapter spelled out"
@@ -16,7 +16,7 @@ def of_an_adapter(cell: Values, architecture: Architecture) -> str | None:
     return None
 
 
-def adapter_room(name: str, about: str, place: int, *phases: Phase, impossible: object = of_an_adapter) -> Workload:
+def adapter_room(name: str, about: str, place: int, *phases: Phase, impossible: Impossible = of_an_adapter) -> Workload:
     """The room of one way to have an adapter, which goes through these phases beside its forward pass."""
     return Workload(
         name=name,
