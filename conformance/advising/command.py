@@ -100,14 +100,15 @@ class _Advising:
 
     def run(self, before: Advice | None) -> Advice:
         folder = self.asked.output or REPORTS / f"advice-{self.name}-{self._digest(before)}"
-        (folder / "truth").mkdir(parents=True, exist_ok=True)
         journal = Journal(folder, self._facts(before))
+        (folder / "truth").mkdir(exist_ok=True)
         if len(journal):
             self.say(f"{len(journal)} measurements of an earlier call are in {folder}")
         source, real = self._weights()
         known = load_architectures()
         architecture = of_checkpoint(NAME, self.config.parent, FIXTURE_CACHE.expanduser(), known)
         rules = load_rules({**known, NAME: architecture})
+        only = parse_selection(self.asked.cells, {**known, NAME: architecture}) if self.asked.cells else None
         processes = Processes(self._room(), lambda task: self._expected(task, architecture))
         try:
             looked = self._looked(processes, architecture)
@@ -119,7 +120,6 @@ class _Advising:
             self._watch()
             trials = _Trials(self, processes, journal, model, wanted, str(source), folder / "truth")
             if before is None:
-                only = parse_selection(self.asked.cells, {**known, NAME: architecture}) if self.asked.cells else None
                 found = search(model, wanted, self.stack, rules, trials, only)
             else:
                 found = search_again(model, wanted, trials, _to_check(before, model))
