@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -46,12 +46,12 @@ class Times(Part):
 class Figures(Part):
     """What a configuration does with so many rows at a time: means over rounds."""
 
-    rows: int
-    first: float = Field(description="seconds to the first token; of an encoder to the output")
+    rows: int = Field(ge=1)
+    first: float = Field(ge=0, description="seconds to the first token; of an encoder to the output")
     by_token: float = Field(description="seconds for each token after it")
-    whole: float = Field(description="seconds for all that was wanted")
+    whole: float = Field(gt=0, allow_inf_nan=False, description="seconds for all that was wanted")
     per_second: float = Field(description="new tokens, or sequences, a second")
-    peak: int = Field(description="bytes")
+    peak: int = Field(ge=0, le=2**60, description="bytes")
     rounds: int
     final: bool = Field(description="whether they were measured in turns with the others")
 
@@ -93,11 +93,11 @@ class Advised(Part):
 class Asked(Part):
     """What was asked for."""
 
-    prompt: int
-    new: int
-    batches: list[int]
-    memory: int | None
-    loss: float
+    prompt: int = Field(ge=1, le=2**20)
+    new: int = Field(ge=0, le=2**20)
+    batches: list[Annotated[int, Field(ge=1, le=4096)]] = Field(min_length=1)
+    memory: int | None = Field(ge=1)
+    loss: float = Field(ge=0)
     prefer: Prefer
 
 

@@ -45,6 +45,7 @@ _LONGEST_JUDGED = {
     Device.CUDA: 2048,
 }  # tokens of a row: golden takes eight bytes where bfloat16 has two
 _BYTES = {Dtype.FLOAT32: 4, Dtype.FLOAT16: 2, Dtype.BFLOAT16: 2}
+_CHECKED = 3  # of what was right: the first was advised
 _EXPLAINED = 3  # wrong configurations; of more the place takes as long as the advice
 _ROOM = 0.85  # of what is free
 _BUSY = 0.5  # processes a core that others keep running
@@ -99,14 +100,15 @@ class _Advising:
 
     def run(self, before: Advice | None) -> Advice:
         folder = self.asked.output or REPORTS / f"advice-{self.name}-{self._digest(before)}"
-        (folder / "truth").mkdir(parents=True, exist_ok=True)
         journal = Journal(folder, self._facts(before))
+        (folder / "truth").mkdir(exist_ok=True)
         if len(journal):
             self.say(f"{len(journal)} measurements of an earlier call are in {folder}")
         source, real = self._weights()
         known = load_architectures()
         architecture = of_checkpoint(NAME, self.config.parent, FIXTURE_CACHE.expanduser(), known)
         rules = load_rules({**known, NAME: architecture})
+        only = parse_selection(self.asked.cells, {**known, NAME: architecture}) if self.asked.cells else None
         processes = Processes(self._room(), lambda task: self._expected(task, architecture))
         try:
             looked = self._looked(processes, architecture)
@@ -118,7 +120,6 @@ class _Advising:
             self._watch()
             trials = _Trials(self, processes, journal, model, wanted, str(source), folder / "truth")
             if before is None:
-                only = parse_selection(self.asked.cells, {**known, NAME: architecture}) if self.asked.cells else None
                 found = search(model, wanted, self.stack, rules, trials, only)
             else:
                 found = search_again(model, wanted, trials, _to_check(before, model))
@@ -226,7 +227,6 @@ class _Advising:
             default=Configuration(plain_cell(architecture, dtype, attention)),
             reads=real,
             fits=fits,
-            has_head=architecture.auto_class != "AutoModel",
         )
 
     def _expected(self, task: Task, architecture: Architecture) -> float:
@@ -294,9 +294,12 @@ def _shards_gone(index: Path) -> list[str]:
 def _to_check(before: Advice, model: Model) -> list[Configuration]:
     """What was advised, and what came next, with what it is held against."""
     right = [entry for entry in before.entries if entry.state is State.RIGHT]
-    chosen = [Configuration(parse_cell(entry.cell), entry.by_generate) for entry in right[:3]]
-    ones = [model.default, *(Configuration(replace(one.cell, architecture=NAME), one.by_generate) for one in chosen)]
-    return list(dict.fromkeys([*ones, *([eager_of(ones[1], model.architecture)] if chosen else [])]))
+    cells = [(replace(parse_cell(entry.cell), architecture=NAME), entry.by_generate) for entry in right[:_CHECKED]]
+    chosen = [
+        Configuration(cell, by_itself) for cell, by_itself in cells if cell.workload == model.default.cell.workload
+    ]
+    beside = [eager_of(one, model.architecture) for one in chosen[:1]]
+    return list(dict.fromkeys([model.default, *chosen, *beside]))
 
 
 class _Trials:

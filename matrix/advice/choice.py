@@ -1,7 +1,7 @@
 """What is advised of what was measured, what is as good, and why not the others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from matrix.advice.noise import Gain, gain
@@ -49,11 +49,20 @@ def _told_apart(best: Known, other: Known, wanted: Wanted) -> bool:
 def _over(known: Course, one: Configuration, other: Configuration, wanted: Wanted) -> Gain | None:
     if one == other or other not in known:
         return None
-    ours, theirs = costs(known[one], wanted), costs(known[other], wanted)
-    if not ours or not theirs:
+    return _between(known[one], known[other], wanted)
+
+
+def _between(ours: Known, theirs: Known, wanted: Wanted) -> Gain | None:
+    """By the rounds of the final; of what fell out before it by those that both have from there, or the means of them.
+
+    None where one of them was not timed.
+    """
+    if (found := gain(costs(ours, wanted), costs(theirs, wanted))) is not None:
+        return found
+    before = [costs(replace(known, final={}), wanted) for known in (ours, theirs)]
+    if not all(before):
         return None
-    # What fell out before the final has no round in common: the ratio without an interval.
-    return gain(ours, theirs) or gain({0: fmean(ours.values())}, {0: fmean(theirs.values())})
+    return gain(*before) or gain(*({0: fmean(found.values())} for found in before))
 
 
 def why_not(one: Configuration, found: Found, choice: Choice | None, model: Model, wanted: Wanted) -> str:
@@ -72,19 +81,13 @@ def why_not(one: Configuration, found: Found, choice: Choice | None, model: Mode
         return ""
     if one in choice.alike:
         return "within the noise of what is advised, and asks for more"
-    over = gain(costs(found.known[choice.advised], wanted), costs(known, wanted))
-    if over is not None:
-        return _slower(over, wanted)
-    ratio = cost(known, wanted) / cost(found.known[choice.advised], wanted)
-    if ratio > 1:
-        return f"{_word(wanted)}, about {ratio:.2f} times, and left out before the final"
-    return "as good in the few calls before the final, and left out there"
-
-
-def _slower(over: Gain, wanted: Wanted) -> str:
-    if over.better:
-        return f"{_word(wanted)}: {over.words}"
-    return f"not told from what is advised: {over.words}"
+    over = _between(found.known[choice.advised], known, wanted)
+    if over is None:
+        return "not timed beside what is advised"
+    left = "" if known.final else ", and left out before the final"
+    if over.better or (not over.told and over.ratio > 1):
+        return f"{_word(wanted)}: {over.words}{left}"
+    return f"not told from what is advised: {over.words}{left}"
 
 
 def _word(wanted: Wanted) -> str:

@@ -267,9 +267,9 @@ class _Hunt:
     def final(self, ranked: Sequence[Configuration]) -> None:
         """Measure the first that may be advised in turns, beside the library's default and beside eager attention."""
         finalists = [one for one in ranked if not self._excluded(one)][:FINALISTS]
+        # Where the noise tells nothing apart the default is advised, and held against eager attention in its dtype.
         beside = [self.model.default]
-        if finalists:
-            beside.append(eager_of(finalists[0], self.model.architecture))
+        beside += [eager_of(one, self.model.architecture) for one in (*finalists[:1], self.model.default)]
         ones = list(dict.fromkeys([*finalists, *beside]))
         ones = [one for one in ones if self._is_right(one)]
         for turn in range(MOST_ROUNDS):

@@ -46,7 +46,6 @@ class Model:
     default: Configuration  # what from_pretrained(path) and generate() do by themselves
     reads: bool = True  # whether its weights are real: else nothing is known of what quantisation costs
     fits: bool = True  # whether its weights fit on the device
-    has_head: bool = True  # whether its output is a distribution, of which a loss in nats can be told
 
     @property
     def generates(self) -> bool:

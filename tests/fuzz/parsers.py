@@ -28,6 +28,7 @@ from conformance.plugin.forkserver import question_of
 from conformance.plugin.settings import add_options, architectures_meant, settings_from
 from matrix import architectures, expectation, installed, waiver
 from matrix.__main__ import app as matrix_app
+from matrix.advice.wanted import parse_batches, parse_memory
 from matrix.cell import AXES, Cell, parse_cell
 from matrix.checkpoints import folders_by_name, parse_checkpoints
 from matrix.constraints import why_impossible
@@ -46,8 +47,10 @@ from matrix.selection import means_installed, parse_selection
 from matrix.verdict import Judgement, Verdict
 from matrix.waiver import load_waivers
 from reports.__main__ import app as reports_app
+from reports.advice import advice_lines, read_advice
 from reports.compact import to_json
 from reports.differences import Aspect, Kind
+from reports.html import render_advice
 from reports.packed import packed
 from reports.policy import Policy, read_policy
 from reports.power import Power, power_lines, read_power, summarise, zoo_lines
@@ -57,6 +60,7 @@ from tests.builders import ARCHITECTURES, cuda_stack, ended, make_run, make_stac
 from tests.fuzz.contract import Parser, must
 from tests.fuzz.divided import lines_of, parsers_of_parts, shards, timed
 from tests.fuzz.inputs import ODD_WORDS, broken_bytes, broken_text
+from tests.reports.test_advice import advised
 from tests.reports.test_html import everything
 
 STACKS = (make_stack(), cuda_stack({"bitsandbytes": "0.50.2"}))
@@ -68,8 +72,8 @@ _real_load_architectures = architectures.load_architectures
 def every_parser(folder: Path) -> list[Parser]:
     """All of them; `folder` is theirs to write to."""
     return [
-        Parser("cell id", 228, _cell_id, _parse_cell_id),
-        Parser("--cells", 220, _selection, _parse_selection),
+        Parser("cell id", 220, _cell_id, _parse_cell_id),
+        Parser("--cells", 210, _selection, _parse_selection),
         Parser("--architectures", 120, _pattern, _Pattern(folder / "patterns")),
         _checkpoint_arguments(folder / "checkpoint"),
         _checkpoint_config(folder / "config"),
@@ -91,6 +95,9 @@ def every_parser(folder: Path) -> list[Parser]:
         Parser("pin", 12, _names_of_releases("transformers==5.24.0", "Flash_Attn==2.8.3.post1+cu12"), _parse_pin),
         Parser("range of releases", 12, _names_of_releases(*_RANGES), _parse_range),
         Parser("companions", 12, _names_of_releases(*(f"{one}: a==1.2 b==3" for one in _RANGES)), _parse_companions),
+        Parser("size of memory", 6, _names_of_releases("24GiB", "1.5TiB", "800 MB", "4096"), _parse_memory),
+        Parser("numbers of rows", 6, _names_of_releases("1,8", "1, 2,4", "4096"), _parse_batches),
+        _advice(folder / "advice"),
         _command_line("matrix", 8, folder / "matrix", matrix_app, _MATRIX),
         _command_line("reports", 6, folder / "reports", reports_app, _REPORTS),
     ]
@@ -507,6 +514,31 @@ def _parse_pin(text: str) -> None:
     pin = parse_pin(text)
     must(parse_pin(str(pin)) == pin, f"it is another pin than {pin}")
     must("==" in text and Requirement(text).specifier.contains(pin.version), f"it does not mean {pin.version}")
+
+
+def _parse_memory(text: str) -> None:
+    count = parse_memory(text)
+    must(0 < count < 2**80, f"{count} bytes")
+    must(count >= 10**9 or parse_memory(str(count)) == count, f"it is another size than {count}")
+
+
+def _parse_batches(text: str) -> None:
+    batches = parse_batches(text)
+    must(list(batches) == sorted(set(batches)) and batches[0] > 0, f"{batches} are no numbers of rows")
+    must({int(part) for part in text.split(",")} == set(batches), f"{batches} are others")
+
+
+def _advice(folder: Path) -> Parser:
+    folder.mkdir(parents=True)
+    seeds = [advised().model_dump_json().encode()]
+
+    def parse(content: bytes) -> None:
+        (folder / "advice.json").write_bytes(content)
+        advice = read_advice(folder / "advice.json")
+        must(render_advice(advice).rstrip().endswith("</html>"), "its page has no end")
+        must(list(advice_lines(advice)), "it has no words")
+
+    return Parser("advice", 6, lambda draw: broken_bytes(draw, seeds), parse)
 
 
 def _parse_range(text: str) -> None:
