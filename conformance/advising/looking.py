@@ -12,7 +12,7 @@ from conformance.spellings import RELEASE, text_config
 def looked(source: Source) -> dict[str, Any]:
     """By name: the dtype and the attention that from_pretrained takes, positions and vocabulary, parameters."""
     config = transformers.AutoConfig.from_pretrained(source.checkpoint)
-    model = make_empty(source)
+    model = make_empty(source, torch.float32)
     text = text_config(config)
     saved = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None) or getattr(text, "dtype", None)
     # Until 5.0 it loaded in float32 whatever had been saved.
