@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.cell import AXES, SILENT, Cell, parse_cell
 from matrix.expectation import SUPPORTED, Expectation, Outcome
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
+from matrix.plan import make_plan
 from matrix.stack import Device, Gpu, Stack
 from matrix.verdict import Judgement, Verdict
 from reports.document import End, Record, Run, make_record
@@ -21,6 +23,13 @@ from reports.reading import read_report
 
 ROOT = Path(__file__).parent.parent
 ARCHITECTURES = load_architectures()
+
+
+@cache
+def plan(profile: str) -> tuple[Cell, ...]:
+    """The cells of a profile, of the suite's own architectures."""
+    return tuple(make_plan(profile, ARCHITECTURES))
+
 
 # The same examples on every machine, and no verdict on how fast it is.
 PROPERTY = settings(deadline=None, derandomize=True, database=None, max_examples=100)

@@ -16,11 +16,12 @@ from conformance.zoo.by_design import cannot, lacking
 from conformance.zoo.census import entries, known_of
 from conformance.zoo.shrink import shrink
 from matrix import expectation, waiver
-from matrix.architectures import load_architectures
-from matrix.cell import parse_cell
+from matrix.architectures import Architecture, load_architectures
+from matrix.cell import Cell, parse_cell
 from matrix.expectation import SUPPORTED, expect, load_rules
 from matrix.installed import _architecture, census, may_have, with_installed
 from matrix.plan import make_plan, valid_cells
+from matrix.selection import parse_selection
 from matrix.stack import detect_stack
 from matrix.verdict import Verdict, judge
 from tests.builders import cuda_stack
@@ -90,11 +91,16 @@ def test_a_type_that_cannot_be_built_says_so() -> None:
     assert judge(cell, typed, absent, SUPPORTED, STACK.device).verdict is Verdict.UNAVAILABLE
 
 
+def cells_of(architecture: Architecture) -> list[Cell]:
+    selection = parse_selection("quantisation=none,nf4 device_map=none", ["llama"])
+    return valid_cells({"llama": architecture}, selection)
+
+
 def test_what_a_type_does_not_promise_is_not_asked_of_it() -> None:
     assert cannot("llama") == {}
     assert {"causality", "continued", "stepwise", "generate", "left"} <= cannot("diffusion_gemma_image_text").keys()
     not_asked = dict.fromkeys(("generate", "float16", "flex_attention", "right", "nf4"), "why")
-    cells = valid_cells({"llama": replace(load_architectures()["llama"], cannot=not_asked)})
+    cells = cells_of(replace(load_architectures()["llama"], cannot=not_asked))
     assert {"prefill", "beam"} < {cell.workload for cell in cells}
     assert "generate" not in {cell.workload for cell in cells}
     assert {cell.dtype for cell in cells} == {"float32", "bfloat16"}
@@ -149,7 +155,7 @@ def test_only_names_that_the_library_may_have_are_worth_a_look(name: str, there:
 
 def test_what_takes_no_cache_is_not_decoded_by_hand() -> None:
     inputs = {**PLAIN, "highest": 256, "cache": False}
-    cells = valid_cells({"llama": replace(load_architectures()["llama"], inputs=inputs)})
+    cells = cells_of(replace(load_architectures()["llama"], inputs=inputs))
     workloads = {str(cell.workload) for cell in cells}
     assert not workloads & {"continued", "stepwise", "chunked_prefill", "static_cache"}
     assert {"generate", "causality"} <= workloads
