@@ -3,6 +3,7 @@
 Where there is no Chromium they are skipped, but not in CI.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,6 +23,13 @@ ARGUMENTS = (
 
 # Opens a file in a page of its own, with what Browser.new_context takes.
 Open = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_heard() -> Iterator[None]:
+    """Some commands turn logging off for good, and what was said is what later tests look at."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

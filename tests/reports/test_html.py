@@ -72,7 +72,7 @@ def row(name: str, outcome: RowOutcome = RowOutcome.VIOLATED, *, excused: bool =
 def everything() -> Report:
     """A report with something in each of its fields."""
     evidence = Evidence(attention_ops={"op": 1}, hf_device_map={"layer": "cpu"}, warnings=("w",), placement={"cuda": 1})
-    expectation = Expectation(Outcome.REFUSED, "source", Phase.LOAD, "ValueError", "message", ("thing",))
+    expectation = Expectation(Outcome.REFUSED, "source", Phase.LOAD, "ValueError", "message", missing=("thing",))
     full = failed("llama-float32-sdpa-prefill", evidence=evidence, missing=("thing",)).model_copy(
         update={"expectation": expectation, "demanded": ["x"], "worker": "gw0", "kernels": ["flash"]}
     )

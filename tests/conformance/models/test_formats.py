@@ -24,14 +24,14 @@ def source(name: str, cache: Path) -> Source:
 def written(cell_id: str, cache: Path) -> Path:
     cell = parse_cell(cell_id)
     given = source(cell.architecture, cache)
-    found: Path = in_format(cell, given, doing(cell), lambda: make_empty(given))
+    found: Path = in_format(cell, given, doing(cell), lambda: make_empty(given, torch.float32))
     return found
 
 
 @pytest.mark.parametrize("name", ["llama", "t5", "qwen3_moe", "qwen3_tied"])
 def test_heads_routers_and_what_is_kept_are_left_as_they_are(cache: Path, name: str) -> None:
     given = source(name, cache)
-    plain = Plain(given.checkpoint, make_empty(given), torch.bfloat16)
+    plain = Plain(given.checkpoint, make_empty(given, torch.float32), torch.bfloat16)
     assert plain.chosen
     assert not [name for name in plain.chosen if "lm_head" in name or "gate.weight" in name or ".wo." in name]
     assert all(("experts" in name) == ("mlp" in name) for name in plain.chosen) or name != "qwen3_moe"
@@ -42,7 +42,7 @@ def test_heads_routers_and_what_is_kept_are_left_as_they_are(cache: Path, name: 
 def test_a_model_without_linear_modules_is_not_written(cache: Path) -> None:
     given = source("gpt2", cache)
     with pytest.raises(RuntimeError, match="no linear module"):
-        Plain(given.checkpoint, make_empty(given), torch.float32)
+        Plain(given.checkpoint, make_empty(given, torch.float32), torch.float32)
 
 
 def test_the_checkpoint_and_its_twin_are_whole(cache: Path) -> None:

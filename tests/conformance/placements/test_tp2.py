@@ -19,8 +19,9 @@ HALVED = Evidence(placement={"cpu": 21}, rank_bytes=(50, 50), whole_bytes=99, di
 
 
 def test_what_from_pretrained_is_given() -> None:
-    assert map_arguments(None, doing(CELL)) == {"tp_plan": "auto"}
-    assert map_arguments(None, doing(replace(CELL, device_map=PLACEMENTS["none"]))) == {}
+    assert map_arguments(CELL, None, doing(CELL)) == {"tp_plan": "auto"}
+    plain = replace(CELL, device_map=PLACEMENTS["none"])
+    assert map_arguments(plain, None, doing(plain)) == {}
 
 
 @pytest.mark.parametrize(

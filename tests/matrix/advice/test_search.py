@@ -76,12 +76,12 @@ def test_two_runs_advise_the_same_or_say_that_both_are_within_the_noise(seed: in
 
 
 def test_where_all_are_alike_the_default_is_advised() -> None:
-    found = search(MODEL, WANTED, STACK, RULES, Table(lambda one: 0.01, noise=0.05, seed=3))
-    choice = choose(found, MODEL, WANTED)
-    assert choice is not None
-    assert choice.advised == MODEL.default
-    assert choice.alike
-    assert choice.over_default is None
+    """An interval of 95 % errs once in twenty times, and a choice looks at a few."""
+    tables = [Table(lambda one: 0.01, noise=0.05, seed=seed) for seed in range(10)]
+    choices = [choose(search(MODEL, WANTED, STACK, RULES, table), MODEL, WANTED) for table in tables]
+    usual = [choice for choice in choices if choice is not None and choice.advised == MODEL.default]
+    assert len(usual) >= 8
+    assert all(choice.alike and choice.over_default is None for choice in usual)
 
 
 def test_gains_are_told_over_the_default_and_over_eager() -> None:
