@@ -144,7 +144,9 @@ def ways_to_run(
 def in_fewer_bits(best: Configuration, model: Model, stack: Stack, rules: Sequence[Rule]) -> Wave:
     """The best backend with every quantiser."""
     cell = replace(best.cell, transformation=TRANSFORMATIONS["none"], cache=CACHES["dynamic"])
-    found = [Configuration(replace(cell, quantisation=one)) for one in QUANTISATIONS.values() if one.stored_as]
+    # What has to be written in a format first is another checkpoint, and no way to load this one.
+    ways = [one for one in QUANTISATIONS.values() if one.stored_as and not one.written]
+    found = [Configuration(replace(cell, quantisation=one)) for one in ways]
     return _sorted_out(found, model, stack, rules)
 
 

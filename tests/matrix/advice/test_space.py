@@ -38,6 +38,13 @@ def test_without_flash_attn_its_backend_is_not_here() -> None:
     assert "needs flash-attn" in {one.why for one in untried}
 
 
+def test_a_model_is_not_written_anew_in_a_format_to_be_advised() -> None:
+    tried, untried = in_fewer_bits(model_of().default, model_of(), STACK, RULES)
+    formats = [one.cell.quantisation for one in (*tried, *(one.configuration for one in untried))]
+    assert {"nf4", "torchao_int8", "quanto_int8"} <= set(formats)
+    assert not [one for one in formats if one.written]
+
+
 def test_names_are_unique_and_say_what_departs() -> None:
     model, wanted = model_of(), Wanted()
     first, _ = backends_first(model, STACK, RULES)
