@@ -1,7 +1,5 @@
-"""Processes of our own: what a pytest would run, what one writes while it runs, and that it ends with this one."""
+"""Processes of our own: what a pytest would run and what one writes while it runs."""
 
-import ctypes
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +14,6 @@ from matrix.errors import UsageError
 _EVERY = 0.2  # seconds between two looks at what has come
 _MOST = 64 * 1024  # characters handed on at a time: what is small, Ray keeps with the driver and not with the node
 _ONE_A_LINE = "--verbosity=-1"  # whatever -q and -v among the arguments ask for
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def planned(
@@ -64,9 +61,3 @@ def _together(lines: list[str]) -> Iterator[str]:
         chunk.append(line)
     if chunk:
         yield "\n".join(chunk)
-
-
-def end_with_parent() -> None:
-    """Have a process that is about to start end with this one, after which nobody is left who would end it."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

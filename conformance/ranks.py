@@ -6,9 +6,6 @@ they found anything else. Starting them takes as long as a dozen cells.
 """
 
 import contextlib
-import faulthandler
-import gc
-import hashlib
 import os
 import re
 import shutil
@@ -16,24 +13,22 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from conformance.children import end_with_parent
-from conformance.interruption import CellTimeout
+from conformance.interruption import CellTimeout, end_with_parent
 from conformance.plugin.forkserver import ROOT, launcher
-from conformance.plugin.workers import ALL_GPUS
-from matrix.cell import Cell, parse_cell
+from matrix.cell import Cell
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
 
 SECONDS = 240.0  # for a cell, the start of the processes included
+ALL_GPUS = "CONFORMANCE_GPUS"  # the CUDA_VISIBLE_DEVICES of which each worker has one, for cells that take several
 _GRACE = 10.0  # seconds for the others, once one has failed: they may wait for it
 _LOOK = 0.5  # seconds for a process to write down where it is
-_CODE = "from conformance.ranks import serve; serve()"
+_CODE = "from conformance.rank import serve; serve()"
 _FRAME = re.compile(r'File "(?P<path>[^"]+)", line (?P<line>\d+) in (?P<name>\S+)')
 _FRAMES_KEPT = 6
 
@@ -265,80 +260,3 @@ def can_go_on(answers: Mapping[int, Observation], size: int) -> bool:
 def _same_failure(seen: list[Observation]) -> bool:
     raised = {(one.failure.phase, one.failure.type, one.failure.frames) for one in seen if one.failure is not None}
     return len(raised) == 1 and all(one.ending is Ending.RAISED for one in seen)
-
-
-def serve() -> None:
-    """The other side: one of the processes, until nobody asks any more."""
-    asked, telling = Connection(os.dup(0), writable=False), Connection(os.dup(1), readable=False)
-    os.dup2(2, 1)
-    faulthandler.enable(all_threads=False)
-    faulthandler.register(signal.SIGUSR1, all_threads=False)
-    arguments, number, size, folder, seconds = asked.recv()
-
-    import torch
-
-    from conformance.bench import Bench
-    from conformance.faults import find
-    from matrix.stack import Device
-
-    here = torch.device("cuda", number) if arguments["device"] is Device.CUDA else torch.device("cpu")
-    if here.type == "cuda":
-        torch.cuda.set_device(here)
-    torch.distributed.init_process_group(
-        "nccl" if here.type == "cuda" else "gloo",
-        init_method=f"file://{folder}/meeting",
-        rank=number,
-        world_size=size,
-        timeout=timedelta(seconds=seconds),
-        device_id=here if here.type == "cuda" else None,
-    )
-
-    def on_phase(cell: Cell, phase: Phase) -> None:
-        telling.send(phase.value)
-
-    bench = Bench(
-        **arguments, on_phase=on_phase, rank=number, is_judged=lambda found: not same_on_all(found) or number == 0
-    )
-    telling.send(os.getpid())
-    with contextlib.suppress(EOFError):
-        while True:
-            cell_id, fault = asked.recv()
-            bench.fault = find(fault) if fault else None
-            seen = bench.run(parse_cell(cell_id))
-            end_groups()
-            telling.send(seen)
-    os._exit(0)  # the others may be gone, for whom the group would wait
-
-
-def end_groups() -> None:
-    """End the groups that loading has made beside the one that all are in.
-
-    transformers makes a mesh for each model, and torch a group for each of its axes, with threads or communicators of
-    its own, which stay when the model goes: after a hundred cells nothing else would be computed.
-    """
-    import torch
-
-    gc.collect()
-    world = torch.distributed.distributed_c10d._world
-    for group in [group for group in world.pg_map if group is not world.default_pg]:
-        torch.distributed.destroy_process_group(group)
-
-
-def same_on_all(found: Any) -> bool:
-    """Whether every process has found the very same numbers, and for the same tokens. All of them must ask."""
-    import torch
-
-    digest = hashlib.sha256()
-    for tensor in _tensors(found):
-        digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    digests: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(digests, digest.hexdigest())
-    return len(set(digests)) == 1
-
-
-def _tensors(found: Any) -> Iterator[Any]:
-    """The logits of a run or of both, and what they were found for."""
-    held = vars(found)
-    yield from (held[name] for name in ("logits", "one", "other") if name in held)
-    yield from (value for _, value in sorted(found.forced.items()) if hasattr(value, "detach"))

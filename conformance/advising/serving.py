@@ -14,9 +14,9 @@ from conformance.advising.subject import Subject
 from conformance.advising.task import Task, Way
 from conformance.advising.weights import make_checkpoint
 from conformance.bench import Bench
-from conformance.children import end_with_parent
 from conformance.course import Course
 from conformance.faults.catalogue import find
+from conformance.interruption import end_with_parent
 from conformance.models.loading import Source
 from conformance.rooms import doing
 from conformance.spellings import quieten

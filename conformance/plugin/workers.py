@@ -21,6 +21,7 @@ from conformance.plugin.collection import cell_id_of
 from conformance.plugin.deaths import KILLED
 from conformance.plugin.forkserver import launcher, take_threads
 from conformance.plugin.settings import Settings
+from conformance.ranks import ALL_GPUS
 from matrix.cell import parse_cell
 from matrix.expectation import expect
 from matrix.observation import Ending, Failure, Observation, Phase
@@ -32,7 +33,6 @@ from reports.document import Record, make_record
 # A worker holds a CUDA context and a few models of fixtures: about 3 GiB with room to breathe.
 _MIB_PER_WORKER = 5000
 _WORKERS_PER_GPU = 12
-ALL_GPUS = "CONFORMANCE_GPUS"  # the CUDA_VISIBLE_DEVICES of which each worker has one, for cells that take several
 _AUTO = "PYTEST_XDIST_AUTO_NUM_WORKERS"
 
 _STACK: TypeAdapter[Stack] = TypeAdapter(Stack)

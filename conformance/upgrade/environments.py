@@ -19,7 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from conformance.children import end_with_parent
+from conformance.interruption import end_with_parent
 from conformance.plugin.forkserver import ROOT, SOCKET
 from conformance.upgrade.choices import How
 from matrix.errors import UsageError, enumerated

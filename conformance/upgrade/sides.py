@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from conformance.children import end_with_parent, following
+from conformance.children import following
+from conformance.interruption import end_with_parent
 from conformance.plugin.forkserver import ROOT
 from conformance.upgrade.environments import Environment
 from matrix.errors import UsageError
