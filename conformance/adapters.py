@@ -3,6 +3,7 @@
 peft is neither asked for their files nor for the truth; it is imported where it is tried.
 """
 
+import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -70,6 +71,28 @@ class Lora:
                 module.weight.data = (module.weight.double() + change).to(module.weight.dtype)
             else:
                 module.register_forward_hook(beside(*pair, factor * ALPHA / RANK))
+
+
+def put_on(model, lora, course):
+    """The model with a LoRA of these numbers, as peft puts it there."""
+    from peft import get_peft_model
+
+    with course.during("transform"):
+        adapted = get_peft_model(model, lora.config()).eval()
+        lora.fill(model)
+    return adapted
+
+
+def two_loaded(model, course):
+    """Two LoRAs, and the model with both of them loaded as `first`, which is on, and `second`."""
+    from peft import PeftModel
+
+    loras = [Lora(model, seed) for seed in (1, 2)]
+    with tempfile.TemporaryDirectory() as folder, course.during("load"):
+        first, second = (lora.write(f"{folder}/{turn}", course.source.checkpoint) for turn, lora in enumerate(loras))
+        adapted = PeftModel.from_pretrained(model, first, adapter_name="first").eval()
+        adapted.load_adapter(second, adapter_name="second")
+    return loras, adapted
 
 
 def beside(down, up, factor):

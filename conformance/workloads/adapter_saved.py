@@ -2,17 +2,15 @@
 
 import tempfile
 
-from conformance.adapters import Lora, judged_with
+from conformance.adapters import Lora, judged_with, put_on
 
 
 def run(model, batch, course):
     """Its logits at every attended position."""
-    from peft import PeftModel, get_peft_model
+    from peft import PeftModel
 
     lora = Lora(model, seed=1)
-    with course.during("transform"):
-        adapted = get_peft_model(model, lora.config()).eval()
-        lora.fill(model)
+    adapted = put_on(model, lora, course)
     with tempfile.TemporaryDirectory() as folder:
         with course.during("save"):
             adapted.save_pretrained(folder)
