@@ -1,11 +1,13 @@
 """A model in a process of its own: loaded once, then judged and timed in each way to run it, as often as is asked."""
 
 import contextlib
+import dataclasses
 import gc
-import re
+import importlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -285,23 +287,45 @@ class _Clock(transformers.LogitsProcessor):  # type: ignore[misc]
 
 def spelled(value: Any) -> tuple[str, list[str]]:
     """How somebody writes an argument, and what has to be imported for it."""
-    if isinstance(value, transformers.BitsAndBytesConfig):
+    imports: list[str] = []
+    return _spelled(value, imports), list(dict.fromkeys(imports))
+
+
+def _spelled(value: Any, imports: list[str]) -> str:
+    kind = type(value)
+    if isinstance(value, transformers.TorchAoConfig):
+        given = {"": value.quant_type}
+    elif isinstance(value, transformers.utils.quantization_config.QuantizationConfigMixin):
         said_ = {name: known for name, known in value.to_diff_dict().items() if not name.startswith("_")}
-        inside = ", ".join(f"{name}={_bits(known)}" for name, known in said_.items() if name != "quant_method")
-        return f"BitsAndBytesConfig({inside})", ["from transformers import BitsAndBytesConfig"]
-    if type(value).__name__ == "TorchAoConfig":
-        inner = value.quant_type
-        row = re.search(r"granularity=(PerRow)", repr(inner))
-        names = [type(inner).__name__, *([row[1]] if row else [])]
-        told_ = f"{names[0]}({'granularity=PerRow(), ' if row else ''}version={getattr(inner, 'version', 2)})"
-        imports = ["from transformers import TorchAoConfig", f"from torchao.quantization import {', '.join(names)}"]
-        return f"TorchAoConfig({told_})", imports
-    return repr(value), []
+        given = {name: known for name, known in said_.items() if name != "quant_method"}
+    elif dataclasses.is_dataclass(value):
+        given = {
+            one.name: getattr(value, one.name)
+            for one in dataclasses.fields(value)
+            if one.init and getattr(value, one.name) != one.default
+        }
+    elif hasattr(value, "_fields"):  # a NamedTuple
+        given = value._asdict()
+    elif isinstance(value, list):
+        return f"[{', '.join(_spelled(part, imports) for part in value)}]"
+    elif isinstance(value, Enum):
+        imports.append(f"from {_public(kind)} import {kind.__name__}")
+        return str(value)
+    elif isinstance(value, torch.dtype):
+        imports.append("import torch")
+        return str(value)
+    else:
+        return f'"{value}"' if isinstance(value, str) else repr(value)
+    imports.append(f"from {_public(kind)} import {kind.__name__}")
+    inside = (f"{name}={_spelled(known, imports)}".removeprefix("=") for name, known in given.items())
+    return f"{kind.__name__}({', '.join(inside)})"
 
 
-def _bits(value: Any) -> str:
-    """A torch dtype is a word in what a BitsAndBytesConfig says of itself."""
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+def _public(kind: type) -> str:
+    """The shortest module from which it can be imported."""
+    parts = kind.__module__.split(".")
+    names = (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+    return next(name for name in names if getattr(importlib.import_module(name), kind.__name__, None) is kind)
 
 
 def _of_process(what: str) -> int:
