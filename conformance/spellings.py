@@ -252,10 +252,16 @@ def forget_compiled() -> None:
 
 
 def batching_config(*, page_size: int, **known: Any) -> Any:
-    """How `generate_batch` keeps its cache: in pages, which 5.17 called blocks."""
+    """How `generate_batch` keeps its cache: in pages, which 5.17 called blocks, and through the attention asked for.
+
+    From 5.20 on another implementation than the model's may be taken, unless that is forbidden; before, unless a paged
+    one is asked for by name, which for sdpa is no name any more.
+    """
     config = transformers.generation.ContinuousBatchingConfig
     names = {field.name for field in dataclasses.fields(config)}
     known["page_size" if "page_size" in names else "block_size"] = page_size
+    if "auto_switch_to_flash" in names:
+        known["auto_switch_to_flash"] = False
     return config(**known)
 
 

@@ -34,7 +34,7 @@ def run(model, batch, course):
     asked = {"max_new_tokens": BATCHED_TOKENS, "do_sample": False, "eos_token_id": -1, "pad_token_id": 0}
     attention = model.config._attn_implementation
     with course.during("generate"):
-        # As the library's warning asks: it takes flash attention for eager and sdpa wherever flash is installed.
+        # As 5.17's warning asks: it takes flash attention for eager and sdpa wherever flash is installed.
         model.set_attn_implementation(f"paged|{attention}")
         found = model.generate_batch(
             inputs=prompts,

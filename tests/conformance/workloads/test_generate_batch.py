@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers.generation.continuous_batching import requests
 
 from conformance.faults import FAULTS
@@ -24,6 +25,24 @@ def test_it_holds_for_an_honest_model(cache: Path, cell: str) -> None:
     assert comparison.positions == 8 * 16
     assert list(comparison.consequences) == ["regret"]
     assert observation.evidence.caches == ("PagedAttentionCache",)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_it_is_the_cells_own_backend_that_answers(cache: Path, attention: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library takes flash attention wherever it finds it, unless a paged implementation is asked for by name."""
+    asked = []
+    usual = transformers.LlamaForCausalLM.generate_batch
+
+    def generate_batch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        config = kwargs["continuous_batching_config"]
+        asked.append((self.config._attn_implementation, getattr(config, "auto_switch_to_flash", True)))
+        return usual(self, *args, **kwargs)
+
+    monkeypatch.setattr(transformers.LlamaForCausalLM, "generate_batch", generate_batch)
+    must_hold(f"llama-float32-{attention}-left-generate_batch", cache)
+    ((implementation, may_switch),) = asked
+    assert implementation.removeprefix("paged|") == attention
+    assert implementation.startswith("paged|") or not may_switch
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
