@@ -15,11 +15,18 @@ def all_on_device(cell: Values, architecture: Architecture, evidence: Evidence, 
         yield f"parameters lie on {dict(evidence.placement)}, not on {device}"
 
 
-def mapped_to(evidence: Evidence, places: set[str], words: str) -> Iterator[str]:
-    """A complaint unless the map names just these places, and some parameters wait and some do not."""
+def mapped_just_to(evidence: Evidence, places: set[str], words: str) -> Iterator[str]:
+    """A complaint unless the map names just these places."""
     mapped = set((evidence.hf_device_map or {}).values())
     if mapped != places:
         yield f"hf_device_map names {sorted(mapped)}, not {words}"
+
+
+def mapped_to(evidence: Evidence, places: set[str], words: str) -> Iterator[str]:
+    """A complaint unless the map names just these places, and some parameters wait and some do not."""
+    wrong = [*mapped_just_to(evidence, places, words)]
+    if wrong:
+        yield from wrong
     elif WAITING not in evidence.placement or len(evidence.placement) == 1:
         yield f"parameters lie on {dict(evidence.placement)}: not some here and some waiting"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from matrix.architectures import Architecture
 from matrix.observation import Evidence
-from matrix.placed import mapped_to
+from matrix.placed import mapped_just_to, mapped_to
 from matrix.rooms import Placement, Values
 
 _WORDS = {"0": "GPU 0", "cpu": "the CPU", "disk": "the disk"}
@@ -15,7 +15,8 @@ _WITH_ALL = "cpu_offload"  # every profile may try it; the others have profiles 
 
 def _substituted(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
     near, far = _PLACES[cell.device_map]
-    yield from mapped_to(evidence, {near, far}, f"{_WORDS[near]} and {_WORDS[far]}")
+    judged = mapped_just_to if cell.device_map == _WITH_ALL else mapped_to
+    yield from judged(evidence, {near, far}, f"{_WORDS[near]} and {_WORDS[far]}")
 
 
 ROOMS = tuple(
