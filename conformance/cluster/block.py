@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.children import end_with_parent, following
+from conformance.children import following
+from conformance.interruption import end_with_parent
 from conformance.plugin.forkserver import ROOT
 from matrix.errors import UsageError
 
