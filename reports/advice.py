@@ -100,6 +100,11 @@ class Asked(Part):
     loss: float = Field(ge=0)
     prefer: Prefer
 
+    @property
+    def wanted(self) -> Wanted:
+        """The same, as it is asked for."""
+        return Wanted(self.prompt, self.new, tuple(self.batches), self.memory, self.loss, self.prefer)
+
 
 class Subject(Part):
     """The model."""

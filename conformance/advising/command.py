@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from conformance.advising.processes import Processes
 from conformance.advising.task import Task, Way
 from conformance.plugin.settings import REPORTS
 from matrix.advice.call import Paste
-from matrix.advice.search import Failed, Finding, Found, Sample, State, search, search_again
+from matrix.advice.search import Failed, Finding, Found, Sample, State, Trials, search, search_again
 from matrix.advice.space import Configuration, Model, eager_of, plain_cell
 from matrix.advice.wanted import Wanted, fitted
 from matrix.architectures import Architecture, Kind, load_architectures
@@ -30,11 +30,12 @@ from matrix.memory import free_bytes, parameters_of, weight_files
 from matrix.selection import parse_selection
 from matrix.shortage import in_use_by_others
 from matrix.stack import Device, detect_stack
-from reports.advice import Advice, Subject, advice_of, differing, holds, read_advice
+from reports.advice import Advice, Entry, Subject, advice_of, differing, holds, read_advice
 from reports.files import write_whole
 from reports.html import render_advice
 
 Say = Callable[[str], None]
+Hunt = Callable[[Model, Wanted, Trials], Found]
 NAME = "mine"  # of the model among the architectures
 _LOOKED = 120.0  # seconds
 _A_TRUTH = 400.0
@@ -69,7 +70,7 @@ def advise(asked: Asked, say: Say) -> Advice:
     Raises:
         UsageError: there is no config to be read, nothing of its kind can be made, or the folder is another's.
     """
-    return _Advising(asked, say).run(None)
+    return Advising(asked, say).run()
 
 
 def check(asked: Asked, file: Path, say: Say) -> tuple[bool, Advice]:
@@ -79,9 +80,10 @@ def check(asked: Asked, file: Path, say: Say) -> tuple[bool, Advice]:
         UsageError: as above, or the file holds no advice.
     """
     before = read_advice(file)
-    given = before.asked
-    wanted = Wanted(given.prompt, given.new, tuple(given.batches), given.memory, given.loss, given.prefer)
-    now = _Advising(replace(asked, wanted=wanted), say).run(before)
+    now = Advising(replace(asked, wanted=before.asked.wanted), say).run(
+        lambda model, wanted, trials: search_again(model, wanted, trials, _to_check(before, model)),
+        "" if before.advised is None else before.advised.name,
+    )
     kept, sentence = holds(before, now)
     for name, (then, here) in differing(before, now).items():
         say(f"{name}: {then} then, {here} now")
@@ -89,7 +91,9 @@ def check(asked: Asked, file: Path, say: Say) -> tuple[bool, Advice]:
     return kept, now
 
 
-class _Advising:
+class Advising:
+    """One call of the command: what it is about, and what it has to say beside the figures."""
+
     def __init__(self, asked: Asked, say: Say) -> None:
         self.asked, self.say = asked, say
         self.stack = detect_stack()
@@ -98,9 +102,18 @@ class _Advising:
         self.name = asked.path.resolve().parent.name if asked.path.name == "config.json" else asked.path.resolve().name
         self.began = time.monotonic()
 
-    def run(self, before: Advice | None) -> Advice:
-        folder = self.asked.output or REPORTS / f"advice-{self.name}-{self._digest(before)}"
-        journal = Journal(folder, self._facts(before))
+    def run(self, hunt: Hunt | None = None, checked: str = "") -> Advice:
+        """Measure what `hunt` asks for, else what is worth it, and write the document and the page.
+
+        Args:
+            hunt: asks the trials for what it wants.
+            checked: what it is about, by which its measurements are told from others of the same model.
+
+        Raises:
+            UsageError: see `advise`.
+        """
+        folder = self.asked.output or REPORTS / f"advice-{self.name}-{self._digest(checked)}"
+        journal = Journal(folder, self._facts(checked))
         (folder / "truth").mkdir(exist_ok=True)
         if len(journal):
             self.say(f"{len(journal)} measurements of an earlier call are in {folder}")
@@ -119,10 +132,10 @@ class _Advising:
             model = self._model(architecture, looked, real)
             self._watch()
             trials = _Trials(self, processes, journal, model, wanted, str(source), folder / "truth")
-            if before is None:
+            if hunt is None:
                 found = search(model, wanted, self.stack, rules, trials, only)
             else:
-                found = search_again(model, wanted, trials, _to_check(before, model))
+                found = hunt(model, wanted, trials)
             trials.explain(found)
             self._watch()
         finally:
@@ -248,7 +261,7 @@ class _Advising:
         if self.stack.device is Device.CPU and busy > 1 + _BUSY:
             self.notes.append("others keep the processor busy: times and their intervals are of a shared machine")
 
-    def _facts(self, before: Advice | None) -> dict[str, str]:
+    def _facts(self, checked: str) -> dict[str, str]:
         wanted = self.asked.wanted
         weights = [(path.name, path.stat().st_size) for path in weight_files(self.config.parent) if path.is_file()]
         return {
@@ -259,11 +272,11 @@ class _Advising:
             "stack": json.dumps([dict(self.stack.versions), self.stack.hardware]),
             "selection": self.asked.cells,
             "faults": repr(sorted(self.asked.faults.items())),
-            "what is checked": "" if before is None or before.advised is None else before.advised.name,
+            "what is checked": checked,
         }
 
-    def _digest(self, before: Advice | None) -> str:
-        return hashlib.sha256(repr(sorted(self._facts(before).items())).encode()).hexdigest()[:8]
+    def _digest(self, checked: str) -> str:
+        return hashlib.sha256(repr(sorted(self._facts(checked).items())).encode()).hexdigest()[:8]
 
 
 _GENERATED = "weights are generated for the shapes of its config.json: times and memory are real, their meaning is not"
@@ -294,12 +307,15 @@ def _shards_gone(index: Path) -> list[str]:
 def _to_check(before: Advice, model: Model) -> list[Configuration]:
     """What was advised, and what came next, with what it is held against."""
     right = [entry for entry in before.entries if entry.state is State.RIGHT]
-    cells = [(replace(parse_cell(entry.cell), architecture=NAME), entry.by_generate) for entry in right[:_CHECKED]]
-    chosen = [
-        Configuration(cell, by_itself) for cell, by_itself in cells if cell.workload == model.default.cell.workload
-    ]
+    chosen = configurations(right[:_CHECKED], model)
     beside = [eager_of(one, model.architecture) for one in chosen[:1]]
     return list(dict.fromkeys([model.default, *chosen, *beside]))
+
+
+def configurations(entries: Iterable[Entry], model: Model) -> list[Configuration]:
+    """What those entries of an advice are of. One that does something else than the model of now is left out."""
+    found = [Configuration(replace(parse_cell(one.cell), architecture=NAME), one.by_generate) for one in entries]
+    return [one for one in found if one.cell.workload == model.default.cell.workload]
 
 
 class _Trials:
@@ -307,7 +323,7 @@ class _Trials:
 
     def __init__(
         self,
-        advising: _Advising,
+        advising: Advising,
         processes: Processes,
         journal: Journal,
         model: Model,

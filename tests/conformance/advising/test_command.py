@@ -6,47 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
 
 from conformance.advising.command import Asked, advise, check
 from matrix.advice.search import State
-from matrix.advice.wanted import Wanted
 from matrix.errors import UsageError
 from reports.advice import Advice, read_advice
-
-CONFIG = {
-    "vocab_size": 256,
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
-WANTED = Wanted(prompt=24, new=4, batches=(1,))
-# Few, and none that compiles.
-CELLS = (
-    "dtype=float32 attention=eager,sdpa,flash_attention_2 sdpa_kernel=unpinned quantisation=none cache=dynamic"
-    " transformation=none"
-)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("advised") / "tiny"
-    torch.manual_seed(0)
-    transformers.LlamaForCausalLM(transformers.LlamaConfig(**CONFIG, initializer_range=0.1)).save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def asked(checkpoint: Path) -> Asked:
-    return Asked(checkpoint, WANTED, minutes=1.0, output=checkpoint.parent / "advice", cells=CELLS)
-
-
-@pytest.fixture(scope="module")
-def advice(asked: Asked) -> Advice:
-    return advise(asked, lambda line: None)
+from tests.conformance.advising.conftest import CELLS, WANTED
 
 
 def test_the_call_that_is_advised_runs(advice: Advice) -> None:
@@ -97,7 +62,7 @@ def test_what_was_advised_and_is_wrong_by_now_does_not_hold(advice: Advice, aske
     file = tmp_path / "before.json"
     file.write_text(advice.model_dump_json(), encoding="utf-8")
     said: list[str] = []
-    spoiled = replace(asked, output=tmp_path / "out", faults={name: "scale_10_percent"})
+    spoiled = replace(asked, output=tmp_path / "out", faults={name: "layer_repeated"})
     held, now = check(spoiled, file, said.append)
     assert not held
     assert said[-1].startswith(f"does not hold: {name} was advised")

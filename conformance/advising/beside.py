@@ -1,0 +1,270 @@
+"""Hold an advice against what somebody else would do: `python -m conformance.advising.beside ADVICE.json`.
+
+The advised call goes in turns with the same call in a hand-written loop, which knows nothing of this suite: the figures
+of both are to agree. With `--all` every configuration of the advice that is right is measured in turns instead, however
+slow it was: how far is the advised one from the best?
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conformance.advising.command import Advising, Asked, configurations
+from matrix.advice.noise import Gain, gain
+from matrix.advice.search import Failed, Found, Known, Sample, State, Trials
+from matrix.advice.space import Configuration, Model
+from matrix.advice.wanted import Prefer, Wanted
+from matrix.command_line import run, say
+from matrix.errors import UsageError
+from reports.advice import Advice, Entry, read_advice
+
+ROUNDS = 8
+_MEASURABLE = (State.RIGHT, State.NOT_REACHED, State.NOT_JUDGED, State.TIMEOUT)
+_MINUTES = 1440.0  # nothing is left out for want of time
+_WARM_UP = 2  # calls
+
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many times as long the hand-written loop takes, by what is measured."""
+
+    rows: int
+    what: str
+    seconds: float  # of the suite's, the mean
+    found: Gain
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing but noise is between them."""
+        return not self.found.better and not self.found.worse
+
+
+def by_hand(asked: Asked, before: Advice, rounds: int) -> list[Agreement]:
+    """The advised call by the suite and by hand, in turns.
+
+    Raises:
+        UsageError: nothing is advised, there are no weights to load by hand, or one of the two fails.
+    """
+    if before.advised is None or not before.model.real:
+        raise UsageError(f"{before.model.name}: nothing is advised of weights that somebody could load by hand")
+    if "inputs = ..." in before.advised.call:
+        raise UsageError(f"{before.model.name}: what goes in is made by a processor, which no loop here knows")
+    agreements: list[Agreement] = []
+    script = loop(before.advised.call, before.asked.prompt, before.asked.new)
+
+    def hunt(model: Model, wanted: Wanted, trials: Trials) -> Found:
+        one = configurations(before.entries[:1], model)[0]
+        known = Known(trials.judge(one))
+        with _looping(script) as ask:
+            for rows in wanted.batches:
+                ours: dict[int, Sample] = {}
+                theirs: dict[int, Mapping[str, float]] = {}
+                for turn in range(rounds):
+                    for by_suite in (True, False) if turn % 2 == 0 else (False, True):
+                        if by_suite:
+                            ours[turn] = _sample(trials.time(one, rows, wanted.new, turn))
+                        else:
+                            theirs[turn] = ask(rows)
+                    trials.say(
+                        f"{rows} rows, round {turn + 1}: {ours[turn].whole:.4f} s, {theirs[turn]['whole']:.4f} s"
+                    )
+                known.final[rows] = ours
+                agreements.extend(_agreements(rows, ours, theirs))
+        return Found({one: known})
+
+    Advising(asked, say).run(hunt, f"{before.advised.name} by hand")
+    return agreements
+
+
+def loop(call: str, prompt: int, new: int) -> str:
+    """A script that runs the pasted call with so many tokens, as often as it is asked to, and prints how long it took.
+
+    The last lines of the call are run as they stand; before them its inputs are made as long as was asked for.
+    """
+    head, _, tail = call.partition("with torch.no_grad()")
+    return _LOOP.format(head=head, tail=f"with torch.no_grad(){tail}", prompt=prompt, new=new, warm_up=_WARM_UP)
+
+
+_LOOP = """\
+import json, sys, time
+{head}
+def synchronise():
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+def timed(source):
+    synchronise()
+    began = time.perf_counter()
+    exec(source, globals())
+    synchronise()
+    return time.perf_counter() - began
+
+call = compile({tail!r}, "call", "exec")
+one = compile({tail!r}.replace("max_new_tokens={new}", "max_new_tokens=1"), "one", "exec")
+if {new}:
+    model.generation_config.do_sample = False
+    model.generation_config.eos_token_id = None  # else it may stop early
+    model.generation_config.pad_token_id = model.generation_config.pad_token_id or 0
+warm = set()
+for line in sys.stdin:
+    rows = int(line)
+    inputs = {{"input_ids": torch.randint(4, model.config.get_text_config().vocab_size, (rows, {prompt}))}}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    inputs = {{name: tensor.to(model.device) for name, tensor in inputs.items()}}
+    for _ in range(0 if rows in warm else {warm_up}):
+        timed(call)
+    warm.add(rows)
+    found = {{"whole": timed(call), "first": timed(one) if {new} else 0.0}}
+    print(json.dumps(found), flush=True)
+"""
+
+
+@contextmanager
+def _looping(script: str) -> Iterator[Callable[[int], dict[str, float]]]:
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said, text=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asking, hearing = process.stdin, process.stdout
+
+        def ask(rows: int) -> dict[str, float]:
+            try:
+                asking.write(f"{rows}\n")
+                asking.flush()
+                answer = hearing.readline()
+                found: dict[str, float] = json.loads(answer)
+            except (OSError, ValueError):
+                said.seek(0)
+                lines = said.read().strip().splitlines() or ["nothing was said"]
+                raise UsageError(f"the hand-written loop ended: {lines[-1]}") from None
+            return found
+
+        try:
+            yield ask
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _sample(found: Sample | Failed) -> Sample:
+    if isinstance(found, Failed):
+        raise UsageError(f"what was advised cannot be timed: {found.state}, {found.why}")
+    return found
+
+
+def _agreements(
+    rows: int, ours: Mapping[int, Sample], theirs: Mapping[int, Mapping[str, float]]
+) -> Iterator[Agreement]:
+    pairs = {"the whole": ("whole", {turn: one.whole for turn, one in ours.items()})}
+    if next(iter(ours.values())).new:
+        pairs["the first token"] = ("first", {turn: one.first for turn, one in ours.items()})
+    for what, (name, seconds) in pairs.items():
+        found = gain(seconds, {turn: one[name] for turn, one in theirs.items()})
+        assert found is not None
+        yield Agreement(rows, what, sum(seconds.values()) / len(seconds), found)
+
+
+def all_of(asked: Asked, before: Advice, rounds: int) -> Advice:
+    """Every configuration of the advice that may be right, judged anew and measured in so many turns.
+
+    Raises:
+        UsageError: see `conformance.advising.command.advise`.
+    """
+
+    def hunt(model: Model, wanted: Wanted, trials: Trials) -> Found:
+        found = Found({})
+        for one in configurations((entry for entry in before.entries if entry.state in _MEASURABLE), model):
+            found.known[one] = Known(trials.judge(one))
+            trials.say(f"{one.name}: {found.known[one].finding.state}")
+        right = [one for one, known in found.known.items() if known.finding.state is State.RIGHT]
+        for turn in range(rounds):
+            trials.say(f"round {turn + 1}: {len(right)} configurations in turn")
+            for one in right if turn % 2 == 0 else right[::-1]:
+                _time(one, found.known[one], wanted, trials, turn)
+        return found
+
+    return Advising(asked, say).run(hunt, "all of them")
+
+
+def _time(one: Configuration, known: Known, wanted: Wanted, trials: Trials, turn: int) -> None:
+    for rows in wanted.batches:
+        sample = None if rows in known.failed else trials.time(one, rows, wanted.new, turn)
+        if isinstance(sample, Failed):
+            known.failed[rows] = sample
+        elif sample is not None:
+            known.final.setdefault(rows, {})[turn] = sample
+
+
+def behind_the_best(advised: str, everything: Advice) -> tuple[float, str]:
+    """How many times as much the advised configuration costs as the best that may be advised, and which that is.
+
+    Raises:
+        UsageError: the advised one was not measured.
+    """
+    # Whatever is best in time or memory of what may be advised is on the front.
+    found = {one.name: _cost(one, everything) for one in everything.entries if one.front or one.name == advised}
+    if not found.get(advised):
+        raise UsageError(f"{advised}: was advised, and is not among what was measured")
+    best = min(found, key=lambda name: found[name])
+    return found[advised] / found[best], best
+
+
+def _cost(entry: Entry, advice: Advice) -> float:
+    """What is preferred least of; 0 where nothing was measured."""
+    figures = entry.figures
+    if advice.asked.prefer is Prefer.THROUGHPUT:
+        return min((one.whole / one.rows for one in figures), default=0.0)
+    first = figures[:1]
+    return sum(float(one.peak) if advice.asked.prefer is Prefer.MEMORY else one.whole for one in first)
+
+
+@app.command()
+def main(
+    file: Annotated[Path, typer.Argument(help="an advice.json")],
+    everything: Annotated[bool, typer.Option("--all", help="measure every configuration that is right")] = False,
+    rounds: Annotated[int, typer.Option(min=2, help="turns")] = ROUNDS,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="the folder for what is measured")] = None,
+) -> None:
+    """Hold an advice against a hand-written loop, or against all that was tried."""
+    before, began = read_advice(file), time.monotonic()
+    asked = Asked(Path(before.model.path), before.asked.wanted, _MINUTES, output)
+    if everything:
+        _say_all(before, all_of(asked, before, rounds))
+    else:
+        agreements = by_hand(asked, before, rounds)
+        for line in agreement_lines(agreements):
+            say(line)
+    say(f"{time.monotonic() - began:.0f} s")
+
+
+def agreement_lines(agreements: Sequence[Agreement]) -> Iterator[str]:
+    """A line for each figure, and a last one that says whether all agree."""
+    for one in agreements:
+        said = "alike" if one.holds else "NOT alike"
+        yield f"{one.rows} rows, {one.what}: {one.seconds:.4f} s; by hand {one.found.words}: {said}"
+    yield "the figures agree" if all(one.holds for one in agreements) else "the figures do not agree"
+
+
+def _say_all(before: Advice, everything: Advice) -> None:
+    measured = [entry for entry in everything.entries if entry.figures]
+    if before.advised is None:
+        raise UsageError("nothing is advised")
+    ratio, best = behind_the_best(before.advised.name, everything)
+    say(f"{len(measured)} configurations measured; {before.advised.name} costs {ratio:.3f} times the best, {best}")
+
+
+if __name__ == "__main__":
+    run(app)
