@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from conformance.plugin.forkserver import PRELOAD, SOCKET
+from conformance.plugin.forkserver import PRELOAD, SOCKET, launcher
 from reports.document import Record, Report
 from reports.reading import read_report
 
@@ -56,7 +56,8 @@ def run_pytest(
     command += [f"--fixture-cache={folder.parent / 'fixtures'}", *arguments]
     # A session started from within a test must not inherit that it runs in a worker.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment.pop(SOCKET, None)
+    if not real:  # what is real is forked from the process that has imported the libraries for these tests
+        environment.pop(SOCKET, None)
     environment |= {"SABOTAGE": json.dumps(sabotage or {}), "CUDA_VISIBLE_DEVICES": ""}
     if not real:
         environment[PRELOAD] = ""  # nothing that is played needs torch
@@ -64,3 +65,9 @@ def run_pytest(
         command, cwd=ROOT, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=environment
     )
     return Session(answer.returncode, answer.stdout + answer.stderr, folder)
+
+
+def run_script(path: Path) -> subprocess.CompletedProcess[str]:
+    """What `python FILE` does in its folder, in a process forked from one that has imported the libraries."""
+    code = f"import runpy; runpy.run_path({os.fspath(path)!r}, run_name='__main__')"
+    return subprocess.run([*launcher(), "-c", code], cwd=path.parent, capture_output=True, text=True, check=False)

@@ -1,7 +1,8 @@
 """One least squares of an error on all directions at once: by how much each dial is off, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 
@@ -89,6 +90,8 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
     From whichever size explains the most of the error, golden is turned until it moves as the error says; then the
     same of what is left.
     """
+    # Each time golden is turned is a forward pass, and what was looked at for one dial is looked at again for the next.
+    directions = replace(directions, turned=cache(directions.turned))
     large: dict[int, torch.Tensor] = {}
     left = error
     for _ in range(SEVERAL):

@@ -72,7 +72,5 @@ def test_without_a_fault_the_same_cells_are_green(cache: Path, cell: Cell) -> No
 
 def test_a_fault_can_be_seeded_into_a_run(tmp_path: Path) -> None:
     cell = "llama-float32-sdpa-left-prefill"
-    honest = run_pytest(tmp_path / "honest", f"--cell={cell}", "-n", "0", real=True)
     faulty = run_pytest(tmp_path / "faulty", f"--cell={cell}", "-n", "0", "--fault=scale_1_percent", real=True)
-    assert (honest.status, honest.verdicts[cell]) == (0, "supported")
     assert (faulty.status, faulty.verdicts[cell]) == (1, "inaccurate")

@@ -2,7 +2,6 @@
 
 import ast
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.verdict import Verdict
 from tests.builders import ARCHITECTURES, make_stack
+from tests.sessions import run_script
 
 CELL = parse_cell("recurrent_gemma-bfloat16-sdpa-left-prefill")
 PICTURES = "llama-float32-sdpa-prefill"  # of an architecture that takes them
@@ -27,7 +27,7 @@ CASE = Case(CELL, dict(ARCHITECTURES["recurrent_gemma"].config), (144, 131, 65, 
 def run(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = folder / "reproduce.py"
     path.write_text(text, encoding="utf-8")
-    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=False)
+    return run_script(path)
 
 
 def test_every_step_is_simpler_by_one_thing() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import transformers
 
-from tests.sessions import ROOT, run_pytest
+from tests.sessions import ROOT, run_pytest, run_script
 
 CELLS = [
     "gpt2-float32-sdpa-left-prefill",
@@ -31,7 +31,7 @@ def test_one_process_and_two_workers_give_the_same_records(tmp_path: Path) -> No
         assert [bound.name for bound in ours.bounds] == [bound.name for bound in theirs.bounds]
 
 
-@pytest.mark.parametrize(("workers", "order"), [("0", 1), ("1", -1), ("2", 1)])
+@pytest.mark.parametrize(("workers", "order"), [("0", 1), ("2", -1)])
 def test_no_cell_is_accused_of_what_another_left_behind(tmp_path: Path, workers: str, order: int) -> None:
     cells = [
         f"gpt2-{dtype}-sdpa-left-{workload}" for dtype in ("float32", "float16") for workload in ("prefill", "generate")
@@ -53,7 +53,7 @@ def test_a_reproducing_script_shows_the_same_outcome(tmp_path: Path, cell: str) 
     script = subprocess.run(reproduce, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     path = tmp_path / "reproduce.py"
     path.write_text(script)
-    answer = subprocess.run([sys.executable, path], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    answer = run_script(path).stdout
     failure = record.observation.failure
     if failure is not None:
         assert f"raised in phase {failure.phase}: {failure.type}: {failure.message}" in answer
