@@ -14,7 +14,7 @@ from matrix.verdict import Verdict
 from reports.causes import cause_of
 from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Kind, groups
 from reports.document import Record, Report, RowRecord, backend_of
-from reports.drift import drifts, reworded, what_is_said
+from reports.drift import dial_moves, drifts, reworded, what_is_said
 from reports.eager import eager_differences, traced_in_both
 from reports.lines import beneath, one_line
 from reports.markdown import literal
@@ -236,7 +236,8 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     """A step from one standing to another."""
     old, new = before.measured[name][0], after.measured[name][0]
     was, now = before.standings(name)[0], after.standings(name)[0]
-    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
+    dials = (words for _, words in dial_moves(before, after, name))
+    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new), *dials)
     if isinstance(new, RowRecord) and now is Standing.ABSENT and _is_of_others(new):
         return Difference(Kind.DELETED, Aspect.PLAN, name, found, (f"not reachable any more: {new.reason}",), "")
     step, command = move(was, now), after.command(new)

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from matrix.cell import parse_cell
+from matrix.dials import Reading
 from matrix.errors import UsageError
 from matrix.observation import Ending
 from matrix.rows import Family, RowOutcome
@@ -19,7 +20,7 @@ from reports.differences import Aspect, Kind, groups
 from reports.document import Bound, Point, Record, Report, RowRecord, Waived, make_report
 from reports.html import render_diff
 from reports.write import write_json
-from tests.builders import REFUSAL, completed, ended, make_run, make_stack, record_of
+from tests.builders import REFUSAL, completed, ended, make_run, make_stack, read, record_of
 
 ONE, TWO = "llama-bfloat16-sdpa-prefill", "opt-float16-sdpa-flash-generate"
 
@@ -98,6 +99,41 @@ def bounded(ratio: float) -> Record:
 def test_drift_within_a_verdict_is_told_from_noise(before: Record, after: Record, words: str) -> None:
     found = [line for one in compare(report(before), report(after)).differences for line in one.found]
     assert any(words in line for line in found) if words else found == []
+
+
+def turned(value: float, verdict: Verdict = Verdict.SUPPORTED, cell: str = ONE, dial: str = "scale") -> Record:
+    reading = Reading(dial, "%", value, 0.01, 0.9)
+    return record_of(cell, verdict, "off by 3", observation=read(parse_cell(cell), reading))
+
+
+@pytest.mark.parametrize("verdict", [Verdict.SUPPORTED, Verdict.INACCURATE])
+def test_a_dial_that_reads_otherwise_is_told_whether_the_cell_is_right_or_wrong(verdict: Verdict) -> None:
+    (one,) = compare(report(turned(0.0, verdict)), report(turned(0.09, verdict))).differences
+    assert (one.kind, one.aspect, one.causes) == (Kind.CHANGE, Aspect.DIALS, ("sdpa: softmax scale moved",))
+    assert one.found == ("softmax scale +0.000 ± 0.010 % -> +0.090 ± 0.010 %",)
+    assert compare(report(turned(0.0, verdict)), report(turned(0.08, verdict))).differences == ()
+
+
+def test_dials_that_only_one_side_read_or_of_another_comparison_have_not_moved() -> None:
+    unread, other = record_of(ONE), turned(9.0, dial="values")
+    (comparison,) = turned(9.0).observation.comparisons
+    elsewhere = record_of(ONE, observation=completed(parse_cell(ONE), comparisons=(replace(comparison, name="x"),)))
+    for after in (unread, other, elsewhere):
+        assert compare(report(turned(0.0)), report(after)).differences == ()
+        assert compare(report(after), report(turned(0.0))).differences == ()
+
+
+def test_a_dial_has_moved_where_every_run_of_a_side_says_so_and_the_nearest_is_told() -> None:
+    old, near, far = (report(turned(value)) for value in (0.0, 0.5, 0.9))
+    (one,) = compare([old, old], [far, near]).differences
+    assert one.found == ("softmax scale +0.000 ± 0.010 % -> +0.500 ± 0.010 %",)
+    assert compare([old, near], [far, near]).differences == ()
+
+
+def test_a_cell_that_became_wrong_says_which_dial_moved() -> None:
+    (one,) = compare(report(turned(0.0)), report(turned(5.0, Verdict.INACCURATE))).differences
+    assert (one.kind, one.aspect) == (Kind.REGRESSION, Aspect.VERDICT)
+    assert one.found[-1] == "softmax scale +0.000 ± 0.010 % -> +5.000 ± 0.010 %"
 
 
 def test_words_of_an_error_count_and_what_passes_in_them_does_not() -> None:
