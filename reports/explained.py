@@ -30,6 +30,13 @@ def why_wrong(record: Record) -> str:
     return diagnosis(record.observation) if record.verdict is Verdict.INACCURATE else ""
 
 
+def laid_to(record: Record) -> Reading | None:
+    """The dial that wrong numbers are laid to: it explains most of an error, or makes one wrong that is within bounds."""
+    readings = record.observation.readings
+    is_within = all(bound.ratio <= 1 for bound in record.bounds)
+    return next(iter(off(readings)), None) if is_within else cause(readings)
+
+
 def accounts(records: Iterable[Record]) -> list[Account]:
     """What the dials say of those that are inaccurate: by dial, then of which none is the cause, then not read."""
     whole: dict[str, list[tuple[Record, Reading]]] = {}
