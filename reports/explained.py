@@ -31,7 +31,7 @@ def why_wrong(record: Record) -> str:
 
 
 def laid_to(record: Record) -> Reading | None:
-    """The dial that wrong numbers are laid to: it explains most of an error, or makes one wrong that is within bounds."""
+    """The dial that wrong numbers are laid to: it explains most of the error, or that error is within its bounds."""
     readings = record.observation.readings
     is_within = all(bound.ratio <= 1 for bound in record.bounds)
     return next(iter(off(readings)), None) if is_within else cause(readings)
