@@ -157,7 +157,7 @@ def dial_moves(before: Side, after: Side, name: str) -> Iterator[tuple[str, str]
 
 
 def _readings(side: Side, name: str) -> dict[tuple[str, ...], list[Reading]]:
-    """By comparison and dial what the runs of a side read; of those that nobody can tell apart as one."""
+    """What the runs of a side read, by comparison and dial; dials that nobody can tell apart are one."""
     found: dict[tuple[str, ...], list[Reading]] = {}
     for record in side.records(name):
         for comparison in record.observation.comparisons:
