@@ -29,6 +29,7 @@ app = typer.Typer(help="The cells of the support matrix.", no_args_is_help=True,
 
 _WITH = 'what goes with a part of the range: "transformers<4.50: peft==0.15.2 accelerate==1.4.0"; may be repeated'
 CellId = Annotated[str, typer.Argument(help="the id of a cell, as in reports and in `list`")]
+ReportOfRun = Annotated[Path | None, typer.Option("--report", help="the folder of a run with the cell, or its report")]
 ArchitectureFolder = Annotated[Path | None, typer.Option("--architectures", help="a folder of further architectures")]
 
 
@@ -74,12 +75,21 @@ def explain(
     architectures: ArchitectureFolder = None,
     expectations: Annotated[Path | None, typer.Option(help="a file or folder of your expectations")] = None,
     waivers: Annotated[Path | None, typer.Option(help="a file or folder of your waivers")] = None,
+    report: ReportOfRun = None,
 ) -> None:
-    """Say what a cell loads and does, what should happen on this stack, and where that is documented."""
+    """Say what a cell loads and does, what should happen on this stack, and where that is documented.
+
+    With --report also what that run found: of wrong numbers which dials of attention explain how much, and where they
+    begin.
+    """
     known = architectures_for(architectures, FIXTURE_CACHE.expanduser(), cell_ids=[cell])
     found = named_cell(cell, known)
     rules, waived = load_rules(known, expectations), load_waivers(known, waivers)
-    for line in explain_cell(found, known, detect_stack(), rules, waived):
+    lines = [*explain_cell(found, known, detect_stack(), rules, waived)]
+    if report is not None:
+        told = import_module("reports.found")  # reads reports, which takes time
+        lines += told.found_lines(*told.read_cell(report, found.id))
+    for line in lines:
         say(line)
 
 
@@ -89,14 +99,23 @@ def reproduce(
     checkpoint: Annotated[list[str] | None, typer.Option(help="as in the run")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32, help="as in the run")] = 0,
     architectures: ArchitectureFolder = None,
+    report: ReportOfRun = None,
 ) -> None:
-    """Print a standalone script for a cell that needs only torch and transformers (and what the cell names)."""
+    """Print a standalone script for a cell that needs only torch and transformers (and what the cell names).
+
+    With --report it says in a comment which dials of attention explain the wrong numbers that the run found.
+    """
     given, cache = checkpoint or [], FIXTURE_CACHE.expanduser()
     folders = folders_by_name(given, load_architectures(architectures))
     known = architectures_for(architectures, cache, cell_ids=[cell], checkpoints=folders)
     found = named_cell(cell, known)
     checkpoints = parse_checkpoints(given, known, folders)
-    script = reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture), seed)
+    why = ""
+    if report is not None:
+        told = import_module("reports.found")
+        _, record = told.read_cell(report, found.id)
+        why = told.why_wrong(record)
+    script = reproducing_script(found, known[found.architecture], checkpoints.get(found.architecture), seed, why)
     typer.echo(script, nl=False)
 
 

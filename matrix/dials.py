@@ -6,7 +6,7 @@ a dial does to a model is in `conformance/dials/`; this is what its readings mea
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 # A dial is off where its reading is further from 0 than this many of its error bars, and than its material size. Six,
@@ -74,11 +74,20 @@ class Reading:
         return dial in (self.dial, *self.also)
 
     @property
+    def words(self) -> str:
+        """What the dial is called, and those that it cannot be told from."""
+        return " or ".join(KNOBS[name].words if name in KNOBS else name for name in (self.dial, *self.also))
+
+    @property
     def said(self) -> str:
         """The reading in words: `softmax scale +5.00 ± 0.03 %`."""
-        names = [KNOBS[name].words if name in KNOBS else name for name in (self.dial, *self.also)]
         shown = digits(self.bar, self.value)
-        return f"{' or '.join(names)} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}"
+        return f"{self.words} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}"
+
+    @property
+    def share(self) -> str:
+        """What it explains of the error, in percent: `99 %`."""
+        return percent(self.explains)
 
 
 def off(readings: Iterable[Reading]) -> tuple[Reading, ...]:
@@ -86,15 +95,39 @@ def off(readings: Iterable[Reading]) -> tuple[Reading, ...]:
     return tuple(sorted((one for one in readings if one.is_off), key=lambda one: -one.explains))
 
 
-def explained(readings: Iterable[Reading]) -> Iterator[str]:
-    """The dials that are off, in words, with what each explains of the error."""
-    for one in off(readings):
-        yield f"{one.said}: explains {100 * one.explains:.0f} % of the error"
-
-
 def cause(readings: Iterable[Reading]) -> Reading | None:
     """The dial that an error is laid to, or None: it is off, and explains more than half."""
     return next((one for one in off(readings) if one.explains > NAMED), None)
+
+
+def explanation(readings: Sequence[Reading]) -> tuple[str, ...]:
+    """What explains an error, in words: the dials that are off, and whether none of them is its cause.
+
+    Empty where nothing was read: then nobody knows.
+    """
+    found = tuple(f"{one.said}: explains {one.share} of the error" for one in off(readings))
+    if not readings or cause(readings) is not None:
+        return found
+    return (*found, "no dial explains more than half of the error" if found else "no dial explains the error")
+
+
+def moved(before: Reading, after: Reading) -> bool:
+    """Whether a dial reads otherwise in a second run, by what makes it off in one: the bars are those of both.
+
+    That one of the two explains something of its error is asked here too: what eager attention rounds alike at every
+    position is another in another release.
+    """
+    knob = KNOBS.get(before.dial)
+    step = abs(after.value - before.value)
+    if knob is None or not math.isfinite(step):
+        return False
+    significant = step > max(BARS * math.hypot(before.bar, after.bar), knob.material)
+    return significant and max(before.explains, after.explains) >= SHARE
+
+
+def percent(share: float) -> str:
+    """A share in percent; of less than one a digit more."""
+    return f"{100 * share:.{0 if share >= 0.01 else 1}f} %"
 
 
 def digits(bar: float, value: float) -> int:

@@ -200,3 +200,8 @@ class Observation:
     seconds: Mapping[str, float] = field(default_factory=dict)  # by phase, what was spent compiling apart
     peak_memory_mib: float | None = None
     wrong_scale: float | None = None  # what a softmax scale wrong by 10 % does to the fixture's output, on average
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """How far the dials are off, of all that was compared."""
+        return tuple(one for comparison in self.comparisons for one in comparison.readings)

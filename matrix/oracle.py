@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from matrix.dials import explained
+from matrix.dials import explanation, off
 from matrix.observation import Comparison
 
 
@@ -138,7 +138,5 @@ def problems(comparison: Comparison) -> tuple[str, ...]:
         for bound in bounds(comparison)
         if not bound.holds
     )
-    dials = tuple(explained(comparison.readings))
-    if beyond and comparison.readings and not dials:
-        dials = ("no dial explains the error",)
+    dials = explanation(comparison.readings) if beyond or off(comparison.readings) else ()
     return (*beyond, *(f"{comparison.name}: {dial}" for dial in dials))

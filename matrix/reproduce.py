@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from pprint import pformat
+from textwrap import wrap
 
 from matrix.architectures import Architecture
 from matrix.cell import Cell
@@ -24,17 +25,20 @@ Definition = tuple[str, str]  # a module and a name in it
 Import = tuple[str, str]  # the same, or a module alone
 
 
-def reproducing_script(cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0) -> str:
+def reproducing_script(
+    cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0, found: str = ""
+) -> str:
     """The text of a script that runs the cell on its fixture, or on `checkpoint`, and prints what happens.
 
     It prints the phase and exception that end it, or the errors of candidate and baseline against golden
-    with their bounds, the kernels that ran and the classes of linear modules.
+    with their bounds, the kernels that ran and the classes of linear modules. What a run `found` to be wrong stands in
+    it as a comment: dials are read by more of the suite than a script carries along.
     """
-    return "".join(text for text, _ in script_pieces(cell, architecture, checkpoint, seed))
+    return "".join(text for text, _ in script_pieces(cell, architecture, checkpoint, seed, found))
 
 
 def script_pieces(
-    cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0
+    cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0, found: str = ""
 ) -> Iterator[tuple[str, bool]]:
     """The same script in pieces, each with whether it is one that many cells share.
 
@@ -47,6 +51,8 @@ def script_pieces(
     yield '"""', True
     yield cell.id, False
     yield f': one cell of the inference support matrix, standalone.\n\n{_ABOUT}"""\n\n{imports}\n\n', True
+    if found:
+        yield _comment(f"What a run found of it: {found}."), False
     yield "CELL = SimpleNamespace(\n    id='", True
     yield cell.id, False
     yield "',\n", True
@@ -67,6 +73,12 @@ _ABOUT = """Loads the model as the cell says (a small one with random weights un
 it what the cell says, and holds the outcome against the same weights in plain eager attention, in higher precision and
 in the cell's own. All of it is the suite's own code; what is the cell's own stands first.
 """
+
+
+def _comment(text: str) -> str:
+    """The text as lines of a comment, which none of it ends: it may come from a report of somebody else."""
+    plain = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    return "".join(f"# {line}\n" for line in wrap(plain, width=110))
 
 
 def _of_architecture(architecture: Architecture) -> dict[str, object]:

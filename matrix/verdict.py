@@ -7,6 +7,7 @@ from enum import StrEnum
 from matrix import oracle
 from matrix.architectures import Architecture
 from matrix.cell import Cell
+from matrix.dials import explanation
 from matrix.evidence import substitutions
 from matrix.expectation import Expectation, Outcome
 from matrix.observation import Ending, Evidence, Failure, Observation, Origin, Phase
@@ -210,6 +211,15 @@ def begins(origin: Origin | None) -> Iterator[str]:
         went_in = f"is not finite, the largest value that went in is {origin.largest_input:.4g}"
         eager = "neither is eager attention in this dtype: it is the dtype's range, not the backend"
         yield f"{origin.kind} {went_in}; {eager if origin.eager_too else 'eager attention in this dtype is'}"
+
+
+def diagnosis(observation: Observation) -> str:
+    """Why numbers are wrong: what the dials of attention explain of it, and where it begins.
+
+    Empty where no dial was read: where it begins stands in the reason, and is no more than that.
+    """
+    dials = [said for comparison in observation.comparisons for said in explanation(comparison.readings)]
+    return "; ".join([*dials, *begins(observation.origin)]) if dials else ""
 
 
 def _documented(expectation: Expectation) -> str:

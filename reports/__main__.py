@@ -21,8 +21,10 @@ from reports.declared import disagreement_line
 from reports.diff import compare, markdown_lines, text_lines
 from reports.document import Report
 from reports.eager import compare_eager, eager_lines
+from reports.explained import known_line
 from reports.files import write_whole
 from reports.flaky import flaky_cells, flaky_lines
+from reports.found import fault_lines
 from reports.gate import Format as GateFormat
 from reports.gate import check_repeated, gate_lines, judge, parse_allowed
 from reports.gate import headline as gate_headline
@@ -355,11 +357,18 @@ def publish_site(
 
 
 @app.command()
-def validate(source: Annotated[Path, typer.Argument(help="a matrix.json, or a records.jsonl")]) -> None:
+def validate(
+    source: Annotated[Path, typer.Argument(help="a matrix.json, or a records.jsonl")],
+    faults: Annotated[
+        bool, typer.Option("--faults", help="list known faults that give wrong numbers, and which dials explain them")
+    ] = False,
+) -> None:
     """Say whether a file is a report that this suite can read, and what it holds; else what is wrong, and where."""
     report = read_report(source)
     say(f"{source}: a report of schema {report.schema_version}")
     say(headline(report))
+    for line in fault_lines(report) if faults else known_line(report):
+        say(line)
     for line in report.unreadable:
         say(f"unreadable: {line}", err=True)
     if report.unreadable:

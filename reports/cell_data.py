@@ -13,6 +13,7 @@ from matrix.errors import UsageError
 from matrix.reproduce import script_pieces
 from matrix.verdict import Verdict
 from reports.document import Record, Report, backend_of
+from reports.explained import why_wrong
 from reports.text import reproducing_command
 from reports.views import FAMILY, MANY, MEANINGS, SYMBOLS, family_of, gravity, report_axes, traits_of, worst_ratio
 
@@ -106,7 +107,7 @@ def _script(record: Record, known: Mapping[str, Architecture], report: Report) -
         return
     if cell.architecture in known:
         checkpoint = report.run.checkpoints.get(cell.architecture)
-        yield from script_pieces(cell, known[cell.architecture], checkpoint, record.seed)
+        yield from script_pieces(cell, known[cell.architecture], checkpoint, record.seed, why_wrong(record))
 
 
 def _table(given: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -141,14 +142,15 @@ def _detail(record: Record) -> dict[str, Any]:
         "first_observation": _first(dumped["first_observation"]),
         **{name: value for name, value in observation.items() if name != "evidence"},
         "comparisons": [_shown(comparison) for comparison in observation["comparisons"]],
-        "dials": [_dial(one) for compared in record.observation.comparisons for one in compared.readings],
+        "diagnosis": why_wrong(record),
+        "dials": [_dial(one) for one in record.observation.readings],
         **{f"evidence.{name}": value for name, value in observation["evidence"].items() if value},
     }
 
 
 def _dial(reading: Reading) -> dict[str, Any]:
     """A reading in words, and whether it is off."""
-    return {"said": reading.said, "explains": f"{100 * reading.explains:.0f} %", "off": reading.is_off or None}
+    return {"said": reading.said, "explains": reading.share, "off": reading.is_off or None}
 
 
 def _first(observation: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -14,8 +14,9 @@ from matrix.verdict import Verdict
 from reports.causes import cause_of
 from reports.differences import Aspect, Bands, Diff, Difference, Doubt, Kind, groups
 from reports.document import Record, Report, RowRecord, backend_of
-from reports.drift import drifts, reworded, what_is_said
+from reports.drift import dial_moves, drifts, reworded, what_is_said
 from reports.eager import eager_differences, traced_in_both
+from reports.explained import laid_to
 from reports.lines import beneath, one_line
 from reports.markdown import literal
 from reports.noise import Measure, Pace, paces
@@ -236,7 +237,7 @@ def _moved(before: Side, after: Side, name: str) -> Difference:
     """A step from one standing to another."""
     old, new = before.measured[name][0], after.measured[name][0]
     was, now = before.standings(name)[0], after.standings(name)[0]
-    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
+    found = _both_said(before, after, name)
     if isinstance(new, RowRecord) and now is Standing.ABSENT and _is_of_others(new):
         return Difference(Kind.DELETED, Aspect.PLAN, name, found, (f"not reachable any more: {new.reason}",), "")
     step, command = move(was, now), after.command(new)
@@ -277,15 +278,16 @@ def _as_bad_otherwise(before: Side, after: Side, name: str) -> Iterator[Differen
     old, new, standing = olds[0], news[0], after.standings(name)[0]
     if standing in (Standing.WORKS, Standing.ABSENT, Standing.UNKNOWN) or _was_refused(old):
         return
-    found = (f"{word_of(old)} -> {word_of(new)}", *_why(old, new))
+    found = _both_said(before, after, name)
     aspect = Aspect.FALLBACK if standing is Standing.FALLS_BACK else Aspect.VERDICT
     causes = _what_is_wrong(new, standing)
     if all(one.fails for one in news) and not any(one.fails for one in olds):
         yield Difference(Kind.REGRESSION, aspect, name, found, causes, after.command(new))
     elif standing is not Standing.RAISES and not _is_claim(new):
-        # Whether a fault is excused makes it no other fault; of one whose place was not looked for no more is known.
+        # Whether a fault is excused makes it no other fault; of one whose place was not looked for, or else its dials,
+        # no more is known.
         was, now = ({cause for one in ones for cause in _faults(one, standing)} for ones in (olds, news))
-        if was.isdisjoint(now) and len({_has_origin(one) for one in (*olds, *news)}) == 1:
+        if was.isdisjoint(now) and len({_looked_at(one) for one in (*olds, *news)}) == 1:
             yield Difference(Kind.CHANGE, aspect, name, found, causes, after.command(new))
 
 
@@ -306,8 +308,11 @@ def _is_claim(one: Record | RowRecord) -> bool:
     return isinstance(one, RowRecord) and one.family is Family.CLAIM
 
 
-def _has_origin(one: Record | RowRecord) -> bool:
-    return isinstance(one, Record) and one.observation.origin is not None
+def _looked_at(one: Record | RowRecord) -> str:
+    """What a fault is told from others by."""
+    if not isinstance(one, Record):
+        return ""
+    return "origin" if one.observation.origin is not None else "dials" if one.observation.readings else ""
 
 
 def _faults(one: Record | RowRecord, standing: Standing) -> Iterator[frozenset[str]]:
@@ -337,11 +342,14 @@ def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ..
     origin = one.observation.origin
     if one.observation.evidence.missing_parameters:
         return (cause_of(one),)
-    if standing is Standing.WRONG and origin is not None:
-        what = "gradients" if origin.backwards else "numbers"
-        return (f"wrong {what} begin in {kind_of_module(origin.kind)}, {origin.pattern}",)
     if standing is Standing.WRONG:
-        return (f"wrong numbers: {backend_of(one)}, {one.axes['workload']}",)
+        of_backend = f"wrong numbers: {backend_of(one)}"
+        dial = laid_to(one)
+        by_dial = (f"{of_backend}, {dial.words}",) if dial is not None else ()
+        if origin is None:
+            return by_dial or (f"{of_backend}, {one.axes['workload']}",)
+        what = "gradients" if origin.backwards else "numbers"
+        return (f"wrong {what} begin in {kind_of_module(origin.kind)}, {origin.pattern}", *by_dial)
     if standing is Standing.FALLS_BACK:
         # What of several things is another than the cell names: of a list of modules no more than that there is one.
         return tuple(part.split(": ")[0] if part.startswith(_LISTED) else part for part in one.reason.split("; "))
@@ -350,6 +358,13 @@ def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ..
     if standing is Standing.RAISES or one.verdict is Verdict.ERROR:
         return of_any_model(said_by(one)), cause_of(one)
     return (cause_of(one),)
+
+
+def _both_said(before: Side, after: Side, name: str) -> tuple[str, ...]:
+    """Both verdicts and reasons, and the dials that moved between the two."""
+    old, new = before.measured[name][0], after.measured[name][0]
+    dials = (words for _, words in dial_moves(before, after, name))
+    return (f"{word_of(old)} -> {word_of(new)}", *_why(old, new), *dials)
 
 
 def _why(old: Record | RowRecord, new: Record | RowRecord) -> Iterator[str]:

@@ -35,11 +35,12 @@ class Aspect(StrEnum):
     TIME = "time"
     MEMORY = "memory"
     FIGURES = "figures"  # of a claim
+    DIALS = "dials"  # how far a part of attention is from what golden computes
     EAGER = "eager"  # what the yardstick of all cells itself computes, generates, saves
     PLAN = "plan"  # what is measured at all
 
 
-# Of these no library speaks, and numbers and order tell: kernels `flash -> math`, or gemma2 and gemma3.
+# Of these no library speaks, and numbers and order tell: kernels `flash -> math`, gemma2 and gemma3, head 0.
 _OWN_WORDS = (
     Aspect.KERNELS,
     Aspect.DTYPE,
@@ -47,6 +48,7 @@ _OWN_WORDS = (
     Aspect.TIME,
     Aspect.MEMORY,
     Aspect.FIGURES,
+    Aspect.DIALS,
     Aspect.FALLBACK,
 )
 

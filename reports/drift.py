@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from statistics import median
 
 from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.cell import SILENT
+from matrix.dials import Reading, moved
 from matrix.oracle import nan_last
 from matrix.rows import RowOutcome
 from matrix.verdict import Verdict
@@ -34,6 +36,8 @@ def drifts(before: Side, after: Side, name: str, bands: Bands) -> Iterator[Diffe
             yield from _of_kernels(before, after, old, new)
             yield from _of_dtype(after, old, new)
             yield from _of_accuracy(before, after, new, bands)
+        if standing in (Standing.WORKS, Standing.WRONG):
+            yield from _of_dials(before, after, new)
     elif isinstance(old, RowRecord) and isinstance(new, RowRecord):
         yield from _of_figures(after, old, new)
         yield from _of_points(before, after, old, new, bands)
@@ -133,6 +137,33 @@ def _of_accuracy(before: Side, after: Side, new: Record, bands: Bands) -> Iterat
         f"{backend_of(new)} in {new.axes['dtype']} {where} its bounds",
     )
     yield Difference(kind, Aspect.ACCURACY, new.cell, (words,), causes, after.command(new))
+
+
+def _of_dials(before: Side, after: Side, new: Record) -> Iterator[Difference]:
+    """A difference for each dial, so that those of one dial and backend are one cause."""
+    for dial, words in dial_moves(before, after, new.cell):
+        cause = f"{backend_of(new)}: {dial} moved"
+        yield Difference(Kind.CHANGE, Aspect.DIALS, new.cell, (words,), (cause,), after.command(new))
+
+
+def dial_moves(before: Side, after: Side, name: str) -> Iterator[tuple[str, str]]:
+    """The dials of a cell that read otherwise in every run of the second side than in any of the first, in words."""
+    old, new = (_readings(side, name) for side in (before, after))
+    for key, stood in old.items():
+        pairs = list(product(stood, new.get(key, ())))
+        if pairs and all(moved(was, now) for was, now in pairs):
+            was, now = min(pairs, key=lambda pair: abs(pair[1].value - pair[0].value))
+            yield was.words, f"{was.said} -> {now.said.removeprefix(now.words).strip()}"
+
+
+def _readings(side: Side, name: str) -> dict[tuple[str, ...], list[Reading]]:
+    """What the runs of a side read, by comparison and dial; dials that nobody can tell apart are one."""
+    found: dict[tuple[str, ...], list[Reading]] = {}
+    for record in side.records(name):
+        for comparison in record.observation.comparisons:
+            for one in comparison.readings:
+                found.setdefault((comparison.name, one.dial, *one.also), []).append(one)
+    return found
 
 
 def bounds_of(run: Run) -> dict[str, object]:

@@ -29,6 +29,7 @@ from reports.declared import by_architecture, claims_of, disagreements
 from reports.diff import is_beyond_noise, transitions
 from reports.differences import Diff, Group, Kind, groups
 from reports.document import ArchitectureFacts, Report
+from reports.explained import accounts
 from reports.flaky import flaky_cells
 from reports.front import LOOKS, MARKS, Measured, front_json, is_pinned
 from reports.gate import Gate, headline
@@ -100,6 +101,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     many = len(axes["architecture"]) > MANY
     families, traits = families_of(report), traits_of(report)
     claims = claims_of(report.records)
+    faults = known_faults(report.records, report.rows)
+    told = [one for fault in faults for one in fault.accounts]
     dial_rows = computed.rows(report.records, list(axes["backend"]))
     return _render(
         "report.html.j2",
@@ -131,7 +134,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         choices={axis: values for axis, values in axes.items() if len(values) > 1},
         claims=by_architecture(claims),
         disagreements=disagreements(claims),
-        faults=known_faults(report.records, report.rows),
+        faults=faults,
+        dials_of_faults=any(one.is_read for one in told) if told else None,
         reported=reported,
         properties=by_property(properties),
         kernels=kernels(properties),
@@ -344,6 +348,7 @@ def _environment() -> Environment:
         "family_names": FAMILY_NAMES,
         "row_command": row_command,
         "reproducing_command": reproducing_command,
+        "accounts": accounts,
     }
     return environment
 

@@ -18,7 +18,7 @@ _TABLE = ("tool", "conformance", "gate")
 
 
 # What differs there is never worse of itself: it fails a gate only where somebody says so.
-_NEVER_WORSE = (Aspect.MESSAGE, Aspect.KERNELS, Aspect.DTYPE, Aspect.FIGURES, Aspect.EAGER)
+_NEVER_WORSE = (Aspect.MESSAGE, Aspect.KERNELS, Aspect.DTYPE, Aspect.FIGURES, Aspect.DIALS, Aspect.EAGER)
 
 
 class Weight(StrEnum):
@@ -47,6 +47,7 @@ class Counts(_Table):
     kernels: Weight = Field(default=Weight.CHANGE, description="torch chooses other kernels, and the result is right")
     dtype: Weight = Field(default=Weight.CHANGE, description="other parameters stay in float32; the result is right")
     figures: Weight = Field(default=Weight.CHANGE, description="a figure by which a claim is judged is another")
+    dials: Weight = Field(default=Weight.CHANGE, description="a dial of attention reads otherwise; the verdict stands")
     eager: Weight = Field(default=Weight.CHANGE, description="what eager attention itself computes moved: to be read")
 
 

@@ -12,6 +12,7 @@ from matrix.verdict import Verdict, left_unquantised, weakness
 from reports.causes import Group, RowGroup, failure_groups, row_groups
 from reports.declared import disagreement_line
 from reports.document import Report, RowRecord, backend_of
+from reports.explained import group_line, known_line
 
 # One of a family, and several.
 FAMILY_NAMES = {
@@ -118,6 +119,7 @@ def summary_lines(report: Report) -> Iterator[str]:
     yield from weak_line(report)
     yield from half_quantised_line(report)
     yield from growth_lines(report)
+    yield from known_line(report)
     yield from headline_parts(report)
 
 
@@ -162,6 +164,7 @@ def failure_lines(group: Group, checkpoints: Mapping[str, str]) -> Iterator[str]
     count = f" and {len(group.records) - 1} more" if len(group.records) > 1 else ""
     yield f"{record.verdict.upper()}{required} {record.cell}{count}"
     yield f"    {record.reason}"
+    yield from (f"    {line}" for line in group_line(group.records))
     yield f"    expected {record.expectation.outcome}: {record.expectation.source}"
     yield from _others(other.cell for other in group.records[1:])
     yield f"    {reproducing_command(record.cell, record.seed, checkpoints)}"

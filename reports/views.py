@@ -13,6 +13,7 @@ from matrix.stack import DISTRIBUTIONS
 from matrix.verdict import Verdict
 from reports.causes import GRAVEST_FIRST, few
 from reports.document import Record, Report, RowRecord, Waived, backend_of
+from reports.explained import Account, accounts
 
 # Beside the colour, so that no meaning hangs on colour alone.
 SYMBOLS = {
@@ -112,6 +113,11 @@ class Fault:
     def mix(self) -> list[Share]:
         """The verdicts of the cells."""
         return mix(self.records)
+
+    @property
+    def accounts(self) -> list[Account]:
+        """What the dials say of the cells with wrong numbers."""
+        return accounts(self.records)
 
 
 @dataclass(frozen=True)

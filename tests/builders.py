@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matrix.architectures import load_architectures
 from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.cell import AXES, SILENT, Cell, parse_cell
+from matrix.dials import Reading
 from matrix.expectation import SUPPORTED, Expectation, Outcome
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
 from matrix.plan import make_plan
@@ -134,6 +135,11 @@ def completed(cell: Cell, device: Device = Device.CPU, **changes: Any) -> Observ
     """A run that was right in every respect."""
     whole = Observation(Ending.COMPLETED, comparisons=(HONEST,), evidence=honest_evidence(cell, device))
     return replace(whole, **changes)
+
+
+def read(cell: Cell, *readings: Reading, **changes: Any) -> Observation:
+    """The same with what its dials read."""
+    return completed(cell, comparisons=(replace(HONEST, readings=readings),), **changes)
 
 
 def make_run(*planned: str, **changes: Any) -> Run:

@@ -19,12 +19,15 @@ from matrix.__main__ import main as matrix_main
 from matrix.axes import Attention, Dtype, Padding, SdpaKernel
 from matrix.cell import AXES, Cell, parse_cell
 from matrix.constraints import why_impossible
+from matrix.dials import Reading
 from matrix.plan import load_profiles
 from matrix.reproduce import reproducing_script
 from matrix.verdict import Verdict
 from reports.__main__ import main as reports_main
+from reports.document import Waived, make_report
 from reports.records import RecordWriter
-from tests.builders import ARCHITECTURES, ROOT, ended, make_run, record_of
+from reports.write import write_json
+from tests.builders import ARCHITECTURES, ROOT, ended, make_run, read, record_of
 
 CELL = "llama-bfloat16-sdpa-left-generate"
 ONE = "llama-float32-eager-prefill"
@@ -98,6 +101,28 @@ def test_explain_heeds_rules_and_waivers_of_the_user(tmp_path: Path, printed: Pr
     assert "my page" in text
     assert "waived if error: my fault" in text
     assert "https://example.org/1" in text
+
+
+@pytest.fixture
+def turned(tmp_path: Path) -> Path:
+    """The report of a run in which a cell has another softmax scale than it should."""
+    cell = "llama-bfloat16-sdpa-prefill"
+    seen = read(parse_cell(cell), Reading("scale", "%", 5.0, 0.03, 0.99))
+    wrong = record_of(cell, Verdict.INACCURATE, "off by 3", observation=seen, waived=Waived(reason="r", url="u"))
+    write_json(make_report(make_run(cell), [wrong], end=ended()), tmp_path)
+    return tmp_path
+
+
+def test_explain_and_reproduce_say_which_dials_explain_what_a_run_found(turned: Path, printed: Printed) -> None:
+    cell, said = "llama-bfloat16-sdpa-prefill", "softmax scale +5.000 ± 0.030 %: explains 99 % of the error"
+    assert printed("matrix", "explain", cell, "--report", str(turned))[-1] == f"  diagnosis: {said}"
+    assert not any(said in line for line in printed("matrix", "explain", cell))
+    script = printed("matrix", "reproduce", cell, "--report", str(turned))
+    assert f"# What a run found of it: {said}." in script
+    compile("\n".join(script), "reproduce.py", "exec")
+    lines = printed("reports", "validate", str(turned / "matrix.json"), "--faults")
+    assert lines[-3:] == ["known: r (u)", f"  {said} in 1 cell", f"    {cell}: {said}"]
+    assert printed("reports", "validate", str(turned / "matrix.json"))[-1].startswith("known faults: 1 cell with")
 
 
 def test_reproduce_prints_a_script_for_the_cell(printed: Printed) -> None:
@@ -221,6 +246,8 @@ def test_schema_prints_a_schema_of_reports(printed: Printed) -> None:
         (["matrix", "explain", "bert-float32-eager-generate"], ["an encoder does not generate"]),
         (["matrix", "explain", CELL, "--expectations", "/nowhere.toml"], ["/nowhere.toml"]),
         (["matrix", "explain", CELL, "--waivers", "/nowhere.toml"], ["/nowhere.toml"]),
+        (["matrix", "explain", CELL, "--report", "/nowhere.json"], ["/nowhere.json"]),
+        (["matrix", "reproduce", CELL, "--report", "/nowhere.json"], ["/nowhere.json"]),
         (["matrix", "reproduce", "llama"], ["'llama'", "dtype"]),
         (["matrix", "reproduce", CELL, "--checkpoint", "grok=x/y"], ["'grok=x/y'", "llama"]),
         (["matrix", "bisect", "peft", "--cell", CELL], ["'peft'", "peft>=1.2,<3"]),
@@ -405,6 +432,14 @@ def test_a_checkpoint_with_quotes_in_its_name_is_still_one_string(quote: str) ->
 @pytest.mark.parametrize("checkpoint", ['a"""b', "C:\\Users\\x"])
 def test_a_script_for_any_checkpoint_compiles(checkpoint: str) -> None:
     compile(reproducing_script(parse_cell(ONE), ARCHITECTURES["llama"], checkpoint), "reproduce.py", "exec")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0c", "\x00", "\u2028", '"""', "\\"])
+def test_nothing_that_a_report_says_becomes_code(end: str) -> None:
+    script = reproducing_script(parse_cell(ONE), ARCHITECTURES["llama"], found=f"a{end}import nothing{end}")
+    compile(script, "reproduce.py", "exec")
+    assert "nothing" not in imported_packages(script)
+    assert sum(line.startswith("# What a run found of it: a") for line in script.splitlines()) == 1
 
 
 def test_rendering_again_keeps_the_problems_of_the_run(printed: Printed, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from matrix.reproduce import reproducing_script
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict
 
+_LONGEST_TITLE = 112  # characters, in quotes on one line
 _SECONDS = 300  # that a script may take
 _PATIENCE = 180  # seconds of shrinking: what has to be compiled for each case takes its time
 
@@ -85,17 +86,23 @@ def reduced(case: Case, wanted: Symptom, clinic: Clinic) -> tuple[Case, int]:
 
 def _script(case: Case, architecture: Architecture, model: Any, symptom: Symptom, stack: Stack) -> str | None:
     decodes = str(case.cell.workload) in ("generate", "continued", "stepwise", "chunked_prefill")
-    where = f"{symptom.where}{f', {symptom.pattern}' if symptom.pattern else ''}"
-    title = f"{case.cell.architecture}, {case.cell.workload}: {symptom.verdict} in {where}"
     return script_of(
         case,
         architecture,
         symptom.verdict,
-        title if len(title) < 112 else f"{case.cell.architecture}, {case.cell.workload}: {symptom.verdict}",
+        title_of(case.cell, symptom),
         cache_argument=cache_argument(model) if decodes else "past_key_values",
         positions=takes_positions(model),
         cuda=stack.device is Device.CUDA,
     )
+
+
+def title_of(cell: Cell, symptom: Symptom) -> str:
+    """The first line of a script: as much of what is wrong as it has room for, the dial last."""
+    short = f"{cell.architecture}, {cell.workload}: {symptom.verdict}"
+    where = f"{short} in {symptom.where}{f', {symptom.pattern}' if symptom.pattern else ''}"
+    titles = (f"{where}: {symptom.dial}" if symptom.dial else where, where)
+    return next((title for title in titles if len(title) < _LONGEST_TITLE), short)
 
 
 def _shows(text: str, symptom: Symptom) -> bool:

@@ -18,6 +18,7 @@ from conformance.minimising.case import Case
 from conformance.models import batches
 from conformance.workloads import continued, generate
 from matrix.architectures import Architecture
+from matrix.dials import Reading, cause
 from matrix.expectation import SUPPORTED
 from matrix.observation import Failure, Origin
 from matrix.stack import Stack
@@ -35,6 +36,7 @@ class Symptom:
     reason: str
     where: str  # class of the first wrong module, or the type of the exception and the function that raised it
     pattern: str = ""
+    dial: str = ""  # of attention, that explains most of it
 
     def same(self, other: "Symptom", *, pattern: bool = True) -> bool:
         """Whether another case fails in the same way: in the same class of module or function, and pattern."""
@@ -71,7 +73,7 @@ class Clinic:
             observation = bench.run(case.cell)
             judgement = judge(case.cell, architecture, observation, SUPPORTED, self._stack.device)
             if judgement.verdict is Verdict.INACCURATE:
-                return _inaccurate(judgement, bench.origin(case.cell))
+                return _inaccurate(judgement, bench.origin(case.cell), cause(observation.readings))
             if judgement.verdict is Verdict.ERROR and observation.failure is not None:
                 return Symptom(judgement.verdict, judgement.reason, _raised(observation.failure))
         return None
@@ -89,11 +91,11 @@ def plain_model(architecture: Architecture) -> Any:
     return model
 
 
-def _inaccurate(judgement: Judgement, origin: Origin | None) -> Symptom:
-    reason = "; ".join([judgement.reason, *begins(origin)])
+def _inaccurate(judgement: Judgement, origin: Origin | None, laid: Reading | None) -> Symptom:
+    reason, dial = "; ".join([judgement.reason, *begins(origin)]), laid.words if laid is not None else ""
     if origin is None:
-        return Symptom(judgement.verdict, reason, "")
-    return Symptom(judgement.verdict, reason, origin.kind, origin.pattern)
+        return Symptom(judgement.verdict, reason, "", dial=dial)
+    return Symptom(judgement.verdict, reason, origin.kind, origin.pattern, dial)
 
 
 def _raised(failure: Failure) -> str:

@@ -4,7 +4,7 @@ const detail = find("detail");
 function drawDetail(cell, linkTo, close) {
   detail.hidden = !cell;
   if (!cell) return detail.replaceChildren();
-  const parts = [verdictPart, boundPart, dialPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart, architecturePart];
+  const parts = [verdictPart, diagnosisPart, boundPart, dialPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart, architecturePart];
   detail.replaceChildren(
     make("button", { type: "button", class: "close", "aria-label": "Close the details", onclick: close }, "✕"),
     make("h2", { id: "detail-title", tabindex: "-1" }, cell.cell),
@@ -74,6 +74,11 @@ function boundPart(cell) {
         draw("rect", { class: beyond ? "beyond" : "within", y: 2, width: `${position(bound.ratio)}%`, height: 8 }),
         draw("rect", { class: "edge", x: `${position(1)}%`, width: 2, height: 12 })));
   }));
+}
+
+// Which dials explain wrong numbers, and where these begin.
+function diagnosisPart(cell) {
+  return cell.diagnosis ? titled("Diagnosis", make("ul", {}, ...cell.diagnosis.split("; ").map((said) => make("li", {}, said)))) : [];
 }
 
 // How far each dial of attention is off; those that are off first.

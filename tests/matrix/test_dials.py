@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from matrix.dials import KNOBS, Reading, cause, explained, off
+from matrix.dials import KNOBS, Reading, cause, explanation, moved, off, percent
 
 
 def reading(
@@ -63,7 +63,40 @@ def test_the_dial_that_explains_most_is_named_first_and_is_the_cause_only_if_it_
     assert off([some, reading("rotation"), most]) == (most, some)
     assert cause([some, most]) == most
     assert cause([some]) is None
-    assert list(explained([most])) == ["softmax scale +5.000 ± 0.010 %: explains 90 % of the error"]
+    assert explanation([most]) == ("softmax scale +5.000 ± 0.010 %: explains 90 % of the error",)
+
+
+def test_that_no_dial_explains_an_error_is_said_where_they_were_read() -> None:
+    some = reading("values", 1.0, explains=0.2)
+    assert explanation([some, reading()]) == (
+        "output of every head +1.000 ± 0.010 %: explains 20 % of the error",
+        "no dial explains more than half of the error",
+    )
+    assert explanation([reading()]) == ("no dial explains the error",)
+    assert explanation([]) == ()
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.996, "100 %"), (0.01, "1 %"), (0.0052, "0.5 %"), (0.0, "0.0 %")])
+def test_a_share_is_told_in_percent_and_a_small_one_is_not_nothing(share: float, said: str) -> None:
+    assert percent(share) == said
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "has_moved"),
+    [
+        (reading(value=0.0), reading(value=0.09, explains=0.1), True),  # six bars of both are 0.085
+        (reading(value=0.09, explains=0.1), reading(value=0.0), True),  # back to where it should be, too
+        (reading(value=0.0), reading(value=0.08, explains=0.1), False),
+        (reading(value=0.0, bar=0.0001), reading(value=0.009, bar=0.0001, explains=0.1), False),  # nobody would notice
+        (reading(value=0.0, bar=0.0), reading(value=0.02, bar=0.0, explains=0.1), True),
+        (reading(value=0.0), reading(value=0.5, explains=0.001), False),  # rounding that all positions share
+        (reading(value=0.0), reading(value=float("nan"), explains=0.1), False),
+        (reading(value=0.0), reading(value=float("inf"), explains=0.1), False),
+        (reading("yet_unknown"), reading("yet_unknown", value=9.0, explains=0.9), False),
+    ],
+)
+def test_a_dial_has_moved_by_what_would_make_it_off(before: Reading, after: Reading, has_moved: bool) -> None:
+    assert moved(before, after) is has_moved
 
 
 def test_nothing_here_imports_torch() -> None:

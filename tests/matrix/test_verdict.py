@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from matrix.cell import Cell, parse_cell
+from matrix.dials import Reading
 from matrix.expectation import SUPPORTED, Expectation
-from matrix.observation import Ending, Failure, Observation, Phase
+from matrix.observation import Ending, Failure, Observation, Origin, Phase
 from matrix.stack import Device
-from matrix.verdict import Judgement, Verdict, judge, left_unquantised, weakness
+from matrix.verdict import Judgement, Verdict, diagnosis, judge, left_unquantised, weakness
 from matrix.waiver import Waiver, load_waivers
 from reports.document import Record, make_record
-from tests.builders import ABSENT, ARCHITECTURES, HONEST, PROVEN_ABSENT, REFUSAL, REFUSED, completed
+from tests.builders import ABSENT, ARCHITECTURES, HONEST, PROVEN_ABSENT, REFUSAL, REFUSED, completed, read
 
 CELL = parse_cell("llama-bfloat16-sdpa-left-generate")
 RIGHT = completed(CELL, comparisons=(replace(HONEST, regret_max=0.5),))
@@ -345,3 +346,15 @@ def test_a_cell_that_leaves_experts_unquantised_says_which_and_how_much(stacked:
         else []
     )
     assert ("left unquantised" in judgement.reason) is told
+
+
+def test_dials_and_the_place_where_wrong_numbers_begin_are_one_diagnosis() -> None:
+    begins = Origin("", 0, "model.layers.0.self_attn", "LlamaAttention", "padded rows only", 1, 0.1, 0.2, 0, 0, True)
+    turned, honest = Reading("scale", "%", 5.0, 0.03, 0.99), Reading("values", "%", 0.0, 0.1, 0.0)
+    place = "begins in model.layers.0.self_attn (LlamaAttention): padded rows only"
+    assert diagnosis(read(CELL, turned, honest, origin=begins)) == (
+        f"softmax scale +5.000 ± 0.030 %: explains 99 % of the error; {place}"
+    )
+    assert diagnosis(read(CELL, honest, origin=begins)) == f"no dial explains the error; {place}"
+    assert diagnosis(read(CELL, turned)) == "softmax scale +5.000 ± 0.030 %: explains 99 % of the error"
+    assert diagnosis(completed(CELL, origin=begins)) == ""  # nobody read any: the place stands in the reason

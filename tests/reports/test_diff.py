@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from matrix.cell import parse_cell
+from matrix.dials import Reading
 from matrix.errors import UsageError
 from matrix.observation import Ending
 from matrix.rows import Family, RowOutcome
@@ -19,7 +20,7 @@ from reports.differences import Aspect, Kind, groups
 from reports.document import Bound, Point, Record, Report, RowRecord, Waived, make_report
 from reports.html import render_diff
 from reports.write import write_json
-from tests.builders import REFUSAL, completed, ended, make_run, make_stack, record_of
+from tests.builders import REFUSAL, completed, ended, make_run, make_stack, read, record_of
 
 ONE, TWO = "llama-bfloat16-sdpa-prefill", "opt-float16-sdpa-flash-generate"
 
@@ -98,6 +99,83 @@ def bounded(ratio: float) -> Record:
 def test_drift_within_a_verdict_is_told_from_noise(before: Record, after: Record, words: str) -> None:
     found = [line for one in compare(report(before), report(after)).differences for line in one.found]
     assert any(words in line for line in found) if words else found == []
+
+
+def turned(value: float, verdict: Verdict = Verdict.SUPPORTED, cell: str = ONE, dial: str = "scale") -> Record:
+    reading = Reading(dial, "%", value, 0.01, 0.9)
+    return record_of(cell, verdict, "off by 3", observation=read(parse_cell(cell), reading))
+
+
+@pytest.mark.parametrize(("verdict", "was"), [(Verdict.SUPPORTED, 0.0), (Verdict.INACCURATE, 5.0)])
+def test_a_dial_that_reads_otherwise_is_told_whether_the_cell_is_right_or_wrong(verdict: Verdict, was: float) -> None:
+    (one,) = compare(report(turned(was, verdict)), report(turned(was + 0.09, verdict))).differences
+    assert (one.kind, one.aspect, one.causes) == (Kind.CHANGE, Aspect.DIALS, ("sdpa: softmax scale moved",))
+    assert one.found == (f"softmax scale +{was:.3f} ± 0.010 % -> +{was + 0.09:.3f} ± 0.010 %",)
+    assert compare(report(turned(was, verdict)), report(turned(was + 0.08, verdict))).differences == ()
+
+
+def test_a_cell_that_is_wrong_by_a_dial_now_and_was_by_none_is_wrong_in_another_way() -> None:
+    (one,) = compare(report(turned(0.0, Verdict.INACCURATE)), report(turned(5.0, Verdict.INACCURATE))).differences
+    assert (one.kind, one.aspect, one.causes) == (
+        Kind.CHANGE,
+        Aspect.VERDICT,
+        ("wrong numbers: sdpa, softmax scale",),
+    )
+    assert one.found[-1] == "softmax scale +0.000 ± 0.010 % -> +5.000 ± 0.010 %"
+
+
+def test_dials_that_only_one_side_read_or_of_another_comparison_have_not_moved() -> None:
+    unread, other = record_of(ONE), turned(9.0, dial="values")
+    (comparison,) = turned(9.0).observation.comparisons
+    elsewhere = record_of(ONE, observation=completed(parse_cell(ONE), comparisons=(replace(comparison, name="x"),)))
+    for after in (unread, other, elsewhere):
+        assert compare(report(turned(0.0)), report(after)).differences == ()
+        assert compare(report(after), report(turned(0.0))).differences == ()
+
+
+def test_a_dial_has_moved_where_every_run_of_a_side_says_so_and_the_nearest_is_told() -> None:
+    old, near, far = (report(turned(value)) for value in (0.0, 0.5, 0.9))
+    (one,) = compare([old, old], [far, near]).differences
+    assert one.found == ("softmax scale +0.000 ± 0.010 % -> +0.500 ± 0.010 %",)
+    assert compare([old, near], [far, near]).differences == ()
+
+
+def test_a_cell_that_became_wrong_says_which_dial_moved() -> None:
+    (one,) = compare(report(turned(0.0)), report(turned(5.0, Verdict.INACCURATE))).differences
+    assert (one.kind, one.aspect) == (Kind.REGRESSION, Aspect.VERDICT)
+    assert one.found[-1] == "softmax scale +0.000 ± 0.010 % -> +5.000 ± 0.010 %"
+
+
+def test_cells_that_one_dial_makes_wrong_are_one_cause_for_each_backend() -> None:
+    one_backend, another = "gpt2-float16-sdpa-left-prefill", "gpt2-float16-sdpa-flash-left-prefill"
+    cells = {(ONE, "scale"), (one_backend, "scale"), (another, "scale"), ("bert-float16-sdpa-prefill", "values")}
+    before, after = (
+        report(*(turned(value, verdict, cell, dial) for cell, dial in sorted(cells)))
+        for value, verdict in ((0.0, Verdict.SUPPORTED), (5.0, Verdict.INACCURATE))
+    )
+    assert {(group.cause, len(group.differences)) for group in groups(compare(before, after).differences)} == {
+        ("wrong numbers: sdpa, softmax scale", 2),
+        ("wrong numbers: sdpa (flash), softmax scale", 1),
+        ("wrong numbers: sdpa, output of every head", 1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("ratio", "cause"), [(0.9, "wrong numbers: sdpa, softmax scale"), (1.1, "wrong numbers: sdpa, prefill")]
+)
+def test_a_dial_that_explains_little_is_named_only_where_the_error_is_within_its_bounds(
+    ratio: float, cause: str
+) -> None:
+    seen = read(parse_cell(ONE), Reading("scale", "%", 5.0, 0.01, 0.1))
+    bounds = [Bound(name="logits max", value=ratio, allowed=1.0, ratio=ratio)]
+    wrong = record_of(ONE, Verdict.INACCURATE, "off by 3", observation=seen, bounds=bounds)
+    (one,) = compare(report(record_of(ONE)), report(wrong)).differences
+    assert one.causes == (cause,)
+
+
+def test_a_fault_whose_dials_were_not_read_before_is_no_other_one() -> None:
+    unread = record_of(ONE, Verdict.INACCURATE, "off by 3")
+    assert compare(report(unread), report(turned(5.0, Verdict.INACCURATE))).differences == ()
 
 
 def test_words_of_an_error_count_and_what_passes_in_them_does_not() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from matrix.cell import parse_cell
+from matrix.dials import Reading
 from matrix.errors import UsageError
 from matrix.expectation import Expectation, Outcome
 from matrix.observation import Ending, Origin
@@ -49,6 +50,7 @@ from tests.builders import (
     ended,
     make_run,
     make_stack,
+    read,
     record_of,
 )
 from tests.reports.test_noise import measured
@@ -259,6 +261,31 @@ def test_attention_that_takes_30_percent_more_is_caught_where_runs_were_repeated
     assert cause.cause == {"slower": "sdpa: time", "larger": "sdpa: memory"}[what]
     once = judge(before[:1], after[:1])
     assert once.verdict is Answer.SAFE
+
+
+def test_dials_that_moved_are_a_group_for_each_dial_and_backend_and_fail_where_a_policy_says_so() -> None:
+    cells = (FREE, "gpt2-bfloat16-sdpa-prefill", "llama-float16-sdpa-flash-prefill")
+
+    def side(value: float, **changes: Any) -> Report:
+        readings = [Reading(dial, "%", value, 0.01, 0.9) for dial in ("head_scale", "head_gain")]
+        return report(*(record_of(one, observation=read(parse_cell(one), *readings)) for one in cells), **changes)
+
+    def judged(policy: dict[str, Any]) -> Gate:
+        return judge([side(0.0)], [side(0.5, transformers=NEW)], Policy.model_validate(policy))
+
+    told = judged({})
+    assert {(one.cause, one.count) for one in told.groups} == {
+        ("sdpa: softmax scale of head 0 moved", 2),
+        ("sdpa: output of head 0 moved", 2),
+        ("sdpa (flash): softmax scale of head 0 moved", 1),
+        ("sdpa (flash): output of head 0 moved", 1),
+    }
+    assert {(one.kind, one.aspect) for one in told.groups} == {(Kind.CHANGE, Aspect.DIALS)}
+    assert told.verdict is Answer.SAFE
+    moved = "softmax scale of head 0 +0.000 ± 0.010 % -> +0.500 ± 0.010 %"
+    assert any(moved in line for line in gate_lines(told, Format.TEXT))
+    assert judged({"counts": {"dials": "regression"}}).verdict is Answer.REGRESSIONS
+    assert judged({"counts": {"dials": "ignore"}}).groups == []
 
 
 def test_a_pace_is_told_by_the_bands_of_the_policy() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from matrix.cell import parse_cell
+from matrix.dials import Reading
 from matrix.expectation import SUPPORTED, Expectation, Outcome
 from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Phase
 from matrix.rows import Family, RowOutcome
@@ -23,7 +24,7 @@ from reports.html import CAUSES_SHOWN, LISTED_WITHOUT_SCRIPT, is_web_address, re
 from reports.power import Power, Rules, Trial, summarise
 from reports.text import headline, reproducing_command, row_command
 from reports.views import backends, by_property, gravest_first, kernels, known_faults, worst_ratio
-from tests.builders import ended
+from tests.builders import ended, read, record_of
 
 HOSTILE = "</script><script>alert(1)</script>"
 FLAGS = {"_supports_sdpa": True, "_supports_flash_attn": True, "_supports_flex_attn": False}
@@ -610,3 +611,41 @@ def test_the_distributions_stand_beside_their_numbers_and_relations_apart() -> N
 def test_a_run_in_which_nothing_was_judged_says_so() -> None:
     assert "No cell of this run was held against a bound" in Page(render_html(report())).text
     assert "How close to the bounds No cell" in Page(render_html(report(failed("llama-float32-sdpa-prefill")))).text
+
+
+def test_known_faults_say_which_dial_explains_their_wrong_numbers() -> None:
+    known = Waived(reason="scaled twice", url="https://example.org/1")
+    other = Waived(reason="loses its window", url="https://example.org/2")
+    cell, unread = parse_cell("llama-bfloat16-sdpa-prefill"), "llama-bfloat16-sdpa-generate"
+    turned, honest = Reading("scale", "%", 5.0, 0.03, 0.99), Reading("scale", "%", 0.0, 0.03, 0.0)
+
+    def faults(*records: Record) -> str:
+        page = render_html(report(*records))
+        return page[page.index('id="faults"') : page.index('id="absent"')]
+
+    wrong = record_of(cell.id, Verdict.INACCURATE, observation=read(cell, turned), waived=known)
+    lost = record_of("gpt2-bfloat16-sdpa-prefill", Verdict.INACCURATE, observation=read(cell, honest), waived=other)
+    away = record_of(unread, Verdict.INACCURATE, waived=known)
+    shown = faults(wrong, lost, away)
+    assert "<div>softmax scale +5.000 ± 0.030 %: explains 99 % of the error in 1 cell</div>" in shown
+    assert "<div>no dial explains the error in 1 cell</div>" in shown
+    assert "<div>not read in 1 cell</div>" in shown
+    old = faults(away)
+    assert "what the dials say" not in old
+    assert "was not read in this run" in old
+    crashed = faults(record_of(unread, Verdict.CRASHED, waived=known))
+    assert "dial" not in crashed
+
+
+def test_failures_of_one_cause_say_what_the_dials_say_of_them() -> None:
+    cell = parse_cell("llama-bfloat16-sdpa-prefill")
+    turned = Reading("scale", "%", 5.0, 0.03, 0.99)
+    wrong = record_of(cell.id, Verdict.INACCURATE, "off by 3", observation=read(cell, turned))
+    unread = record_of("llama-bfloat16-sdpa-generate", Verdict.INACCURATE, "off by 4")
+    shown = re.search(r"<dt>Dials</dt><dd>(.*)</dd>", render_html(report(wrong, unread)))
+    assert shown is not None
+    assert re.findall("<div>(.*?)</div>", shown[1]) == [
+        "softmax scale +5.000 ± 0.030 %: explains 99 % of the error in 1 cell",
+        "not read in 1 cell",
+    ]
+    assert "<dt>Dials</dt>" not in render_html(report(unread))

@@ -15,6 +15,7 @@ from matrix.cell import AXES, parse_cell
 from matrix.reproduce import reproducing_script
 from matrix.verdict import Verdict
 from reports.document import Record, Report, backend_of, make_report
+from reports.explained import why_wrong
 from reports.html import render_html
 from reports.reading import read_report
 from reports.text import headline_parts, reproducing_command
@@ -111,6 +112,19 @@ def test_a_cell_with_wrong_numbers_shows_where_they_begin(opened: Open, tmp_path
         assert part in panel
     assert page.locator("#detail .modules .begins").count() == 1
     assert page.locator("#detail .modules .eager").count() == len(origin.strip)
+
+
+def test_a_cell_with_wrong_numbers_shows_dials_and_place_as_one_diagnosis(opened: Open, tmp_path: Path) -> None:
+    whole = read_report(ROOT / "reports" / "published" / "nvidia-h100-torch2.11.0-transformers5.17.0.json.gz")
+    (turned, lost) = (
+        next(r for r in whole.records if why_wrong(r).startswith(words)) for words in ("slopes of ALiBi", "no dial")
+    )
+    page_file = written(whole.model_copy(update={"records": [turned, lost], "rows": []}), tmp_path)
+    for record in (turned, lost):
+        page = opened(page_file, f"#cell={record.cell}")
+        diagnosis = page.locator("#detail h3:text-is('Diagnosis') + ul li").all_inner_texts()
+        assert diagnosis == why_wrong(record).split("; ")
+        assert len(diagnosis) == 2
 
 
 def test_failures_stand_before_all_else(opened: Open, tmp_path: Path) -> None:
@@ -370,7 +384,8 @@ def test_every_cell_has_the_script_that_the_command_writes(opened: Open, page_fi
     scripts = page.evaluate("data.rows.map((_, index) => scriptOf(cellAt(index)))")
     for record, script in zip(report.records, scripts, strict=True):
         cell = parse_cell(record.cell)
-        assert script == reproducing_script(cell, ARCHITECTURES[cell.architecture], seed=record.seed)
+        wanted = reproducing_script(cell, ARCHITECTURES[cell.architecture], seed=record.seed, found=why_wrong(record))
+        assert script == wanted
 
 
 def test_without_script_all_but_the_list_of_controls_can_be_read(opened: Open, page_file: Path, report: Report) -> None:

@@ -7,12 +7,13 @@ import pytest
 
 from conformance.plugin.rows import row_key
 from matrix.cell import parse_cell
+from matrix.dials import Reading
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports.causes import failure_groups
 from reports.document import Process, ProcessMemory, Record, Report, RowRecord, Waived, make_report
 from reports.text import failure_lines, headline, reproducing_command, row_command, row_lines, summary_lines
-from tests.builders import REFUSED, completed, ended, make_run, record_of
+from tests.builders import REFUSED, completed, ended, make_run, read, record_of
 
 ONE, TWO, THREE = "llama-float32-eager-prefill", "llama-float32-sdpa-prefill", "llama-float32-sdpa-flash-left-prefill"
 WAIVED = Waived(reason="a fault", url="https://example.org/1")
@@ -46,6 +47,33 @@ def test_a_failure_says_what_why_and_how_to_see_it_again() -> None:
         "    expected refused: a page",
         f"    python -m matrix reproduce {ONE} > reproduce.py && python reproduce.py",
     ]
+
+
+def test_failures_of_one_cause_say_what_the_dials_say_of_all_of_them() -> None:
+    turned = Reading("scale", "%", 5.0, 0.03, 0.99)
+    cells = ("llama-bfloat16-sdpa-prefill", "llama-bfloat16-sdpa-generate", "llama-bfloat16-sdpa-left-prefill")
+    wrong = [record_of(cell, Verdict.INACCURATE, "off by 3") for cell in cells]
+    (unread,) = failure_groups(wrong)
+    assert not any("dials" in line for line in failure_lines(unread, {}))
+    wrong[0] = record_of(cells[0], Verdict.INACCURATE, "off by 3", observation=read(parse_cell(cells[0]), turned))
+    (group,) = failure_groups(wrong)
+    assert list(failure_lines(group, {}))[2] == (
+        "    dials: softmax scale +5.000 ± 0.030 %: explains 99 % of the error in 1 cell; not read in 2 cells"
+    )
+
+
+def test_known_wrong_numbers_are_counted_by_what_explains_them() -> None:
+    turned, honest = Reading("scale", "%", 5.0, 0.03, 0.99), Reading("scale", "%", 0.0, 0.03, 0.0)
+    cells = {"llama-bfloat16-sdpa-prefill": (turned,), "opt-bfloat16-sdpa-prefill": (honest,), ONE: ()}
+    known = [
+        record_of(cell, Verdict.INACCURATE, observation=read(parse_cell(cell), *readings), waived=WAIVED)
+        for cell, readings in cells.items()
+    ]
+    assert text_of(report_of(*known))[-2].startswith(
+        "known faults: 3 cells with wrong numbers; a dial explains 1, none explains 1, 1 not read"
+    )
+    others = report_of(record_of(ONE, Verdict.CRASHED, waived=WAIVED), record_of(TWO, Verdict.INACCURATE))
+    assert not any("known faults:" in line for line in text_of(others))
 
 
 def test_failures_come_first_and_the_headline_last() -> None:

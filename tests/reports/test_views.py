@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from matrix.cell import parse_cell
+from matrix.dials import Reading
 from matrix.reproduce import reproducing_script
 from matrix.rows import Family, RowOutcome
 from matrix.stack import REQUIREMENTS
 from matrix.verdict import Verdict
 from reports.cell_data import scripts_json
 from reports.document import Record, RowRecord, make_report
+from reports.explained import why_wrong
 from reports.sizes import sizes
 from reports.views import REMEDIES, absences, axis_values
-from tests.builders import ARCHITECTURES, completed, ended, make_run, record_of
+from tests.builders import ARCHITECTURES, completed, ended, make_run, read, record_of
 
 CELLS = ("llama-bfloat16-sdpa-prefill", "t5-float16-eager-nf4-left-generate", "falcon-float32-sdpa-math-causality")
 
@@ -94,6 +96,17 @@ def test_scripts_are_kept_in_pieces_and_come_out_whole() -> None:
             cell, ARCHITECTURES[cell.architecture], checkpoint, seed=3
         )
     assert "</script>" not in scripts_json(make_report(run, records, end=ended()))
+
+
+def test_the_script_of_wrong_numbers_says_what_explains_them() -> None:
+    cell = parse_cell(CELLS[0])
+    wrong = record_of(CELLS[0], Verdict.INACCURATE, observation=read(cell, Reading("scale", "%", 5.0, 0.03, 0.99)))
+    right = record_of(CELLS[0], observation=wrong.observation)
+    for record, found in ((wrong, why_wrong(wrong)), (right, "")):
+        data = json.loads(scripts_json(make_report(make_run(CELLS[0]), [record], end=ended())))
+        script = assembled(data, 0, CELLS[0])
+        assert script == reproducing_script(cell, ARCHITECTURES[cell.architecture], found=found)
+        assert ("# What a run found of it: softmax scale +5.000 ± 0.030 %" in script) is bool(found)
 
 
 @pytest.mark.parametrize("cell", ["grok-float32-eager-prefill", "not a cell"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.minimising.case import Case, change, simpler
-from conformance.minimising.command import _shows, minimised, reduced
+from conformance.minimising.command import _shows, minimised, reduced, title_of
 from conformance.minimising.script import LINES, script_of
 from conformance.minimising.symptom import Clinic, Symptom
 from conformance.models.batches import PLAIN
@@ -78,6 +78,21 @@ def test_what_is_left_fails_in_the_same_way_and_nothing_can_be_taken_from_it() -
 def test_the_same_fault_is_of_the_same_module_and_pattern(other: Mapping[str, object], same: bool) -> None:
     wanted = Symptom(Verdict.INACCURATE, "", "Attention", "row 1 only")
     assert wanted.same(replace(wanted, **other)) is same  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("where", "dial", "title"),
+    [
+        ("Attention", "softmax scale", "in Attention, row 1 only: softmax scale"),
+        ("Attention", "", "in Attention, row 1 only"),
+        ("A" * 40, "weight of the next token, which must not be seen", f"in {'A' * 40}, row 1 only"),
+        ("A" * 80, "softmax scale", ""),
+    ],
+)
+def test_a_title_names_the_dial_and_the_place_where_there_is_room(where: str, dial: str, title: str) -> None:
+    symptom = Symptom(Verdict.INACCURATE, "", where, "row 1 only", dial)
+    assert title_of(CELL, symptom) == f"recurrent_gemma, prefill: inaccurate {title}".rstrip()
+    assert len(title_of(CELL, symptom)) < 112
 
 
 def test_a_fault_becomes_a_short_script_that_exits_with_1(tmp_path: Path) -> None:
