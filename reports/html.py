@@ -20,7 +20,7 @@ from matrix.advice.search import spelled_bytes
 from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
-from reports import benchmarks, charts, computed, power
+from reports import benchmarks, charts, computed, power, prices
 from reports.advice import Advice, gains
 from reports.advice_picture import picture
 from reports.causes import failure_groups, row_groups
@@ -100,6 +100,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     many = len(axes["architecture"]) > MANY
     families, traits = families_of(report), traits_of(report)
     claims = claims_of(report.records)
+    sized = sizes(report.records)
     dial_rows = computed.rows(report.records, list(axes["backend"]))
     return _render(
         "report.html.j2",
@@ -160,8 +161,16 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         dial_outliers=computed.outliers(report.records),
         dial_text=computed.number_text,
         whisker=computed.whisker,
-        sizes=sizes(report.records),
-        formats=list(QUANTISATIONS),
+        price_lines=[
+            (axis, line) for axis in ("cache", "transformation") for line in prices.lines(report.records, axis)
+        ],
+        format_lines=prices.lines(report.records, "quantisation"),
+        sizes=sized,
+        formats=[
+            name
+            for name in QUANTISATIONS
+            if any(name == two.quantisation for one in sized for two in one.by_quantisation)
+        ],
         size_bar=charts.size_bar,
         spent=spent_by(report),
         spent_bars=bars,
