@@ -101,6 +101,7 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     families, traits = families_of(report), traits_of(report)
     claims = claims_of(report.records)
     sized = sizes(report.records)
+    tried = {size.quantisation for one in sized for size in one.by_quantisation}
     dial_rows = computed.rows(report.records, list(axes["backend"]))
     return _render(
         "report.html.j2",
@@ -161,16 +162,11 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         dial_outliers=computed.outliers(report.records),
         dial_text=computed.number_text,
         whisker=computed.whisker,
-        price_lines=[
-            (axis, line) for axis in ("cache", "transformation") for line in prices.lines(report.records, axis)
-        ],
+        price_lines=[line for axis in ("cache", "transformation") for line in prices.lines(report.records, axis)],
         format_lines=prices.lines(report.records, "quantisation"),
+        columns=prices.COLUMNS,
         sizes=sized,
-        formats=[
-            name
-            for name in QUANTISATIONS
-            if any(name == two.quantisation for one in sized for two in one.by_quantisation)
-        ],
+        formats=[name for name in QUANTISATIONS if name in tried],
         size_bar=charts.size_bar,
         spent=spent_by(report),
         spent_bars=bars,

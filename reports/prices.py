@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import ClassVar
 
 from matrix.advice.noise import Gain, gain
 from matrix.cell import AXES, SILENT
@@ -14,7 +15,18 @@ from reports.document import Record
 from reports.sizes import sizes
 
 _LARGEST = 1e15  # seconds, MiB, bytes or nats; what claims to be more is no measurement
-UNITS = {"token": "each new token", "pass": "a forward pass"}
+# The figures of a line as a page calls them.
+COLUMNS = {
+    "weights": "size in memory",
+    "disk": "size on disk",
+    "loss": "loss, nats",
+    "token": "time of a new token",
+    "prompt": "time of the prompt",
+    "one_pass": "time of a pass",
+    "memory": "memory of the GPU",
+    "compiling": "compilation, seconds",
+}
+_UNITS = {"token": "each new token", "pass": "a forward pass"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Spread:
     middle: float
     most: float
     cells: int
+    word: ClassVar[str] = ""  # it is told as it is
 
     @property
     def text(self) -> str:
@@ -69,7 +82,7 @@ class Line:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known but that cells are right."""
-        return all(known is None for name, known in vars(self).items() if name not in ("value", "cells"))
+        return all(getattr(self, name) is None for name in COLUMNS)
 
 
 def lines(records: Iterable[Record], axis: str) -> list[Line]:
@@ -83,7 +96,7 @@ def lines(records: Iterable[Record], axis: str) -> list[Line]:
     for record in records:
         if record.cell not in wrong and _axis_of(record) == axis:
             right.setdefault(record.axes[axis], []).append(record)
-    shares = _shares(records) if axis == "quantisation" else {}
+    shares = _shares(record for record in records if record.cell not in wrong) if axis == "quantisation" else {}
     found = (_line(value, right[value], wrong, shares) for value in AXES[axis].values if value in right)
     return [line for line in found if not line.is_empty]
 
@@ -92,7 +105,7 @@ def _axis_of(record: Record) -> str | None:
     return next((axis for axis in PRICED if record.axes[axis] != SILENT[axis]), None)
 
 
-def _shares(records: Sequence[Record]) -> Mapping[str, list[float]]:
+def _shares(records: Iterable[Record]) -> Mapping[str, list[float]]:
     """By format, the shares of the unquantised weights, of each architecture one."""
     found: dict[str, list[float]] = {}
     for one in sizes(records):
@@ -173,7 +186,7 @@ def _times(one: Gain) -> str:
 def told(price: Price) -> Iterator[str]:
     """What one cell costs beside its twin, in words."""
     own, usual = price.own, price.usual
-    timed = [(f"time of {UNITS.get(price.unit, price.unit)}", own.seconds, usual.seconds)]
+    timed = [(f"time of {_UNITS.get(price.unit, price.unit)}", own.seconds, usual.seconds)]
     timed += [("time of the prompt", own.prompt_seconds, usual.prompt_seconds)]
     for what, ours, theirs in timed:
         if (one := _turns(ours, theirs)) is not None:
