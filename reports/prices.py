@@ -1,8 +1,8 @@
 """What caches, compilation and quantisation cost and gain: beside the same cells without them, with the noise."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import geometric_mean, median
 from typing import ClassVar
 
 from matrix.advice.noise import Gain, gain
@@ -31,15 +31,18 @@ _UNITS = {"token": "each new token", "pass": "a forward pass"}
 
 @dataclass(frozen=True)
 class Figure:
-    """How many times as much something costs as without it, and of how many cells that is."""
+    """How many times as much something costs as without it: the mean of these cells, as it was turn by turn."""
 
     times: Gain
     cells: int
+    least: float  # of a cell
+    most: float
 
     @property
     def text(self) -> str:
-        """Such as “1.31 × (1.28 to 1.34)”."""
-        return _times(self.times)
+        """Such as “1.31 × (1.28 to 1.34)”, and what the cells differ by."""
+        apart = f", cells from {self.least:.3g} to {self.most:.3g}" if self.cells > 1 else ""
+        return f"{_times(self.times)}{apart}"
 
     @property
     def word(self) -> str:
@@ -122,10 +125,10 @@ def _line(value: str, right: Sequence[Record], wrong: set[str], shares: Mapping[
     return Line(
         value,
         len(right),
-        token=_figure(prices, lambda one: _time(one) if one.unit == "token" else None),
-        prompt=_figure(prices, _prompt),
-        one_pass=_figure(prices, lambda one: _time(one) if one.unit == "pass" else None),
-        memory=_figure(prices, _memory),
+        token=_figure(_turns(one.own.seconds, one.usual.seconds) for one in prices if one.unit == "token"),
+        prompt=_figure(_turns(one.own.prompt_seconds, one.usual.prompt_seconds) for one in prices),
+        one_pass=_figure(_turns(one.own.seconds, one.usual.seconds) for one in prices if one.unit == "pass"),
+        memory=_figure(_turns(_once(one.own.peak_mib), _once(one.usual.peak_mib)) for one in prices),
         weights=_spread(shares.get(value, ())),
         disk=_spread(_ratio(one.own.disk_bytes, one.usual.disk_bytes) for one in prices),
         loss=_spread(one.quantisation_cost.kl_mean for one in seen if one.quantisation_cost is not None),
@@ -133,14 +136,18 @@ def _line(value: str, right: Sequence[Record], wrong: set[str], shares: Mapping[
     )
 
 
-def _figure(prices: Iterable[Price], of: Callable[[Price], Gain | None]) -> Figure | None:
-    """Of one cell its own ratio; of several their mean and the interval in which the mean of all such cells lies."""
-    found = [one for one in map(of, prices) if one is not None]
-    if len(found) < 2:
-        return Figure(found[0], 1) if found else None
-    ratios = {number: one.ratio for number, one in enumerate(found)}
-    together = gain(dict.fromkeys(ratios, 1.0), ratios)
-    return None if together is None else Figure(together, len(found))
+def _figure(found: Iterable[Sequence[float]]) -> Figure | None:
+    """Of cells' ratios, turn by turn: the noise of their mean is what it differs by from turn to turn.
+
+    Nothing is said of other cells: what these differ by is told beside.
+    """
+    known = [ratios for ratios in found if ratios]
+    if not known:
+        return None
+    turns = min(map(len, known))
+    together = _gain([geometric_mean(ratios[turn] for ratios in known) for turn in range(turns)])
+    means = [geometric_mean(ratios[:turns]) for ratios in known]
+    return Figure(together, len(known), min(means), max(means))
 
 
 def _spread(found: Iterable[float | None]) -> Spread | None:
@@ -148,27 +155,19 @@ def _spread(found: Iterable[float | None]) -> Spread | None:
     return Spread(median(known), max(known), len(known)) if known else None
 
 
-def _time(price: Price) -> Gain | None:
-    return _turns(price.own.seconds, price.usual.seconds)
-
-
-def _prompt(price: Price) -> Gain | None:
-    return _turns(price.own.prompt_seconds, price.usual.prompt_seconds)
-
-
-def _memory(price: Price) -> Gain | None:
-    return _turns(_once(price.own.peak_mib), _once(price.usual.peak_mib))
-
-
 def _once(number: float | None) -> tuple[float, ...]:
     return () if number is None else (number,)
 
 
-def _turns(own: Sequence[float], usual: Sequence[float]) -> Gain | None:
+def _turns(own: Sequence[float], usual: Sequence[float]) -> list[float]:
     """How many times as much the first costs, turn by turn."""
-    ours, theirs = (dict(enumerate(side)) for side in (usual, own))
-    known = [turn for turn in ours if turn in theirs and _measured(ours[turn]) and _measured(theirs[turn])]
-    return gain({turn: ours[turn] for turn in known}, theirs)
+    return [mine / its for mine, its in zip(own, usual, strict=False) if _measured(mine) and _measured(its)]
+
+
+def _gain(ratios: Sequence[float]) -> Gain:
+    found = gain(dict.fromkeys(range(len(ratios)), 1.0), dict(enumerate(ratios)))
+    assert found is not None, "no turn"
+    return found
 
 
 def _measured(number: float) -> bool:
@@ -189,8 +188,9 @@ def told(price: Price) -> Iterator[str]:
     timed = [(f"time of {_UNITS.get(price.unit, price.unit)}", own.seconds, usual.seconds)]
     timed += [("time of the prompt", own.prompt_seconds, usual.prompt_seconds)]
     for what, ours, theirs in timed:
-        if (one := _turns(ours, theirs)) is not None:
-            yield f"{what}: {_times(one)}, {seconds_text(median(ours))} against {seconds_text(median(theirs))}"
+        if ratios := _turns(ours, theirs):
+            middle, usually = (seconds_text(median(side)) for side in (ours, theirs))
+            yield f"{what}: {_times(_gain(ratios))}, {middle} against {usually}"
     sized = {"memory of the GPU, the model and the most beside it": (own.peak_mib, usual.peak_mib)}
     if price.axis == "quantisation":
         sized["weights"] = _mib(own.weight_bytes), _mib(usual.weight_bytes)

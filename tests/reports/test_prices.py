@@ -61,14 +61,20 @@ def test_a_slow_machine_is_no_difference_and_turns_that_scatter_tell_none() -> N
     assert line.token.word == "within the noise"
 
 
-def test_several_cells_are_told_by_what_they_differ_by() -> None:
-    agree = only([priced(STATIC, 1.5), priced(OTHER, 1.5)], "cache")
-    assert agree.token is not None
-    assert (agree.token.cells, agree.token.word) == (2, "more")
-    differ = only([priced(STATIC, 1.5), priced(OTHER, 3.0)], "cache")
-    assert differ.token is not None
-    assert differ.token.times.ratio == pytest.approx(math.sqrt(4.5), rel=1e-3)
-    assert differ.token.word == "within the noise"
+def test_several_cells_are_told_by_their_mean_and_what_they_differ_by() -> None:
+    line = only([priced(STATIC, 1.5), priced(OTHER, 3.0)], "cache")
+    assert line.token is not None
+    assert (line.token.cells, line.token.word) == (2, "more")
+    assert line.token.times.ratio == pytest.approx(math.sqrt(4.5), rel=1e-3)
+    assert line.token.text == "2.12 × (2.12 to 2.12), cells from 1.5 to 3"
+
+
+def test_one_cell_of_many_that_scatters_takes_the_sureness_from_all() -> None:
+    scattered = price(OTHER, Side((1.0, 3.0, 1.0, 3.0)), Side((1.0,) * 4))
+    cells = [priced(STATIC, 1.5), record_of(OTHER, observation=completed(parse_cell(OTHER), price=scattered))]
+    line = only(cells, "cache")
+    assert line.token is not None
+    assert (line.token.cells, line.token.word) == (2, "within the noise")
 
 
 def test_what_is_wrong_or_saves_over_what_is_wrong_has_no_price() -> None:
