@@ -122,6 +122,8 @@ def _line(value: str, right: Sequence[Record], wrong: set[str], shares: Mapping[
     prices = [one.price for one in seen if one.price is not None and one.price.twin not in wrong]
     # Not what flex attention compiles by itself, and what an earlier run has kept says nothing of how long it takes.
     compiled = [one for one in seen if one.evidence.graphs.get("runs") and not one.evidence.graphs.get("cached")]
+    # Of a run without unquantised cells only who was timed says what its weights are a share of.
+    weighed = [(one.own.weight_bytes, one.usual.weight_bytes) for one in prices if one.axis == "quantisation"]
     return Line(
         value,
         len(right),
@@ -129,7 +131,7 @@ def _line(value: str, right: Sequence[Record], wrong: set[str], shares: Mapping[
         prompt=_figure(_turns(one.own.prompt_seconds, one.usual.prompt_seconds) for one in prices),
         one_pass=_figure(_turns(one.own.seconds, one.usual.seconds) for one in prices if one.unit == "pass"),
         memory=_figure(_turns(_once(one.own.peak_mib), _once(one.usual.peak_mib)) for one in prices),
-        weights=_spread(shares.get(value, ())),
+        weights=_spread(shares.get(value) or [_ratio(*both) for both in weighed]),
         disk=_spread(_ratio(one.own.disk_bytes, one.usual.disk_bytes) for one in prices),
         loss=_spread(one.quantisation_cost.kl_mean for one in seen if one.quantisation_cost is not None),
         compiling=_spread(one.seconds.get("compile") for one in compiled),

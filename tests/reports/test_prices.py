@@ -121,8 +121,9 @@ def quantised() -> list[Record]:
     return [record_of(cell.id, observation=seen), record_of(plain.id, observation=usual_seen)]
 
 
-def test_of_a_format_size_loss_and_time_stand_together() -> None:
-    line = only(quantised(), "quantisation")
+@pytest.mark.parametrize("measured", [1, 2])  # whether the unquantised cell was measured by itself
+def test_of_a_format_size_loss_and_time_stand_together(measured: int) -> None:
+    line = only(quantised()[:measured], "quantisation")
     assert (line.value, line.weights and line.weights.middle, line.disk and line.disk.middle) == ("nf4", 0.25, 0.5)
     assert line.loss is not None
     assert line.loss.text == "0.14"
