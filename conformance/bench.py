@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import transformers
@@ -37,13 +37,25 @@ from matrix.architectures import Architecture
 from matrix.axes import Dtype
 from matrix.cell import Cell
 from matrix.dialled import has_dials
-from matrix.observation import Comparison, Ending, Evidence, Failure, Observation, Origin, Phase, QuantisationCost
+from matrix.observation import (
+    Comparison,
+    Ending,
+    Evidence,
+    Failure,
+    Observation,
+    Origin,
+    Phase,
+    Price,
+    QuantisationCost,
+)
 from matrix.stack import Device
 from reports.printable import private_places
 
 if TYPE_CHECKING:
     from conformance.dials.reading import Reader
     from conformance.ranks import Ranks
+
+T = TypeVar("T")
 
 _TRUTHS_KEPT = 4  # cells that differ in their backend alone come one after the other
 
@@ -203,14 +215,30 @@ class Bench:
         """
         if cell.device_map.processes > 1:  # each holds parts, of which nobody knows the truth
             return None
+        return self._aside(lambda: self._origin(cell))
+
+    def price(self, cell: Cell) -> Price | None:
+        """What a cell that was found right takes beside its twin (`matrix/twin.py`): both run again for it, unwatched.
+
+        None where that cannot be told, as where memory holds one of them alone: it is nothing that a cell fails by.
+
+        Raises:
+            DeviceLost: it took the CUDA context with it.
+        """
+        from conformance.pricing import price  # a run that asks for no costs never imports it
+
+        return self._aside(lambda: price(cell, self.source(_WatchedCourse(cell, self)), self.device, self._seed))
+
+    def _aside(self, ask: Callable[[], T]) -> T | None:
+        """What is asked of a cell that has been judged, or None."""
         try:
             with kept(), said(), process_kept():
-                return self._origin(cell)
+                return ask()
         except Interrupted:
             raise
         except BaseException as error:
             if self._ending_of(error) is Ending.DEVICE_LOST:
-                raise DeviceLost("lost while a cell was explained") from error
+                raise DeviceLost("lost while a cell was asked once more") from error
             return None
 
     def _origin(self, cell: Cell) -> Origin | None:

@@ -88,8 +88,8 @@ class Course:
         with self.watch.anew(model):
             yield
 
-    def run(self, model=None):
-        """Load the model unless it is given, do what the workload says, and return what it found."""
+    def prepared(self, model=None):
+        """The model, loaded unless it is given, and the batch, both in place; nothing runs yet."""
         if model is None:
             with self.during("load"):
                 model = load(self.cell, self.source, self.does)
@@ -103,6 +103,11 @@ class Course:
         batch = moved(batch, self.device, torch_dtype(self.cell.dtype))
         if self.cell.attention == "flex_attention":
             forget_compiled()
+        return model, batch
+
+    def run(self, model=None):
+        """Do what the workload says, and return what it found."""
+        model, batch = self.prepared(model)
         with torch.no_grad(), self.watching(model):
             return self.does.run(model, batch, self)
 

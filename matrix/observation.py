@@ -135,6 +135,31 @@ class QuantisationCost:
 
 
 @dataclass(frozen=True)
+class Side:
+    """What one of two cells takes that are measured in turns."""
+
+    seconds: tuple[float, ...]  # of each turn: for a pass, or for a new token of every row, the prompt apart
+    prompt_seconds: tuple[
+        float, ...
+    ] = ()  # of each turn of a generation: until the logits of the first token are there
+    peak_mib: float | None = None  # of the GPU, the model and the most beside it; a CPU has no counter of it
+    weight_bytes: int = 0
+    disk_bytes: int | None = None  # of the weights' files, where weights are quantised and can be saved
+
+
+@dataclass(frozen=True)
+class Price:
+    """A cell beside its twin, the same without one thing: reported, never gated."""
+
+    axis: str  # in which they differ
+    twin: str  # id of the other cell
+    unit: str  # what is timed: a `pass` or a `token`
+    own: Side
+    usual: Side  # the twin's
+    spent: float = 0.0  # seconds that it took to say so
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What really ran. Counts are calls during the measured run."""
 
@@ -194,6 +219,7 @@ class Observation:
     missing: tuple[str, ...] = ()  # requirements not met, when ending is NOT_RUN
     comparisons: tuple[Comparison, ...] = ()
     quantisation_cost: QuantisationCost | None = None
+    price: Price | None = None  # what it takes beside its twin; asked for with --costs, before 2.6 nobody could
     origin: Origin | None = None  # where wrong numbers begin
     evidence: Evidence = field(default_factory=Evidence)
     declared: Mapping[str, bool] = field(default_factory=dict)  # the class's own _supports_* flags

@@ -76,6 +76,7 @@ class Workload(Room):
     inputs: Inputs = Inputs.PREFILL
     runs: int = 1  # of the candidate, that are held against each other
     decodes: bool = False  # whether it generates with the cell's kind of cache
+    priced_by: str = ""  # what is timed of it beside a cell's twin, a `pass` or a `token`; empty where nothing is
 
     @property
     def is_relation(self) -> bool:

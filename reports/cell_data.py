@@ -10,10 +10,12 @@ from matrix.architectures import Architecture, load_architectures
 from matrix.cell import AXES, parse_cell
 from matrix.dials import Reading
 from matrix.errors import UsageError
+from matrix.observation import Price
 from matrix.reproduce import script_pieces
 from matrix.verdict import Verdict
 from reports.document import Record, Report, backend_of
 from reports.explained import why_wrong
+from reports.prices import told
 from reports.text import reproducing_command
 from reports.views import FAMILY, MANY, MEANINGS, SYMBOLS, family_of, gravity, report_axes, traits_of, worst_ratio
 
@@ -143,6 +145,7 @@ def _detail(record: Record) -> dict[str, Any]:
         **{name: value for name, value in observation.items() if name != "evidence"},
         "comparisons": [_shown(comparison) for comparison in observation["comparisons"]],
         "diagnosis": why_wrong(record),
+        "price": _price(record.observation.price),
         "dials": [_dial(one) for one in record.observation.readings],
         **{f"evidence.{name}": value for name, value in observation["evidence"].items() if value},
     }
@@ -151,6 +154,11 @@ def _detail(record: Record) -> dict[str, Any]:
 def _dial(reading: Reading) -> dict[str, Any]:
     """A reading in words, and whether it is off."""
     return {"said": reading.said, "explains": reading.share, "off": reading.is_off or None}
+
+
+def _price(price: Price | None) -> dict[str, Any] | None:
+    """What the cell takes beside its twin, in words."""
+    return None if price is None else {"twin": price.twin, "said": list(told(price))}
 
 
 def _first(observation: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -41,7 +41,8 @@ def _kind(record: Record) -> str:
 
 
 def _seconds(record: Record) -> float:
-    took = record.took or sum(record.observation.seconds.values())
+    price = record.observation.price  # which other runs do not ask for
+    took = record.took - (price.spent if price else 0) if record.took else sum(record.observation.seconds.values())
     return took if 0 < took < _LONGEST else 0.0  # a report may come from anywhere
 
 

@@ -20,7 +20,7 @@ from matrix.advice.search import spelled_bytes
 from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
-from reports import benchmarks, charts, computed, power
+from reports import benchmarks, charts, computed, power, prices
 from reports.advice import Advice, gains
 from reports.advice_picture import picture
 from reports.causes import failure_groups, row_groups
@@ -103,6 +103,8 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
     claims = claims_of(report.records)
     faults = known_faults(report.records, report.rows)
     told = [one for fault in faults for one in fault.accounts]
+    sized = sizes(report.records)
+    tried = {size.quantisation for one in sized for size in one.by_quantisation}
     dial_rows = computed.rows(report.records, list(axes["backend"]))
     return _render(
         "report.html.j2",
@@ -164,8 +166,11 @@ def render_html(report: Report, *, document: str = "matrix.json", home: str = ""
         dial_outliers=computed.outliers(report.records),
         dial_text=computed.number_text,
         whisker=computed.whisker,
-        sizes=sizes(report.records),
-        formats=list(QUANTISATIONS),
+        price_lines=[line for axis in ("cache", "transformation") for line in prices.lines(report.records, axis)],
+        format_lines=prices.lines(report.records, "quantisation"),
+        columns=prices.COLUMNS,
+        sizes=sized,
+        formats=[name for name in QUANTISATIONS if name in tried],
         size_bar=charts.size_bar,
         spent=spent_by(report),
         spent_bars=bars,

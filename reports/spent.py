@@ -31,7 +31,7 @@ MEANINGS = {
     COMPILE: "torch.compile",
     REFERENCE: "golden, baseline, and the comparison with them",
     ROWS: "reported failures, properties of kernels, the guide",
-    BESIDE: "the rest of a cell: judged, measured again alone, explained",
+    BESIDE: "the rest of a cell: judged, measured again alone, explained, timed beside its twin",
     WAIT: "between two cells",
     IDLE: "after a worker's last cell, until the last worker's",
 }

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -27,9 +27,10 @@ from matrix.cell import Cell
 from matrix.doubt import DOUBTED, MOST_OTHERS, after_death, after_want, believed, recent, smallest_suffix
 from matrix.errors import harmless
 from matrix.expectation import expect
-from matrix.observation import Ending, Failure, Observation, Origin, Phase
+from matrix.observation import Ending, Failure, Observation, Phase
 from matrix.shortage import in_use_by_others, is_of_the_host
 from matrix.stack import Device
+from matrix.twin import twin_of
 from matrix.verdict import Judgement, Verdict, begins, judge
 from matrix.waiver import Waiver, waiver_for
 from reports.document import Record, make_record
@@ -38,6 +39,8 @@ from reports.text import reproducing_command
 if TYPE_CHECKING:
     from conformance.bench import Bench
     from conformance.gpu_memory import GpuWatch
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Measure:
         self._making = threading.Lock()
         self._record: Record | None = None
         self._deadline = 0.0
-        self._known = ""  # the record of the cell, while it runs once more only to be explained
+        self._known = ""  # the record of the cell, while it runs once more, to be explained or timed
         # What was measured here: the last cells, the one that is measured now among them, with how many seconds each
         # took, and how much there was in all, rows included.
         self._measured: deque[tuple[Cell, float]] = deque(maxlen=MOST_OTHERS + 1)
@@ -97,14 +100,18 @@ class Measure:
         changed = (first.verdict, first.observation) if seen.verdict is not first.verdict else None
         observation, judgement = seen.observation, seen.judgement
         completed = observation.ending is Ending.COMPLETED and not (self.left_changed or self.device_lost)
-        if judgement.verdict is Verdict.INACCURATE and completed:
-            # Should that take the process down, what is already known is not lost.
-            self._known = self._made(cell, observation, judgement, changed).model_dump_json()
-            origin = self._origin(cell)
+        record = self._made(cell, observation, judgement, changed)
+        if completed and judgement.verdict is Verdict.INACCURATE:
+            origin = self._aside(cell, record, lambda bench: bench.origin(cell))
             observation = replace(observation, origin=origin)
             judgement = replace(judgement, reason="; ".join([judgement.reason, *begins(origin)]))
-        self._record = self._made(cell, observation, judgement, changed)
-        return self._record
+            record = self._made(cell, observation, judgement, changed)
+        elif completed and judgement.verdict is Verdict.SUPPORTED and self._settings.costs and twin_of(cell):
+            record.observation = replace(
+                record.observation, price=self._aside(cell, record, lambda bench: bench.price(cell))
+            )
+        self._record = record
+        return record
 
     def _settled(self, cell: Cell, first: _Seen, *, died: bool) -> _Seen:
         """What is to be believed of a cell, once it has run as often as it takes."""
@@ -207,14 +214,16 @@ class Measure:
             with contextlib.suppress(Exception):  # a lost device takes nothing back
                 self._bench.give_back()
 
-    def _origin(self, cell: Cell) -> Origin | None:
+    def _aside(self, cell: Cell, known: Record, ask: "Callable[[Bench], T | None]") -> T | None:
+        """What the bench says to a question about a cell that has been judged, for which it runs once more."""
+        self._known = known.model_dump_json()  # should that take the process down, it is not lost
         try:
             self._wait(cell)
             with self._shared.beside(self._give_back):
                 self._deadline = time.time() + self._settings.cell_timeout
                 self._leave_breadcrumb(cell, Phase.LOAD)
                 with time_limit(self._settings.cell_timeout):
-                    return self._warm_bench().origin(cell)
+                    return ask(self._warm_bench())
         except DeviceLost:  # which the next cell must not answer for
             self.device_lost = True
             return None

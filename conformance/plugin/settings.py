@@ -93,6 +93,11 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--fault", metavar="NAME", help="seed a fault into every cell, to see whether it is caught")
     group.addoption("--seed", type=_seed, default=0, help="of the fixtures' weights and of the batches (default: 0)")
     group.addoption("--no-dials", action="store_true", help="judge errors by their size alone")
+    group.addoption(
+        "--costs",
+        action="store_true",
+        help="time right cells with a cache, a transformation or a quantisation beside the same cells without",
+    )
     group.addoption("--trust-remote-code", action="store_true", help="let checkpoints bring code of their own")
 
 
@@ -131,6 +136,7 @@ class Settings:
     seed: int
     stack: Stack
     dials: bool = True  # whether errors are judged by their direction, too
+    costs: bool = False  # whether right cells are timed beside their twins
     shard: Shard | None = None
     only: frozenset[str] | None = None  # cell ids and keys of rows
     fixtures_of: Path | None = None  # the report of the run whose fixtures eager rows load
@@ -300,6 +306,7 @@ def settings_from(
         seed=option.seed,
         stack=stack,
         dials=not option.no_dials,
+        costs=option.costs,
         shard=shard,
         only=names_in(root, option.only),
         fixtures_of=report_file(root / option.fixtures_of) if option.fixtures_of else None,

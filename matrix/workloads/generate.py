@@ -25,6 +25,7 @@ ROOMS = (
         judged="each step's logits and each token are judged",
         inputs=Inputs.GENERATE,
         decodes=True,
+        priced_by="token",
         impossible=impossible_to_generate,
     ),
 )

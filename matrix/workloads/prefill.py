@@ -10,5 +10,6 @@ ROOMS = (
         place=10,
         phases=(Phase.FORWARD,),
         judged="the logits of all attended positions are judged",
+        priced_by="pass",
     ),
 )

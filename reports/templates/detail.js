@@ -4,7 +4,7 @@ const detail = find("detail");
 function drawDetail(cell, linkTo, close) {
   detail.hidden = !cell;
   if (!cell) return detail.replaceChildren();
-  const parts = [verdictPart, diagnosisPart, boundPart, dialPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart, architecturePart];
+  const parts = [verdictPart, diagnosisPart, pricePart, boundPart, dialPart, originPart, failurePart, expectationPart, comparisonPart, costPart, evidencePart, costsPart, architecturePart];
   detail.replaceChildren(
     make("button", { type: "button", class: "close", "aria-label": "Close the details", onclick: close }, "✕"),
     make("h2", { id: "detail-title", tabindex: "-1" }, cell.cell),
@@ -178,6 +178,14 @@ function costPart(cell) {
   const agreement = typeof cost.top1_agreement === "number" ? `${number(100 * cost.top1_agreement)} %` : cost.top1_agreement;
   return titled("Cost of quantisation, against the unquantised model (reported, never gated)",
     pairs([["KL divergence, mean", cost.kl_mean], ["KL divergence, p99", cost.kl_p99], ["top-1 agreement", agreement]]));
+}
+
+// What it takes beside the same cell without its cache, its transformation or its quantisation.
+function pricePart(cell) {
+  if (!cell.price || !cell.price.said) return [];
+  return titled("What it costs and gains (reported, never gated)",
+    make("p", { class: "note" }, "Beside ", make("code", {}, cell.price.twin), ", in turns"),
+    make("ul", {}, ...cell.price.said.map((line) => make("li", {}, line))));
 }
 
 function evidencePart(cell) {

@@ -1,5 +1,6 @@
 """The table by which plans are divided: from seconds to costs, and back from the file."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from matrix import costs as costs_module
 from matrix.cell import parse_cell
 from matrix.costs import Costs, load_costs
 from matrix.errors import UsageError
+from matrix.observation import Price, Side
 from matrix.rows import Family, RowOutcome
 from reports.costs import costs_of, toml_lines, took_time
 from reports.document import Report, RowRecord, make_report
@@ -39,6 +41,15 @@ def test_costs_are_those_that_explain_the_seconds_whatever_the_machine() -> None
 def test_a_report_without_times_says_nothing() -> None:
     assert took_time(report(1.0))
     assert not took_time(report(0.0))
+
+
+def test_seconds_of_pricing_are_of_no_cell() -> None:
+    priced = report(1.0)
+    for record in priced.records:
+        record.took += 9.0
+        price = Price("cache", "twin", "pass", Side(()), Side(()), spent=9.0)
+        record.observation = replace(record.observation, price=price)
+    assert costs_of([priced]) == costs_of([report(1.0)])
 
 
 @pytest.mark.parametrize("axis", ["architecture", "attention"])

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from matrix.cell import AXES, parse_cell
+from matrix.observation import Price, Side
 from matrix.reproduce import reproducing_script
 from matrix.verdict import Verdict
 from reports.document import Record, Report, backend_of, make_report
@@ -125,6 +126,20 @@ def test_a_cell_with_wrong_numbers_shows_dials_and_place_as_one_diagnosis(opened
         diagnosis = page.locator("#detail h3:text-is('Diagnosis') + ul li").all_inner_texts()
         assert diagnosis == why_wrong(record).split("; ")
         assert len(diagnosis) == 2
+
+
+def test_a_cell_says_beside_its_verdict_what_it_costs(opened: Open, tmp_path: Path) -> None:
+    cell = "llama-bfloat16-sdpa-left-static-generate"
+    price = Price("cache", "llama-bfloat16-sdpa-left-generate", "token", Side((0.003,) * 2), Side((0.002,) * 2))
+    record = record_of(cell, observation=completed(parse_cell(cell), price=price))
+    page = opened(written(make_report(make_run(cell), [record], end=ended()), tmp_path), f"#cell={cell}")
+    panel = page.locator("#detail").inner_text()
+    said = panel[panel.index("What it costs and gains") :]
+    assert "Beside llama-bfloat16-sdpa-left-generate, in turns" in said
+    assert "time of each new token: 1.5 × (1.5 to 1.5), 3 ms against 2 ms" in said
+    row = page.locator("section[aria-labelledby=prices] tbody tr")
+    assert row.count() == 1
+    assert row.inner_text().split("\t") == ["static", "1", "1.5 × (1.5 to 1.5) more of 1"]
 
 
 def test_failures_stand_before_all_else(opened: Open, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from matrix.cell import Cell, parse_cell
 from matrix.dials import Reading
 from matrix.errors import UsageError
-from matrix.observation import Comparison, Ending, Failure, Observation, Phase, QuantisationCost
+from matrix.observation import Comparison, Ending, Failure, Observation, Phase, Price, QuantisationCost, Side
 from matrix.rows import Family, RowOutcome
 from matrix.stack import CPU_FLAGS
 from matrix.verdict import Verdict
@@ -97,6 +97,7 @@ FULL_RECORD = record_of(
         missing=("flash-attn",),
         comparisons=(replace(HONEST, readings=(TURNED,)), replace(HONEST, regret_max=0.5, runs=2, quantised=True)),
         quantisation_cost=QuantisationCost(0.1, 0.2, 0.99),
+        price=Price("quantisation", ONE, "pass", Side((0.5,), (0.25,), 1.5, 8, 16), Side((0.5,)), 1.5),
         declared={"_supports_sdpa": True},
         seconds={"load": 0.25},
         peak_memory_mib=12.5,

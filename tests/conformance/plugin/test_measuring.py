@@ -14,9 +14,10 @@ from conformance.plugin.measuring import Measure, _Seen
 from conformance.plugin.turnstile import SharedMemory, Turnstile
 from matrix import memory
 from matrix.cell import Cell, parse_cell
-from matrix.observation import Ending, Observation
+from matrix.observation import Ending, Observation, Price, Side
 from matrix.stack import Device
 from matrix.verdict import Judgement, Verdict
+from reports.document import Record
 from tests.builders import ARCHITECTURES, completed, make_stack
 
 
@@ -113,6 +114,41 @@ def test_a_checkpoint_that_fits_nowhere_stays_unavailable(tmp_path: Path, monkey
     settled = measure._settled(CELL, measure._here(CELL), died=False)
     assert settled.verdict is Verdict.UNAVAILABLE
     assert "GiB of memory" in settled.judgement.reason
+
+
+PRICE = Price("cache", "gpt2-float32-eager-generate", "token", Side((1.0,)), Side((1.0,)))
+STATIC = "gpt2-float32-eager-static-generate"
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "verdict", "asked", "priced"),
+    [
+        (STATIC, Verdict.SUPPORTED, True, True),
+        (STATIC, Verdict.SUPPORTED, False, False),
+        (STATIC, Verdict.SUBSTITUTED, True, False),
+        (CELL.id, Verdict.SUPPORTED, True, False),  # which has nothing that it could be held without
+    ],
+)
+def test_right_cells_are_priced_where_that_is_asked_for(
+    tmp_path: Path, cell_id: str, verdict: Verdict, asked: bool, priced: bool
+) -> None:
+    measure, cell, known = measuring(1, tmp_path), parse_cell(cell_id), []
+    vars(measure._settings).update(costs=asked, seed=0, required=())
+    seen = _Seen(completed(cell), Judgement(verdict, "why"))
+    measure._here = lambda cell: seen  # type: ignore[method-assign]
+    measure._settled = lambda *args, **kwargs: seen  # type: ignore[method-assign]
+
+    def price(cell: Cell) -> Price:
+        known.append(Record.model_validate_json(measure._known))
+        return PRICE
+
+    bench: Any = SimpleNamespace(price=price)
+    measure._bench = bench
+    record = measure(cell)
+    assert record.observation.price == (PRICE if priced else None)
+    assert Record.model_validate_json(measure.take_record() or "") == record
+    # Who dies on the way is known to have been right.
+    assert [(one.cell, one.verdict, one.observation.price) for one in known] == [(cell_id, verdict, None)] * priced
 
 
 def test_of_predecessors_whose_replay_runs_out_of_time_none_is_accused(tmp_path: Path) -> None:
