@@ -106,11 +106,11 @@ def honest_evidence(cell: Cell, device: Device) -> Evidence:
         evidence = replace(evidence, attention_ops={"flash_attn::_flash_attn_varlen_forward": 2})
     elif cell.attention is Attention.FLEX_ATTENTION:
         evidence = replace(evidence, flex_calls=2)
-    if cell.quantisation != SILENT["quantisation"]:
+    if cell.quantisation != SILENT["quantisation"] and not cell.workload.dequantises:
         evidence = replace(
             evidence,
             linear_classes={cell.quantisation.module or "Linear": 14, "Linear": 1},
-            unquantised_linear=("lm_head",),
+            unquantised_linear=("lm_head", *(f"layers.0.{name}" for name in cell.quantisation.skips)),
             quantised_formats=(cell.quantisation.stored_as,),
             quantised_ops={f"{namespace}::a_gemm": 14 for namespace in cell.quantisation.ops},
         )

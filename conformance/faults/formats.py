@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from conformance.faults.catalogue import Fault, add, named
 from conformance.quantisers.gguf_files import GGUF_FILE
 from matrix.architectures import Architecture
+from matrix.axes import Attention
 from matrix.cell import Cell
 
 Tensors = dict[str, torch.Tensor]
@@ -76,6 +77,33 @@ def _codes_raised(packed: torch.Tensor) -> torch.Tensor:
 def _rolled(scales: torch.Tensor) -> torch.Tensor:
     """The scales of each row are those of the row before."""
     return scales.roll(1, 0)
+
+
+def _one_power(scales: torch.Tensor) -> torch.Tensor:
+    """The largest power of two is four times what it was."""
+    changed = scales.flatten().clone()
+    changed[changed.argmax()] += 2
+    return changed.view(scales.shape)
+
+
+def _bias_of_128(scales: torch.Tensor) -> torch.Tensor:
+    """Powers of two read as if 128 were 1."""
+    return scales - 1
+
+
+def _transposed_in_experts(scales: torch.Tensor) -> torch.Tensor:
+    """Of each expert scales written column by column."""
+    return scales.mT.contiguous().view(scales.shape)
+
+
+def _in_halves(rows: torch.Tensor) -> torch.Tensor:
+    """What belongs to gates stands before what belongs to the rest, not in turn with it."""
+    return torch.cat([rows[:, 0::2], rows[:, 1::2]], 1)
+
+
+def _experts_rolled(experts: torch.Tensor) -> torch.Tensor:
+    """Each expert has what belongs to the one before."""
+    return experts.roll(1, 0)
 
 
 def _without(ending: str) -> Callable[[Path, Cell], None]:
@@ -170,3 +198,21 @@ for _name, _stands_for, _quantisation, _spoilt in (
     ("not_permuted", "rows of queries not reordered", "gguf_q8_0", _in_gguf((_Q,), _in_order_of_transformers)),
 ):
     add(Fault(f"gguf_{_name}", _stands_for, named("llama"), quantisation=_quantisation, spoilt=_spoilt))
+for _name, _stands_for, _spoilt in (
+    ("block_scale", "the scale of one block", _spoils("down_proj_scales", _one_power)),
+    ("bias", "a bias of 128 instead of 127 in powers of two", _spoils("_scales", _bias_of_128, all_of_them=True)),
+    ("scales_transposed", "scales of blocks by column", _spoils("_scales", _transposed_in_experts)),
+    ("scales_of_others", "scales of another expert", _spoils("_scales", _experts_rolled)),
+    ("nibbles_swapped", "the high half of a byte first", _spoils("_blocks", _nibbles_swapped)),
+    ("gates_in_halves", "gates and the rest in halves, not in turn", _spoils("gate_up_proj_blocks", _in_halves)),
+):
+    add(
+        Fault(
+            f"mxfp4_{_name}",
+            _stands_for,
+            named("gpt_oss"),
+            quantisation="mxfp4",
+            attention=Attention.EAGER,
+            spoilt=_spoilt,
+        )
+    )

@@ -18,7 +18,7 @@ from tests.sessions import run_pytest
 ARCHITECTURES = load_architectures(EXTRA_ARCHITECTURES)
 IN_ONE_PROCESS = [name for name, fault in FAULTS.items() if fault.device_map != "tp2"]  # of others: test_ranks.py
 # Together they have what every fault breaks.
-SPREAD = ("llama", "mistral", "falcon_alibi", "t5", "gemma2", "mixtral", "llama_blocks")
+SPREAD = ("llama", "mistral", "falcon_alibi", "t5", "gemma2", "mixtral", "llama_blocks", "gpt_oss")
 
 
 def cell_for(name: str, dtype: Dtype) -> Cell:
