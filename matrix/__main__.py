@@ -171,6 +171,10 @@ def upgrade(
         Path | None, typer.Option("--report-dir", "-o", help="default: reports/out/upgrade-NAME-VERSION")
     ] = None,
     blocks: Annotated[int | None, typer.Option(min=1, help="in how many parts both sides are measured in turn")] = None,
+    advice: Annotated[
+        list[Path] | None,
+        typer.Option(help="an advice.json: does it hold in the candidate? may be repeated"),
+    ] = None,
     blame: Annotated[bool, typer.Option("--blame", help="which package change brings each regression")] = False,
     bisect: Annotated[bool, typer.Option("--bisect", help="since which release each regression shows")] = False,
     sweep: Annotated[str, typer.Option(help="the last patch of every minor in a range: transformers>=4.48,<5")] = "",
@@ -184,8 +188,8 @@ def upgrade(
     if sweep:
         if to or before != "current" or blame or bisect:
             raise UsageError("--sweep: measures releases one by one; leave out --to, --from, --blame and --bisect")
-        if allow or policy or form != "text" or blocks:
-            raise UsageError("--sweep: gives no verdict; leave out --allow, --policy, --format and --blocks")
+        if allow or policy or form != "text" or blocks or advice:
+            raise UsageError("--sweep: gives no verdict; leave out --allow, --policy, --format, --blocks and --advice")
         sweeping = import_module("conformance.upgrade.sweep")
         over = sweeping.Range(
             of=parse_range(sweep),
@@ -210,6 +214,7 @@ def upgrade(
         report_dir=report_dir,
         blocks=blocks,
         questions=frozenset(question for question, asked in questions.items() if asked),
+        advice=tuple(advice or ()),
     )
     raise typer.Exit(command.gated(wanted, policy, form, say, partial(say, err=True)))
 

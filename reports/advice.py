@@ -16,6 +16,7 @@ from matrix.advice.wanted import Prefer, Wanted
 from matrix.errors import UsageError
 from matrix.files import read_file
 from matrix.stack import Stack
+from reports.differences import Aspect, Difference, Kind
 from reports.part import Part
 
 SCHEMA_VERSION = "1.0"
@@ -351,6 +352,22 @@ def holds(before: Advice, now: Advice) -> tuple[bool, str]:
     if name in now.advised.alike:
         return True, f"{name} is within the noise of the best still"
     return False, f"{name} was advised, and now {now.advised.name} is; {entry.why_not}"
+
+
+def fell(before: Advice, now: Advice, beside: Advice | None = None) -> Difference | None:
+    """What a gate counts of an advice that does not hold in another environment; None where it does.
+
+    It is worse where what was advised is not right there any more, else another: something has become better than it.
+    Where it does not hold in the environment of before either (`beside`, as it is now), the other one is not to blame.
+    """
+    kept, sentence = holds(before, now)
+    if kept or before.advised is None or (beside is not None and not holds(before, beside)[0]):
+        return None
+    name = before.advised.name
+    right = any(entry.name == name and entry.state is State.RIGHT for entry in now.entries)
+    kind, what = (Kind.CHANGE, "is not the best any more") if right else (Kind.REGRESSION, "is not right any more")
+    cause = f"{before.model.name}: what was advised {what}"
+    return Difference(kind, Aspect.ADVICE, f"advice:{before.model.name}", (sentence,), (cause,), "")
 
 
 def differing(before: Advice, now: Advice) -> Mapping[str, tuple[str, str]]:

@@ -36,6 +36,7 @@ class Aspect(StrEnum):
     MEMORY = "memory"
     FIGURES = "figures"  # of a claim
     DIALS = "dials"  # how far a part of attention is from what golden computes
+    ADVICE = "advice"  # what was advised for a model (python -m matrix advise)
     EAGER = "eager"  # what the yardstick of all cells itself computes, generates, saves
     PLAN = "plan"  # what is measured at all
 
@@ -49,6 +50,7 @@ _OWN_WORDS = (
     Aspect.MEMORY,
     Aspect.FIGURES,
     Aspect.DIALS,
+    Aspect.ADVICE,
     Aspect.FALLBACK,
 )
 

@@ -112,14 +112,17 @@ def judge(
     after: Sequence[Report],
     policy: Policy = _USUAL,
     allowed: Sequence[Allowed] = (),
+    beside: Sequence[Difference] = (),
 ) -> Gate:
     """Hold both sides against the policy.
 
-    Of each side the first report is the whole run; the others measured some of its cells again.
+    Of each side the first report is the whole run; the others measured some of its cells again. What differs `beside`
+    the cells and rows of reports counts as what differs in them.
     """
     diff = compare(before, after, policy.within.bands)
     records = {record.cell: record for run in (*before, *after) for record in run.records}
-    weighed = [_weighed(one, policy, records) for one in diff.differences]
+    all_differences = [*diff.differences, *beside]
+    weighed = [_weighed(one, policy, records) for one in all_differences]
     differences = [one for one in weighed if one is not None]
     told = _missing(after[0]) if after[0].cut_off else set()  # that it was cut off says as much
     doubts = [one for one in diff.doubts if one.name not in told and _matters(one.name, policy, records)]
@@ -150,7 +153,7 @@ def judge(
         paces=list(pace_lines(diff.paces, policy.within.bands)),
         proposals=_proposed(after, diff),
         doubtful=list(_doubtful(before, after, differences, doubts, diff.paces, policy.within.bands)),
-        left_out=len(diff.differences) - len(differences),
+        left_out=len(all_differences) - len(differences),
         policy=policy,
     )
 

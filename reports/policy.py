@@ -43,6 +43,7 @@ class Counts(_Table):
     accuracy: Weight = Field(default=Weight.REGRESSION, description="a ratio of error to bound left its band upwards")
     time: Weight = Field(default=Weight.REGRESSION, description="beyond what repeated runs of one side differ by")
     memory: Weight = Field(default=Weight.REGRESSION, description="beyond what repeated runs of one side differ by")
+    advice: Weight = Field(default=Weight.REGRESSION, description="what was advised for a model is not right any more")
     message: Weight = Field(default=Weight.CHANGE, description="an error has another type, text or phase")
     kernels: Weight = Field(default=Weight.CHANGE, description="torch chooses other kernels, and the result is right")
     dtype: Weight = Field(default=Weight.CHANGE, description="other parameters stay in float32; the result is right")

@@ -5,8 +5,7 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from conformance.children import planned
 from conformance.plugin.forkserver import ROOT
 from conformance.plugin.guarding import heed_signals
 from conformance.plugin.settings import REPORTS
+from conformance.upgrade.advised import advised_again
 from conformance.upgrade.choices import How, Question
 from conformance.upgrade.environments import Current, Environment, build, fulfils, name_of, unmet
 from conformance.upgrade.ground import Ground, device_of, facts_of, ground_of, refuse_other_ground
@@ -26,6 +26,8 @@ from matrix.releases import Pin, parse_pin
 from matrix.shard import Shard
 from matrix.stack import DISTRIBUTIONS, Device, detect_stack
 from matrix.waiver import load_waivers
+from reports.advice import Advice, fell, holds, read_advice
+from reports.differences import Difference
 from reports.document import Report
 from reports.files import write_whole
 from reports.gate import Allowed, Format, Gate, gate_lines, judge
@@ -39,7 +41,8 @@ from reports.records import write_lines
 from reports.text import headline
 from reports.write import write_html, write_json
 
-Judge = Callable[[Sequence[Report], Sequence[Report]], Gate]  # of the reports of either side, the whole one first
+# Of the reports of either side, the whole one first, and of what differs beside them.
+Judge = Callable[[Sequence[Report], Sequence[Report], Sequence[Difference]], Gate]
 _Reports = dict[str, list[Report]]  # by side: the whole, then what was measured again
 CURRENT, CANDIDATE = "current", "candidate"
 _TESTS_PER_BLOCK = 150  # a block costs a start, on either side
@@ -62,6 +65,7 @@ class Wanted:
     report_dir: Path | None = None
     blocks: int | None = None
     questions: frozenset[Question] = frozenset()
+    advice: tuple[Path, ...] = ()  # that is to hold in the candidate still
 
     @property
     def folder(self) -> Path:
@@ -97,11 +101,14 @@ def upgrade(wanted: Wanted, judged: Judge, say: Say) -> Gate:
     """
     refuse_own(wanted.arguments)
     stored = None if wanted.before is None else _stored(wanted.before)
+    for file in wanted.advice:
+        read_advice(file)  # before anything is built
     arguments = _with_profile(wanted.arguments)
     workplace = Workplace(wanted.folder)
     try:
         prepared = _prepared(wanted, arguments, stored, workplace, say)
-        gate = _judged(prepared, _measured(prepared), judged)
+        measured = _measured(prepared)
+        gate = _judged(prepared, measured, judged, list(_advice_that_fell(prepared)))
         _keep(gate, workplace)
         return gate
     except KeyboardInterrupt:
@@ -197,6 +204,7 @@ def _facts(
         **facts_of(arguments, versions, wanted.how, wanted.find_links),
         # What is not told above: an installer that was found, a library that is no part of the stack.
         "the current environment": name_of((), wanted.how, wanted.find_links, current),
+        **({"--advice": " ".join(str(file.absolute()) for file in wanted.advice)} if wanted.advice else {}),
         "the candidate's environment": name_of(wanted.pins, wanted.how, wanted.find_links, current),
     }
 
@@ -312,9 +320,25 @@ def _write(report: Report, folder: Path) -> None:
         raise UsageError(f"{folder}: cannot be written to: {error.strerror}; {GO_ON}") from None
 
 
-def _judged(upgrade: _Upgrade, reports: _Reports, judged: Judge) -> Gate:
+def _advice_that_fell(upgrade: _Upgrade) -> Iterator[Difference]:
+    """What was advised and does not hold in the candidate, but for what does not hold here either by now."""
+    for number, file in enumerate(upgrade.wanted.advice, 1):
+        before = read_advice(file)
+
+        def again(name: str, before: Advice = before, file: Path = file, place: str = f"advice-{number}") -> Advice:
+            now = advised_again(upgrade.environments[name], before, file, upgrade.workplace.folder / name / place)
+            upgrade.say(f"{name}, advice for {before.model.name}: {holds(before, now)[1]}")
+            return now
+
+        now = again(CANDIDATE)
+        here = again(CURRENT) if CURRENT in upgrade.environments and not holds(before, now)[0] else None
+        if (fallen := fell(before, now, here)) is not None:
+            yield replace(fallen, command=f"python -m matrix advise {before.model.path} --check {file}")
+
+
+def _judged(upgrade: _Upgrade, reports: _Reports, judged: Judge, beside: Sequence[Difference]) -> Gate:
     """The verdict, once what looks worse was measured again on both sides."""
-    gate = judged(reports[CURRENT], reports[CANDIDATE])
+    gate = judged(reports[CURRENT], reports[CANDIDATE], beside)
     for number in range(1, ROUNDS + 1):
         if not gate.doubtful:
             break
@@ -324,7 +348,7 @@ def _judged(upgrade: _Upgrade, reports: _Reports, judged: Judge) -> Gate:
         upgrade.say(f"what looks worse is measured again, time {number}: {len(gate.doubtful):,} of it")
         for name in _in_turn(upgrade.environments, number + 1):
             reports[name].append(upgrade.run(name, f"again-{number}", f"again {number}", None, f"--only={names}"))
-        gate = judged(reports[CURRENT], reports[CANDIDATE])
+        gate = judged(reports[CURRENT], reports[CANDIDATE], beside)
     return gate
 
 
@@ -348,7 +372,11 @@ def gated(wanted: Wanted, policy: Path | None, form: str, say: Say, progress: Sa
     """
     if form not in _TOLD:
         raise UsageError(f"--format {quoted(form)}: may be {enumerated(_TOLD)}")
-    policed = partial(judge, policy=read_policy(policy), allowed=wanted.allowed)
+    counts = read_policy(policy)
+
+    def policed(before: Sequence[Report], after: Sequence[Report], beside: Sequence[Difference]) -> Gate:
+        return judge(before, after, counts, wanted.allowed, beside)
+
     heed_signals(lambda name: None)
     if wanted.questions and wanted.before is not None:
         raise UsageError(f"--{min(wanted.questions)}: needs the current side's environment; leave out --from")

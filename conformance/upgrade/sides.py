@@ -63,7 +63,7 @@ def measure(
     command = [str(environment.python), "-m", "pytest", "-p", "no:cacheprovider", *_workers(arguments), *arguments]
     command += [f"--{'resume' if resume else 'report-dir'}={folder.absolute()}"]
     command += [f"--shard={shard}"] if shard else []
-    status = _run(command, environment.environ(), folder / _OUTPUT, say)
+    status = logged(command, environment.environ(), folder / _OUTPUT, say)
     report = finished(folder)
     if report is None:
         raise UsageError(f"{folder}: {_why(folder, status)}")
@@ -96,7 +96,8 @@ def _workers(arguments: Sequence[str]) -> list[str]:
     return [] if given else ["-n", "auto"]
 
 
-def _run(command: Sequence[str], environ: Mapping[str, str], output: Path, say: Say) -> int:
+def logged(command: Sequence[str], environ: Mapping[str, str], output: Path, say: Say) -> int:
+    """The exit status of a command that is run in this checkout, what it prints in a file, its progress said."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             command,

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from matrix.advice.call import Paste
-from matrix.advice.search import search
+from matrix.advice.search import State, search
 from matrix.advice.wanted import Wanted
 from matrix.errors import UsageError
 from matrix.stack import Device
-from reports.advice import Advice, Subject, advice_lines, advice_of, differing, holds, read_advice
+from reports.advice import Advice, Subject, advice_lines, advice_of, differing, fell, holds, read_advice
+from reports.differences import Aspect, Kind
 from reports.html import render_advice
 from tests.matrix.advice.table import RULES, STACK, Table, model_of
 
@@ -97,6 +98,25 @@ def test_advice_holds_where_the_same_is_the_best_or_is_not_told_from_it() -> Non
     assert holds(before, slower)[0] is False
     gone = before.model_copy(update={"entries": []})
     assert holds(before, gone) == (False, f"{QUICK} was advised, and is not tried any more")
+
+
+def test_what_was_advised_and_fell_is_worse_where_it_is_not_right_any_more() -> None:
+    before = advised()
+    assert before.advised is not None
+    assert fell(before, advised(seed=1)) is None
+    other = before.advised.model_copy(update={"name": "other", "alike": []})
+    beaten = before.model_copy(update={"advised": other})
+    fallen = fell(before, beaten)
+    assert fallen is not None
+    assert (fallen.kind, fallen.aspect) == (Kind.CHANGE, Aspect.ADVICE)
+    assert fallen.causes == ("<b>mine</b>: what was advised is not the best any more",)
+    wrong = [one.model_copy(update={"state": State.WRONG}) if one.name == QUICK else one for one in before.entries]
+    worse = fell(before, beaten.model_copy(update={"entries": wrong}))
+    assert worse is not None
+    assert worse.kind is Kind.REGRESSION
+    # What does not hold where it was given either is no fault of the other environment.
+    assert fell(before, beaten, beaten) is None
+    assert fell(before, beaten, before) == fallen
 
 
 def test_what_differs_since_is_named() -> None:

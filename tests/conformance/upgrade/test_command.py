@@ -20,18 +20,22 @@ from conformance.upgrade.choices import How, Question
 from conformance.upgrade.command import Wanted, gated, pins_of, upgrade
 from conformance.upgrade.sides import Say, finished
 from conformance.upgrade.state import Workplace
+from matrix.advice.search import State
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from matrix.releases import Pin
 from matrix.shard import Shard, divide
 from matrix.stack import DISTRIBUTIONS
 from matrix.verdict import Verdict
+from reports.advice import Advice
+from reports.differences import Aspect
 from reports.document import Report, Sharded, make_report
 from reports.gate import Allowed, Answer, Gate, judge
 from reports.policy import Policy
 from reports.reading import read_report
 from reports.write import write_json
 from tests.builders import ROOT, cuda_stack, ended, make_run, make_stack, record_of
+from tests.reports.test_advice import advised
 from tests.wheels import make_wheel
 
 CELLS = [
@@ -96,7 +100,11 @@ class Played:
     def verdict(self, folder: Path, **asked: Any) -> Gate:
         """What comes of an upgrade there."""
         wanted = Wanted(**{"pins": RAISED, "arguments": ("--profile=smoke",), "report_dir": folder} | asked)
-        return upgrade(wanted, lambda before, after: judge(before, after, Policy(), wanted.allowed), self.said.append)
+        return upgrade(
+            wanted,
+            lambda before, after, beside: judge(before, after, Policy(), wanted.allowed, beside),
+            self.said.append,
+        )
 
 
 @dataclass(frozen=True)
@@ -153,6 +161,46 @@ def test_an_identical_pair_is_safe_and_each_block_is_measured_in_turn(played: Pl
     assert Gate.model_validate_json((tmp_path / "gate.json").read_text(encoding="utf-8")) == gate
     assert [record.cell for record in read_report(tmp_path / "candidate").records] == CELLS
     assert "raised: transformers 5.23.0 -> 5.24.0" in played.said
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict", "asked"),
+    [
+        ({}, Answer.SAFE, ["candidate"]),
+        ({"candidate": "wrong"}, Answer.REGRESSIONS, ["candidate", "current"]),
+        ({"candidate": "beaten"}, Answer.SAFE, ["candidate", "current"]),
+        ({"candidate": "wrong", "current": "wrong"}, Answer.SAFE, ["candidate", "current"]),
+    ],
+)
+def test_an_advice_that_holds_here_is_to_hold_in_the_candidate(
+    played: Played,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    now: dict[str, str],
+    verdict: Answer,
+    asked: list[str],
+) -> None:
+    given = advised()
+    file = tmp_path / "mine.json"
+    file.write_text(given.model_dump_json(), encoding="utf-8")
+    seen: list[str] = []
+
+    def again(environment: Place, before: Advice, file: Path, folder: Path) -> Advice:
+        seen.append(environment.side)
+        state = now.get(environment.side)
+        assert before.advised is not None
+        name = before.advised.name
+        entries = [
+            one.model_copy(update={"state": State.WRONG}) if one.name == name and state == "wrong" else one
+            for one in before.entries
+        ]
+        other = before.advised.model_copy(update={"name": "other", "alike": []})
+        return before if state is None else before.model_copy(update={"entries": entries, "advised": other})
+
+    monkeypatch.setattr(command, "advised_again", again)
+    gate = played.verdict(tmp_path / "out", advice=(file,))
+    assert (gate.verdict, seen) == (verdict, asked)
+    assert [cause.aspect for cause in gate.groups] == ([Aspect.ADVICE] if now and "current" not in now else [])
 
 
 def test_what_looks_worse_is_believed_once_it_was_measured_again(played: Played, tmp_path: Path) -> None:
