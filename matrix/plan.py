@@ -20,7 +20,7 @@ from matrix.selection import Selection, parse_selection
 PROFILES_FILE = Path(__file__).parent / "profiles.toml"
 
 
-def _profiles_of(value: object) -> Mapping[str, str] | None:
+def _profiles_of(value: object) -> Mapping[str, str | tuple[str, ...]] | None:
     return value.profiles if isinstance(value, Room) else None
 
 
@@ -65,8 +65,8 @@ class Profile:
         """The cells that rooms themselves want to be tried in."""
         for axis in AXES.values():
             for name, room in axis.values.items():
-                text = (_profiles_of(room) or {}).get(self.name)
-                if text is not None:
+                wanted = (_profiles_of(room) or {}).get(self.name, ())
+                for text in (wanted,) if isinstance(wanted, str) else wanted:
                     yield parse_selection(f"{axis.name}={name} {text}", architectures, _ASIDE)
 
 

@@ -43,9 +43,10 @@ class Room(str):
     place: int = _LAST  # among its like, in plans and on pages
     family: str = ""  # another name by which selections mean it, with all of its family
     needs: tuple[str, ...] = ()  # distributions without which it cannot be tried
-    # Where it is tried: profile -> which cells, all with this value. None for a value that every selection of a
-    # profile means which does not say otherwise; one with profiles of its own is in those alone that name it.
-    profiles: Mapping[str, str] | None = None
+    # Where it is tried: profile -> which cells, all with this value, or several such selections, added up. None for a
+    # value that every selection of a profile means which does not say otherwise; one with profiles of its own is in
+    # those alone that name it.
+    profiles: Mapping[str, str | tuple[str, ...]] | None = None
     impossible: Impossible | None = None  # why a cell with this value cannot exist, or None
     substituted: Substituted | None = None  # what the evidence shows instead of what this value names
 

@@ -6,8 +6,9 @@ from matrix.rooms import Quantisation
 
 _IN = "architecture=llama,llama_blocks,{odd}llama_uneven,qwen3_tied,bert,t5,opt,mixtral,qwen3_moe"
 
-_TRIED = "attention=sdpa sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16"
-_TRIED += " workload=prefill,reload,saved_again"
+_TRIED = "attention=sdpa sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16 cache=dynamic"
+_ALL = f"{_IN} {_TRIED} workload=prefill,reload,saved_again"
+_GENERATED = f"architecture=llama,qwen3_tied,t5,mixtral {_TRIED} workload=generate"
 
 
 def _format(name: str, place: int, about: str, stored_as: str = "", **known: Any) -> Quantisation:
@@ -21,7 +22,7 @@ def _format(name: str, place: int, about: str, stored_as: str = "", **known: Any
         written=True,
         profiles={
             # Rows that no groups divide are left as they are by its producers: of these nothing would be quantised.
-            "quantisers": f"{_IN.format(odd='' if '4' in name else 'llama_odd,')} {_TRIED}",
+            "quantisers": (_ALL.format(odd="" if "4" in name else "llama_odd,"), _GENERATED),
         },
         **known,
     )

@@ -6,8 +6,9 @@ from matrix.rooms import Quantisation
 
 _IN = "architecture=llama,llama_blocks,llama_odd,llama_uneven,qwen3_tied,bert,t5,opt,mixtral,qwen3_moe"
 
-_TRIED = "attention=sdpa sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16"
-_TRIED += " workload=prefill,reload,saved_again"
+_TRIED = "attention=sdpa sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16 cache=dynamic"
+_ALL = f"{_IN} {_TRIED} workload=prefill,reload,saved_again"
+_GENERATED = f"architecture=llama,llama_blocks,qwen3_tied,t5,qwen3_moe {_TRIED} workload=generate"
 
 
 def _format(name: str, place: int, about: str, **known: Any) -> Quantisation:
@@ -18,7 +19,7 @@ def _format(name: str, place: int, about: str, **known: Any) -> Quantisation:
         family="finegrained_fp8",
         needs=("accelerate",),
         written=True,
-        profiles={"quantisers": f"{_IN} {_TRIED}"},
+        profiles={"quantisers": (_ALL, _GENERATED)},
         **known,
     )
 

@@ -3,6 +3,9 @@
 from matrix.architectures import Architecture
 from matrix.rooms import Quantisation, Values
 
+_TRIED = "attention=sdpa sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16 cache=dynamic"
+_ALL = "architecture=llama,llama_blocks,llama_uneven,qwen3_tied,qwen3_moe workload=prefill,reload,saved_again"
+_GENERATED = "architecture=llama,llama_uneven,qwen3_tied workload=generate"
 _WRITTEN = ("llama", "qwen3", "qwen3_moe")  # model_types that conformance/quantisers/gguf_files.py has names for
 
 
@@ -20,11 +23,7 @@ def _format(name: str, place: int, about: str) -> Quantisation:
         family="gguf_files",
         needs=("gguf", "accelerate"),
         written=True,
-        profiles={
-            "quantisers": "architecture=llama,llama_blocks,llama_uneven,qwen3_tied,qwen3_moe attention=sdpa"
-            " sdpa_kernel=unpinned padding=left device_map=none dtype=float32,bfloat16"
-            " workload=prefill,reload,saved_again",
-        },
+        profiles={"quantisers": (f"{_ALL} {_TRIED}", f"{_GENERATED} {_TRIED}")},
         impossible=_impossible,
     )
 

@@ -14,7 +14,7 @@ def _format(name: str, place: int, about: str, *needs: str) -> Quantisation:
         written=True,
         profiles={
             "quantisers": "architecture=llama,llama_blocks,qwen3_tied,mixtral,opt attention=sdpa sdpa_kernel=unpinned"
-            " padding=left device_map=none workload=prefill,reload,saved_again dtype=float16",
+            " padding=left device_map=none workload=prefill,generate,reload,saved_again dtype=float16 cache=dynamic",
         },
     )
 
