@@ -40,7 +40,7 @@ def minimised(cell: Cell, architecture: Architecture, stack: Stack, issue: bool)
     inputs = str(cell.workload.inputs.value)
     new_tokens = {"generate": generate.NEW_TOKENS, "continued": continued.NEW_TOKENS}.get(str(cell.workload), 4)
     case = Case(cell, dict(architecture.config), LENGTHS[inputs], new_tokens)
-    wanted = clinic.symptom(case)
+    wanted = clinic.symptom(case, dials=True)
     if wanted is None:
         raise UsageError(
             f"cell {cell.id} does not fail on this stack with plain weights: `python -m matrix reproduce` runs it on "
@@ -57,7 +57,7 @@ def minimised(cell: Cell, architecture: Architecture, stack: Stack, issue: bool)
             break
     else:
         told.append("no short script shows it: here is the whole one")
-        text = reproducing_script(cell, architecture)
+        text = reproducing_script(cell, architecture, found=wanted.reason)
     count = len(text.splitlines())
     told.append(f"{count} lines" + (f", more than {LINES}" if count > LINES else ""))
     return (_as_issue(text, cell, wanted, tried, stack) if issue else text), told

@@ -16,6 +16,7 @@ import conformance.course
 from conformance.bench import Bench
 from conformance.minimising.case import Case
 from conformance.models import batches
+from conformance.models.loading import Source
 from conformance.workloads import continued, generate
 from matrix.architectures import Architecture
 from matrix.dials import Reading, cause
@@ -49,14 +50,27 @@ def _kind(pattern: str) -> str:
     return re.sub(r"\d+", "#", re.sub(r"rows? [\d, ]+ only|(un)?padded rows only", "some rows", pattern))
 
 
+class _Bench(Bench):
+    """A bench whose checkpoints were made here: of those that are the user's own no dials are read."""
+
+    def source(self, course: Any) -> Source:
+        """The same, and nobody's."""
+        source = super().source(course)
+        source.own = False
+        return source
+
+
 class Clinic:
     """Runs cases on plain weights, so that a short script can make the same ones."""
 
     def __init__(self, architecture: Architecture, stack: Stack, fixture_cache: Path) -> None:
         self._architecture, self._stack, self._cache = architecture, stack, fixture_cache
 
-    def symptom(self, case: Case) -> Symptom | None:
-        """How the case fails; None where it does not, or cannot even be made."""
+    def symptom(self, case: Case, *, dials: bool = False) -> Symptom | None:
+        """How the case fails; None where it does not, or cannot even be made.
+
+        With `dials` also which part of attention is off, which takes many passes of golden more.
+        """
         architecture = replace(self._architecture, config=MappingProxyType(dict(case.config)))
         with tempfile.TemporaryDirectory() as folder, _inputs_of(case):
             try:
@@ -64,11 +78,12 @@ class Clinic:
             except Exception:  # what a class makes of a config that does not fit together
                 return None
             name = architecture.name
-            bench = Bench(
+            bench = _Bench(
                 device=self._stack.device,
                 architectures={name: architecture},
                 fixture_cache=self._cache,
                 checkpoints={name: folder},
+                dials=dials,
             )
             observation = bench.run(case.cell)
             judgement = judge(case.cell, architecture, observation, SUPPORTED, self._stack.device)

@@ -126,9 +126,10 @@ def test_a_cell_that_is_wrong_by_a_dial_now_and_was_by_none_is_wrong_in_another_
 
 def test_dials_that_only_one_side_read_or_of_another_comparison_have_not_moved() -> None:
     unread, other = record_of(ONE), turned(9.0, dial="values")
+    together = record_of(ONE, observation=read(parse_cell(ONE), Reading("scale", "%", 9.0, 0.01, 0.9, ("values",))))
     (comparison,) = turned(9.0).observation.comparisons
     elsewhere = record_of(ONE, observation=completed(parse_cell(ONE), comparisons=(replace(comparison, name="x"),)))
-    for after in (unread, other, elsewhere):
+    for after in (unread, other, together, elsewhere):
         assert compare(report(turned(0.0)), report(after)).differences == ()
         assert compare(report(after), report(turned(0.0))).differences == ()
 

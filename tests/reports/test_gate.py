@@ -264,7 +264,7 @@ def test_attention_that_takes_30_percent_more_is_caught_where_runs_were_repeated
 
 
 def test_dials_that_moved_are_a_group_for_each_dial_and_backend_and_fail_where_a_policy_says_so() -> None:
-    cells = (FREE, "gpt2-bfloat16-sdpa-prefill", "llama-float16-sdpa-flash-prefill")
+    cells = (FREE, "gpt2-bfloat16-sdpa-prefill", *(f"llama-float16-flash_attention_{n}-prefill" for n in (2, 3)))
 
     def side(value: float, **changes: Any) -> Report:
         readings = [Reading(dial, "%", value, 0.01, 0.9) for dial in ("head_scale", "head_gain")]
@@ -277,8 +277,10 @@ def test_dials_that_moved_are_a_group_for_each_dial_and_backend_and_fail_where_a
     assert {(one.cause, one.count) for one in told.groups} == {
         ("sdpa: softmax scale of head 0 moved", 2),
         ("sdpa: output of head 0 moved", 2),
-        ("sdpa (flash): softmax scale of head 0 moved", 1),
-        ("sdpa (flash): output of head 0 moved", 1),
+        ("flash_attention_2: softmax scale of head 0 moved", 1),
+        ("flash_attention_2: output of head 0 moved", 1),
+        ("flash_attention_3: softmax scale of head 0 moved", 1),
+        ("flash_attention_3: output of head 0 moved", 1),
     }
     assert {(one.kind, one.aspect) for one in told.groups} == {(Kind.CHANGE, Aspect.DIALS)}
     assert told.verdict is Answer.SAFE

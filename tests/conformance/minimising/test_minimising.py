@@ -51,7 +51,7 @@ class Pretended(Clinic):
     def __init__(self, wanted: Symptom) -> None:
         self.wanted = wanted
 
-    def symptom(self, case: Case) -> Symptom | None:
+    def symptom(self, case: Case, *, dials: bool = False) -> Symptom | None:
         if {"a", "b"} <= set(case.config):
             return self.wanted
         return replace(self.wanted, where="another") if "a" in case.config else None
@@ -93,6 +93,18 @@ def test_a_title_names_the_dial_and_the_place_where_there_is_room(where: str, di
     symptom = Symptom(Verdict.INACCURATE, "", where, "row 1 only", dial)
     assert title_of(CELL, symptom) == f"recurrent_gemma, prefill: inaccurate {title}".rstrip()
     assert len(title_of(CELL, symptom)) < 112
+
+
+def test_a_symptom_names_the_dial_where_it_is_asked_for(tmp_path: Path) -> None:
+    cell, architecture = parse_cell("falcon_alibi-float32-eager-prefill"), ARCHITECTURES["falcon_alibi"]
+    case = Case(cell, dict(architecture.config), (40, 33), 4)
+    clinic = Clinic(architecture, make_stack(), tmp_path)
+    told, plain = clinic.symptom(case, dials=True), clinic.symptom(case)
+    assert told is not None
+    assert plain is not None
+    assert (told.where, told.dial, plain.dial) == ("FalconAttention", "slopes of ALiBi", "")
+    assert "slopes of ALiBi +100.0" in told.reason
+    assert told.same(plain)
 
 
 def test_a_fault_becomes_a_short_script_that_exits_with_1(tmp_path: Path) -> None:
