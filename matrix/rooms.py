@@ -77,6 +77,7 @@ class Workload(Room):
     inputs: Inputs = Inputs.PREFILL
     runs: int = 1  # of the candidate, that are held against each other
     decodes: bool = False  # whether it generates with the cell's kind of cache
+    dequantises: bool = False  # whether what runs has plain weights, whatever it was loaded with
 
     @property
     def is_relation(self) -> bool:
