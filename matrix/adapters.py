@@ -16,6 +16,14 @@ def of_an_adapter(cell: Values, architecture: Architecture) -> str | None:
     return None
 
 
+def of_plain_weights(cell: Values, architecture: Architecture) -> str | None:
+    """The same, of an adapter that is merged: into weights that are plain once they are loaded."""
+    dequantised = cell.quantisation.written and not cell.quantisation.stored_as
+    if cell.quantisation != "none" and not dequantised:
+        return "what is merged into packed weights is rounded anew: that is another model than base and adapter"
+    return of_an_adapter(cell, architecture)
+
+
 def adapter_room(name: str, about: str, place: int, *phases: Phase, impossible: Impossible = of_an_adapter) -> Workload:
     """The room of one way to have an adapter, which goes through these phases beside its forward pass."""
     return Workload(

@@ -61,6 +61,10 @@ def _quantisation(cell: Cell, architecture: Architecture, evidence: Evidence) ->
         if quantised or evidence.quantised_formats:
             yield f"quantised modules in an unquantised cell: {quantised or ', '.join(evidence.quantised_formats)}"
         return
+    if cell.workload.dequantises:
+        if quantised or evidence.quantised_formats:
+            yield f"dequantised, it has quantised modules: {quantised or ', '.join(evidence.quantised_formats)}"
+        return
     if wanted.dequantised and not quantised and not evidence.quantised_formats:
         if not any(re.search(wanted.dequantised, said) for said in evidence.warnings):
             yield f"weights are dequantised, not {wanted.stored_as}, and nobody said so"

@@ -78,6 +78,7 @@ class Workload(Room):
     runs: int = 1  # of the candidate, that are held against each other
     decodes: bool = False  # whether it generates with the cell's kind of cache
     priced_by: str = ""  # what is timed of it beside a cell's twin, a `pass` or a `token`; empty where nothing is
+    dequantises: bool = False  # whether what runs has plain weights, whatever it was loaded with
 
     @property
     def is_relation(self) -> bool:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from conformance.models.loading import lacking
+
 INDEX = "model.safetensors.index.json"
 # What stands beside a quantised weight, or in its place, by the end of its name.
 COMPANIONS = ("weight_scale", "weight_scale_inv", "weight_packed", "weight_global_scale", "weight_zero_point")
@@ -14,6 +16,25 @@ PLAIN_DTYPES = ("F64", "F32", "F16", "BF16", "I64", "BOOL")
 
 class SavedWrongly(Exception):
     """Files that do not say how they are to be read."""
+
+
+def saved_and_loaded(model, course):
+    """What save_pretrained and from_pretrained make of a model.
+
+    Raises:
+        SavedWrongly: the files do not say how they are to be read, or lack a parameter.
+    """
+    with course.folder() as folder:
+        with course.during("save"):
+            model.save_pretrained(folder, safe_serialization=True)
+            wrong = what_is_wrong(folder)
+            if wrong:
+                raise SavedWrongly("; ".join(wrong))
+        # A quantised checkpoint says itself how it is quantised.
+        twin = course.load(checkpoint=folder, quantised=False)
+    if lacking(twin):
+        raise SavedWrongly(f"the saved checkpoint lacks {', '.join(lacking(twin)[:5])}")
+    return twin
 
 
 def layout(folder):

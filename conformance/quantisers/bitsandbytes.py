@@ -113,6 +113,8 @@ def replace_linear(model, quantised, golden):
     for name, module in quantised.named_modules():
         weight = getattr(module, "weight", None)
         if type(module).__name__ == "Linear8bitLt":
+            if module.state.SCB is None and not hasattr(weight, "SCB"):
+                continue  # a tied head that a skip list has not named: its weight is the embedding, which is plain
             scales = module.state.SCB if module.state.SCB is not None else weight.SCB
             codes = module.state.CB if module.state.CB is not None else weight.data
             if not golden:

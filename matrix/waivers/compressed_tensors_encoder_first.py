@@ -1,8 +1,8 @@
 """An encoder-decoder of compressed-tensors that generates before it has run once: no weight of it is unpacked.
 
 `compress_model` hangs what unpacks the weights before the forward pass of the whole model (`ct_decompress_hook`), and
-`generate` runs the encoder by itself first: codes meet inputs. After one pass of the whole model it generates. Seen on
-compressed-tensors 0.20.0 and transformers 5.23.0 and 5.24.0.
+`generate` runs the encoder by itself first: codes meet inputs. After one pass of the whole model it generates. Seen
+with compressed-tensors 0.20.0 and transformers 5.23.0 and 5.24.0.
 """
 
 import json

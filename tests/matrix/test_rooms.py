@@ -11,7 +11,8 @@ from conformance.rooms import doing, half
 from matrix.cell import AXES, parse_cell
 from matrix.plan import load_profiles
 from matrix.rooms import Room, Workload
-from tests.builders import ROOT, plan
+from matrix.selection import parse_selection
+from tests.builders import ARCHITECTURES, ROOT, plan
 
 ROOMS = [room for axis in AXES.values() for room in axis.values.values() if isinstance(room, Room)]
 PACKAGES = sorted({room.package for room in ROOMS})
@@ -75,6 +76,15 @@ def test_a_room_with_profiles_of_its_own_is_tried_just_there(room: Room) -> None
     for profile in load_profiles():
         held = room in tried(profile, axis)
         assert held or profile not in (room.profiles or ()), profile
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room.profiles], ids=str)
+def test_each_selection_of_a_room_has_cells_in_the_plan(room: Room) -> None:
+    axis = next(axis.name for axis in AXES.values() if axis.values.get(room) is room)
+    for profile, texts in (room.profiles or {}).items():
+        for text in (texts,) if isinstance(texts, str) else texts:
+            selection = parse_selection(f"{axis}={room} {text}", ARCHITECTURES)
+            assert any(cell in selection for cell in plan(profile)), text
 
 
 def test_a_room_is_the_string_that_is_its_name() -> None:
