@@ -170,7 +170,7 @@ def test_narrowing_only_takes_away(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", load_profiles())
 def test_whom_a_profile_names_it_tries(profile: str) -> None:
-    """The file of an architecture says in which profiles it is: one that is named elsewhere is left out without a word."""
+    """The file of an architecture says in which profiles it is: who is named elsewhere is left out without a word."""
     clauses = [clause for cells in load_profiles()[profile].cells for clause in cells.split()]
     named = {name for one in clauses if one.startswith("architecture=") for name in one.partition("=")[2].split(",")}
     assert named & set(ARCHITECTURES) <= {cell.architecture for cell in plan(profile)}
