@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 from matrix.axes import Dtype
 from matrix.cell import SILENT
+from matrix.observation import Phase
 from matrix.quantisers import QUANTISATIONS
+from matrix.workloads import WORKLOADS
 from reports.document import Record
 
 _LARGEST = 2**60  # bytes; what claims to be larger is no measurement
+# Weights that are dequantised, cast or merged with others are not those of the format any more.
+_CHANGED = {name for name, one in WORKLOADS.items() if {Phase.TRANSFORM, Phase.SAVE} & set(one.phases)}
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ def sizes(records: Iterable[Record]) -> list[Sizes]:
     measured: dict[str, dict[str, dict[str, int]]] = {}
     for record in records:
         weight_bytes = record.observation.evidence.weight_bytes
-        if 0 < weight_bytes < _LARGEST:
-            axes = record.axes
+        axes = record.axes
+        if 0 < weight_bytes < _LARGEST and axes["workload"] not in _CHANGED:
             formats = measured.setdefault(axes["architecture"], {}).setdefault(axes["dtype"], {})
             # Offloaded weights may be counted in part; the whole is the most that was seen.
             formats[axes["quantisation"]] = max(weight_bytes, formats.get(axes["quantisation"], 0))
