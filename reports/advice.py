@@ -308,6 +308,11 @@ def gains(advice: Advice) -> Iterator[str]:
         yield f"within the noise of the best: {', '.join(advice.advised.alike)}"
 
 
+def avoided(advice: Advice) -> list[Entry]:
+    """What gives wrong numbers, or runs something else than it is called: nobody is to take it for the best."""
+    return [entry for entry in advice.entries if entry.state in (State.WRONG, State.SUBSTITUTED)]
+
+
 def _gained(times: Times, what: str, advice: Advice) -> str:
     if advice.asked.prefer is Prefer.MEMORY:
         return f"{what} takes {times.ratio:.2f} times as much memory{times.interval}"

@@ -21,7 +21,7 @@ from matrix.quantisers import QUANTISATIONS
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Verdict
 from reports import benchmarks, charts, computed, power, prices
-from reports.advice import Advice, gains
+from reports.advice import Advice, avoided, gains
 from reports.advice_picture import picture
 from reports.causes import failure_groups, row_groups
 from reports.cell_data import cells_json, details_json, scripts_json
@@ -239,10 +239,10 @@ def render_gate(gate: Gate) -> str:
     )
 
 
-def render_advice(advice: Advice) -> str:
+def render_advice(advice: Advice, *, home: str = "") -> str:
     """The page of an advice, one self-contained file without a script."""
     said = list(gains(advice)) if advice.advised is not None else []
-    return _render("advice.html.j2", advice=advice, gains=said, picture=picture(advice), bytes=spelled_bytes)
+    return _render("advice.html.j2", home=home, advice=advice, gains=said, picture=picture(advice), bytes=spelled_bytes)
 
 
 def render_support(series: Iterable[Series]) -> str:
@@ -278,6 +278,7 @@ def render_index(
         rows=sum(len(run.report.rows) for run in found.runs),
         failing=sum(_failing(run.report) for run in found.runs),
         failing_of=_failing,
+        avoided=avoided,
         libraries=_LIBRARIES,
         mix=mix,
         row_headlines=row_headlines,

@@ -12,7 +12,7 @@ from matrix.files import read_file
 NAME = "published.json"
 _LARGEST = 16 * 2**20  # bytes
 # What publishing makes and may take away: a file from elsewhere must not name any other.
-_PATH = re.compile(r"(?:(?:runs|diff)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(?:html|json|json\.gz)", re.ASCII)
+_PATH = re.compile(r"(?:(?:runs|diff|advice)/)?[A-Za-z0-9_][A-Za-z0-9._-]*\.(?:html|json|json\.gz)", re.ASCII)
 
 
 def digest_of(content: bytes) -> str:

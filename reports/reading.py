@@ -46,6 +46,9 @@ class Complaints:
         return [*self._lines, *([f"... and {self._more:,} more"] if self._more else [])]
 
 
+_OTHERS = ("advice", "gate")  # what else this suite writes, with a schema of its own
+
+
 class NoReport(UsageError):
     """JSON that does not even claim to be a report of this suite."""
 
@@ -79,6 +82,8 @@ def _from_document(content: bytes, path: Path) -> Report:
         raise UsageError(f"{path}: not a report: {_said(error)}{remedy}") from None
     if not isinstance(document, dict) or not {"schema_version", "run"} & document.keys():
         raise NoReport(f"{path}: not a report: it has neither schema_version nor run")
+    if document.get("kind") in _OTHERS:
+        raise NoReport(f"{path}: not a report of a run, but of kind {document['kind']}")
     _check_version(document.get("schema_version"), path)
     try:
         run = Run.model_validate(document.get("run"))

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from matrix.errors import UsageError
 from matrix.stack import Device
+from reports.advice import Advice, read_advice
 from reports.differences import Diff
 from reports.document import Report, complaint
 from reports.packed import SUFFIX, plain_name
 from reports.reading import NoReport, read_report
 from reports.support import version_order
 from reports.text import device_of
+
+_USUAL = ("matrix.json", "advice.json")  # what the folder of a run or an advice calls it; the folder tells which it is
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,15 @@ class Published:
 
 
 @dataclass(frozen=True)
+class PublishedAdvice:
+    """What was advised for one model on one device."""
+
+    name: str  # of its files
+    source: Path
+    advice: Advice
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What became of the cells and rows of one run in another."""
 
@@ -56,6 +68,7 @@ class Collection:
     """What a folder holds."""
 
     runs: list[Published] = field(default_factory=list)  # by device, then from old to new
+    advices: list[PublishedAdvice] = field(default_factory=list)  # by device and model
     unreadable: list[str] = field(default_factory=list)  # reports that are broken
     passed_over: list[Path] = field(default_factory=list)  # JSON that is something else
 
@@ -78,7 +91,7 @@ def collect(folder: Path, site: Path) -> Collection:
         try:
             report = read_report(path)
         except NoReport:
-            found.passed_over.append(path)
+            _take_advice(path, folder, found)
             continue
         except UsageError as error:
             found.unreadable.append(complaint(str(error).replace(f"{folder}/", "", 1)))
@@ -90,12 +103,23 @@ def collect(folder: Path, site: Path) -> Collection:
     if not found.runs:
         raise UsageError(f"{folder}: no report in it; python -m pytest writes reports/out/RUN/matrix.json")
     found.runs.sort(key=_order)
+    found.advices.sort(key=lambda one: (one.advice.hardware, one.advice.model.parameters, one.name))
     return found
 
 
-def _name_of(path: Path, folder: Path, taken: Sequence[Published]) -> str:
+def _take_advice(path: Path, folder: Path, found: Collection) -> None:
+    """JSON that is no report may be an advice, else it is passed over."""
+    try:
+        advice = read_advice(path)
+    except UsageError:
+        found.passed_over.append(path)
+        return
+    found.advices.append(PublishedAdvice(_name_of(path, folder, found.advices), path, advice))
+
+
+def _name_of(path: Path, folder: Path, taken: Sequence[Published | PublishedAdvice]) -> str:
     relative = path.relative_to(folder).with_name(plain_name(path))
-    named = relative.parent if relative.name == "matrix.json" and relative.parent.parts else relative.with_suffix("")
+    named = relative.parent if relative.name in _USUAL and relative.parent.parts else relative.with_suffix("")
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", "-".join(named.parts)).strip("-.") or "run"
     names = {run.name.lower() for run in taken}  # some file systems do not tell A from a
     return next(name for name in _numbered(plain[:100]) if name.lower() not in names)

@@ -11,7 +11,7 @@ from reports.diff import compare
 from reports.document import Report
 from reports.files import write_whole
 from reports.front import facts_of, front_of
-from reports.html import render_diff, render_html, render_index, render_stacks, render_support
+from reports.html import render_advice, render_diff, render_html, render_index, render_stacks, render_support
 from reports.manifest import NAME, digest_of, made_before, manifest_text, take_away
 from reports.runs import Collection, Comparison, Published
 from reports.support import all_series, support_data
@@ -61,13 +61,17 @@ class _Pages:
 
 def _write(found: Collection, pages: _Pages) -> None:
     site = pages.site
-    for folder in (site, site / "runs", site / "diff"):
+    folders = [site, site / "runs", site / "diff", *([site / "advice"] if found.advices else [])]
+    for folder in folders:
         if folder.is_symlink() and folder != site:  # what is written there would be written over elsewhere
             raise UsageError(f"{folder}: is a link to another folder; remove it, or name another --output")
         folder.mkdir(parents=True, exist_ok=True)
     for run in found.runs:
         pages.write(f"runs/{run.document}", run.source.read_bytes())
         pages.write(f"runs/{run.name}.html", render_html(run.report, document=run.document, home="../index.html"))
+    for one in found.advices:
+        pages.write(f"advice/{one.name}.json", one.source.read_bytes())
+        pages.write(f"advice/{one.name}.html", render_advice(one.advice, home="../index.html"))
     compared: dict[tuple[str, str], Comparison] = {}
     steps: list[Comparison] = []
     for before, after, of_a_sweep in _pairs(found.runs):

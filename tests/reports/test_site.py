@@ -25,6 +25,7 @@ from reports.packed import packed
 from reports.runs import collect
 from reports.site import publish
 from tests.builders import ROOT, cuda_stack, ended, make_run, make_stack, record_of
+from tests.reports.test_advice import advised
 
 ONE, TWO = "llama-bfloat16-sdpa-prefill", "falcon-float16-flash_attention_2-left-generate"
 
@@ -48,6 +49,39 @@ def folder(tmp_path: Path) -> Path:
     put(report(make_stack({"transformers": "4.48.3"}), one=Verdict.ERROR), runs / "old cpu.json")
     put(report(cuda_stack({"transformers": "5.23.0"})), runs / "h100" / "matrix.json")
     return runs
+
+
+def test_what_is_advised_stands_on_the_front_with_a_page_of_its_own(folder: Path, tmp_path: Path) -> None:
+    given, site = advised(), tmp_path / "site"
+    for name, hardware in (("advice-of-mine/advice.json", "cpu"), ("mine-h100.json", "NVIDIA H100")):
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(given.model_copy(update={"hardware": hardware}).model_dump_json(), encoding="utf-8")
+    (folder / "broken.json").write_text('{"kind": "advice"}', encoding="utf-8")
+    found = collect(folder, site)
+    assert [one.name for one in found.advices] == ["mine-h100", "advice-of-mine"]
+    assert [path.name for path in found.passed_over] == ["broken.json"]
+    publish(found, site)
+    assert broken_links(site) == []
+    front = (site / "index.html").read_text(encoding="utf-8")
+    table = front[front.index('<h2 id="advised">') :].partition("</section>")[0]
+    assert table.count('<a href="advice/') == 4  # a page and its JSON of each
+    assert table.count("<code>bfloat16-flash_attention_2</code>") == 2
+    assert "bfloat16-sdpa-mem_efficient <small>wrong</small>" in table
+    assert "&lt;b&gt;mine&lt;/b&gt;" in table
+    assert "<b>mine</b>" not in table
+    page = (site / "advice" / "mine-h100.html").read_text(encoding="utf-8")
+    assert '<a href="../index.html">All runs</a>' in page
+    # Gone from the folder, gone from the site.
+    (folder / "mine-h100.json").unlink()
+    publish(collect(folder, site), site)
+    assert not (site / "advice" / "mine-h100.html").exists()
+
+
+def test_a_site_without_advice_says_nothing_of_it(folder: Path, tmp_path: Path) -> None:
+    publish(collect(folder, tmp_path / "site"), tmp_path / "site")
+    assert "What to run" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "site" / "advice").exists()
 
 
 class Links(HTMLParser):
