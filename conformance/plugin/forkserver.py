@@ -57,6 +57,9 @@ _ALONE = {
     "TORCHINDUCTOR_COMPILE_THREADS": "1",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # asks the driver's library whether there is a GPU, not for the GPU itself
 }
+# Threads that wait for each other sleep, unless somebody says otherwise: those that spin take each other's core where
+# anything else keeps one busy, and what takes 10 seconds on two idle cores took 100 on one of them.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def launcher() -> list[str]:
@@ -102,7 +105,7 @@ def start() -> None:
         stderr=subprocess.DEVNULL,
         pass_fds=[listener.fileno()],
         cwd=ROOT,
-        env={**os.environ, **_ALONE},
+        env={**WAITING, **os.environ, **_ALONE},
         start_new_session=True,  # what the terminal says is for the others
     )
     listener.close()

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from conformance.plugin.breadcrumbs import read_breadcrumb
 from conformance.plugin.collection import cell_id_of
 from conformance.plugin.deaths import KILLED
-from conformance.plugin.forkserver import launcher, take_threads
+from conformance.plugin.forkserver import WAITING, launcher, take_threads
 from conformance.plugin.settings import Settings
 from conformance.ranks import ALL_GPUS
 from matrix.cell import parse_cell
@@ -144,6 +144,8 @@ class WorkerInput:
             os.environ["CUDA_VISIBLE_DEVICES"] = self.gpu
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ[variable] = str(self.threads)
+        for variable, policy in WAITING.items():  # of a process that was forked it was said before
+            os.environ.setdefault(variable, policy)
         # By itself each worker would keep a pool of as many compiling processes as there are cores. Of a share of one
         # there is no pool, and nothing to wait for in vain (pytorch#121197, #148651: 3 of 2,877 cells of a whole run).
         os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", str(self.threads))

@@ -88,6 +88,17 @@ def test_variables_that_hold_while_importing_hold_no_longer() -> None:
     assert stdout == "[]\n"
 
 
+@pytest.mark.parametrize(("own", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_that_wait_sleep_unless_somebody_says_otherwise(
+    tmp_path: Path, own: dict[str, str], policy: str
+) -> None:
+    """What is read when a library is imported is told to the process that imports."""
+    (tmp_path / "looking.py").write_text("import os; policy = os.environ['OMP_WAIT_POLICY']", encoding="utf-8")
+    code = "import looking; print(looking.policy)"
+    ((_, stdout, _),) = answers(code, preload="looking", PYTHONPATH=str(tmp_path), **own)
+    assert stdout == f"{policy}\n"
+
+
 @pytest.mark.parametrize("threads", ["1", "2"])
 def test_what_torch_would_have_read_when_it_was_imported_is_told(threads: str) -> None:
     code = "import torch; print(torch.get_num_threads())"

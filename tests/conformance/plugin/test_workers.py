@@ -21,7 +21,7 @@ def test_a_worker_computes_and_compiles_with_its_share_of_the_cores(
     monkeypatch: pytest.MonkeyPatch, own: str | None, compiling: str
 ) -> None:
     """Unless the user says how many processes compile."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TORCHINDUCTOR_COMPILE_THREADS"):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "TORCHINDUCTOR_COMPILE_THREADS"):
         monkeypatch.setenv(name, "")  # so that what is set here is taken back
         monkeypatch.delenv(name)
     if own is not None:
@@ -32,6 +32,7 @@ def test_a_worker_computes_and_compiles_with_its_share_of_the_cores(
     assert told.apply() == stack
     assert taken == [(3, int(compiling))]
     assert os.environ["OMP_NUM_THREADS"] == "3"
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
     assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == compiling
 
 

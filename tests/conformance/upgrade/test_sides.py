@@ -54,7 +54,7 @@ def test_a_killed_side_goes_on_and_a_finished_one_is_kept(tmp_path: Path, monkey
     whole = measure(Current(), tmp_path / "out", ARGUMENTS)
     assert verdicts(whole) == dict.fromkeys(CELLS, "supported")
     assert len(whole.run.resumed) == 1
-    monkeypatch.setattr(sides, "_run", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(sides, "logged", lambda *_: pytest.fail("measured again"))
     assert measure(Current(), tmp_path / "out", ARGUMENTS) == whole
 
 
