@@ -68,9 +68,9 @@ class Collection:
     """What a folder holds."""
 
     runs: list[Published] = field(default_factory=list)  # by device, then from old to new
-    advices: list[PublishedAdvice] = field(default_factory=list)  # by device and model
     unreadable: list[str] = field(default_factory=list)  # reports that are broken
     passed_over: list[Path] = field(default_factory=list)  # JSON that is something else
+    advices: list[PublishedAdvice] = field(default_factory=list)  # by device and model
 
 
 def collect(folder: Path, site: Path) -> Collection:

@@ -14,13 +14,14 @@ from reports.differences import Kind, groups
 from reports.document import ArchitectureFacts, Report, RowRecord, Waived, make_report
 from reports.front import facts_of, front_of
 from reports.gate import judge
-from reports.html import render_diff, render_gate, render_index, render_stacks, render_support
+from reports.html import render_advice, render_diff, render_gate, render_index, render_stacks, render_support
 from reports.reading import read_report
-from reports.runs import Collection, Comparison, Published, collect
+from reports.runs import Collection, Comparison, Published, PublishedAdvice, collect
 from reports.site import publish
 from reports.support import all_series
 from tests.builders import ROOT, ended, make_run, make_stack, record_of
 from tests.conftest import Open
+from tests.reports.test_advice import advised
 from tests.reports.test_html import everything, poisoned
 from tests.reports.test_page_in_browser import SCRIPTS, serious
 
@@ -321,14 +322,24 @@ def test_no_field_of_two_reports_runs_on_any_page_of_a_site(opened: Open, tmp_pa
     found = compare(before, after)
     runs = [Published(f"{script}-{number}", tmp_path, one) for number, one in enumerate((before, after))]
     pair = Comparison(runs[0], runs[1], found)
+    given = advised()
+    hostile = given.model_copy(
+        update={
+            "model": given.model.model_copy(update={"name": script, "model_type": script}),
+            "hardware": script,
+            "notes": [script],
+            "entries": [one.model_copy(update={"name": script, "why_not": script}) for one in given.entries],
+        }
+    )
     pages: dict[str, str] = {
         "gate": render_gate(judge([before], [after])),
         "diff": render_diff(found, before, after),
         "diff of a site": render_diff(found, before, after, pages=(runs[0].name, runs[1].name)),
+        "advice": render_advice(hostile, home="../index.html"),
         "support": render_support(all_series([before, after])),
         "stacks": render_stacks([before, after]),
         "index": render_index(
-            Collection(runs, [script]),
+            Collection(runs, [script], advices=[PublishedAdvice(f"{script}-0", tmp_path, hostile)]),
             {(runs[0].name, runs[1].name): pair},
             [pair],
             front_of(all_series([before, after]), runs),
