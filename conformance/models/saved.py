@@ -18,23 +18,24 @@ class SavedWrongly(Exception):
     """Files that do not say how they are to be read."""
 
 
-def saved_and_loaded(model, course):
-    """What save_pretrained and from_pretrained make of a model.
+def saved_and_loaded(model, course, **how):
+    """What save_pretrained, given `how`, and from_pretrained make of a model, and the layout of what was saved.
 
     Raises:
         SavedWrongly: the files do not say how they are to be read, or lack a parameter.
     """
     with course.folder() as folder:
         with course.during("save"):
-            model.save_pretrained(folder, safe_serialization=True)
+            model.save_pretrained(folder, safe_serialization=True, **how)
             wrong = what_is_wrong(folder)
             if wrong:
                 raise SavedWrongly("; ".join(wrong))
+        saved = layout(folder)
         # A quantised checkpoint says itself how it is quantised.
         twin = course.load(checkpoint=folder, quantised=False)
     if lacking(twin):
         raise SavedWrongly(f"the saved checkpoint lacks {', '.join(lacking(twin)[:5])}")
-    return twin
+    return twin, saved
 
 
 def layout(folder):

@@ -14,6 +14,6 @@ def run(model, batch, course):
     adapted = put_on(model, lora, course)
     with course.during("transform"):
         merged = adapted.merge_and_unload()
-    twin = saved_and_loaded(merged, course)
+    twin, _ = saved_and_loaded(merged, course)
     with course.instead(twin):
         return judged_with(twin, batch, course, (lora, 1.0), merged=True)

@@ -14,7 +14,7 @@ def run(model, batch, course):
     """
     with course.during("transform"):
         model = model.dequantize()
-    twin = saved_and_loaded(model, course)
+    twin, _ = saved_and_loaded(model, course)
     given = told(batch, twin, course.source.architecture)
     with course.instead(twin), course.during("forward"):
         logits = forward(twin, given)

@@ -1,12 +1,9 @@
 """Saved before use, loaded, saved and loaded again. Scripts carry it along."""
 
-import tempfile
-
 from conformance.judging.found import TwoRuns
 from conformance.models.batches import judged, with_positions
-from conformance.models.loading import lacking
 from conformance.models.outputs import forward
-from conformance.models.saved import SavedWrongly, layout, what_is_wrong
+from conformance.models.saved import SavedWrongly, saved_and_loaded
 
 SHARD = "200KB"  # so that even small models are saved in several
 
@@ -19,16 +16,8 @@ def run(model, batch, course):
     """
     batch, twin, layouts = with_positions(batch, model), model, []
     for _ in range(2):
-        with tempfile.TemporaryDirectory() as folder:
-            with course.during("save"):
-                twin.save_pretrained(folder, safe_serialization=True, max_shard_size=SHARD)
-                wrong = what_is_wrong(folder)
-                if wrong:
-                    raise SavedWrongly("; ".join(wrong))
-            layouts.append(layout(folder))
-            twin = course.load(checkpoint=folder, quantised=False)
-        if lacking(twin):
-            raise SavedWrongly(f"the saved checkpoint lacks {', '.join(lacking(twin)[:5])}")
+        twin, saved = saved_and_loaded(twin, course, max_shard_size=SHARD)
+        layouts.append(saved)
     if layouts[0] != layouts[1]:
         changed = sorted(layouts[0].items() ^ layouts[1].items())
         raise SavedWrongly(f"saved again it has other tensors: {changed[:4]}")
