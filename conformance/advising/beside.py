@@ -20,7 +20,7 @@ import typer
 
 from conformance.advising.command import Advising, Asked, configurations
 from matrix.advice.noise import Gain, gain
-from matrix.advice.search import Failed, Found, Known, Sample, State, Trials
+from matrix.advice.search import Failed, Found, Known, Sample, State, Trials, search_all
 from matrix.advice.space import Configuration, Model
 from matrix.advice.wanted import Prefer, Wanted
 from matrix.command_line import run, say
@@ -68,23 +68,28 @@ def by_hand(asked: Asked, before: Advice, rounds: int) -> list[Agreement]:
         known = Known(trials.judge(one))
         with _looping(script) as ask:
             for rows in wanted.batches:
-                ours: dict[int, Sample] = {}
+                known.final[rows] = ours = {}
                 theirs: dict[int, Mapping[str, float]] = {}
                 for turn in range(rounds):
-                    for by_suite in (True, False) if turn % 2 == 0 else (False, True):
-                        if by_suite:
-                            ours[turn] = _sample(trials.time(one, rows, wanted.new, turn))
-                        else:
-                            theirs[turn] = ask(rows)
-                    trials.say(
-                        f"{rows} rows, round {turn + 1}: {ours[turn].whole:.4f} s, {theirs[turn]['whole']:.4f} s"
-                    )
-                known.final[rows] = ours
+                    ours[turn], theirs[turn] = _both(one, rows, turn, wanted, trials, ask)
                 agreements.extend(_agreements(rows, ours, theirs))
         return Found({one: known})
 
     Advising(asked, say).run(hunt, f"{before.advised.name} by hand")
     return agreements
+
+
+def _both(
+    one: Configuration, rows: int, turn: int, wanted: Wanted, trials: Trials, ask: Callable[[int], Mapping[str, float]]
+) -> tuple[Sample, Mapping[str, float]]:
+    """One call of either; who comes first in one turn comes last in the next."""
+    theirs = ask(rows) if turn % 2 else {}
+    ours = trials.time(one, rows, wanted.new, turn)
+    theirs = theirs or ask(rows)
+    if isinstance(ours, Failed):
+        raise UsageError(f"what was advised cannot be timed: {ours.state}, {ours.why}")
+    trials.say(f"{rows} rows, round {turn + 1}: {ours.whole:.4f} s, {theirs['whole']:.4f} s by hand")
+    return ours, theirs
 
 
 def loop(call: str, prompt: int, new: int) -> str:
@@ -159,12 +164,6 @@ def _looping(script: str) -> Iterator[Callable[[int], dict[str, float]]]:
             process.wait()
 
 
-def _sample(found: Sample | Failed) -> Sample:
-    if isinstance(found, Failed):
-        raise UsageError(f"what was advised cannot be timed: {found.state}, {found.why}")
-    return found
-
-
 def _agreements(
     rows: int, ours: Mapping[int, Sample], theirs: Mapping[int, Mapping[str, float]]
 ) -> Iterator[Agreement]:
@@ -185,27 +184,10 @@ def all_of(asked: Asked, before: Advice, rounds: int) -> Advice:
     """
 
     def hunt(model: Model, wanted: Wanted, trials: Trials) -> Found:
-        found = Found({})
-        for one in configurations((entry for entry in before.entries if entry.state in _MEASURABLE), model):
-            found.known[one] = Known(trials.judge(one))
-            trials.say(f"{one.name}: {found.known[one].finding.state}")
-        right = [one for one, known in found.known.items() if known.finding.state is State.RIGHT]
-        for turn in range(rounds):
-            trials.say(f"round {turn + 1}: {len(right)} configurations in turn")
-            for one in right if turn % 2 == 0 else right[::-1]:
-                _time(one, found.known[one], wanted, trials, turn)
-        return found
+        maybe = [entry for entry in before.entries if entry.state in _MEASURABLE]
+        return search_all(model, wanted, trials, configurations(maybe, model), rounds)
 
     return Advising(asked, say).run(hunt, "all of them")
-
-
-def _time(one: Configuration, known: Known, wanted: Wanted, trials: Trials, turn: int) -> None:
-    for rows in wanted.batches:
-        sample = None if rows in known.failed else trials.time(one, rows, wanted.new, turn)
-        if isinstance(sample, Failed):
-            known.failed[rows] = sample
-        elif sample is not None:
-            known.final.setdefault(rows, {})[turn] = sample
 
 
 def behind_the_best(advised: str, everything: Advice) -> tuple[float, str]:

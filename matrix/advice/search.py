@@ -4,7 +4,7 @@ What is wrong, or is something else than its name, is never timed. Of the right 
 twice the repeats; the last few are measured in turns together with what they are held against.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean
@@ -222,6 +222,16 @@ def search_again(model: Model, wanted: Wanted, trials: Trials, ones: Sequence[Co
     return found
 
 
+def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Configuration], rounds: int) -> Found:
+    """Measure all of these that are right in so many rounds, however slow they are: how good can it get?"""
+    found = Found({})
+    hunt = _Hunt(model, wanted, trials, found)
+    right = [one for one in ones if hunt.is_right(one)]
+    for turn in range(rounds):
+        hunt.round(right, turn)
+    return found
+
+
 class _Hunt:
     def __init__(
         self, model: Model, wanted: Wanted, trials: Trials, found: Found, only: Container[Cell] | None = None
@@ -271,21 +281,26 @@ class _Hunt:
         beside = [self.model.default]
         beside += [eager_of(one, self.model.architecture) for one in (*finalists[:1], self.model.default)]
         ones = list(dict.fromkeys([*finalists, *beside]))
-        ones = [one for one in ones if self._is_right(one)]
+        ones = [one for one in ones if self.is_right(one)]
         for turn in range(MOST_ROUNDS):
             if turn >= FEWEST_ROUNDS and (self.trials.left() <= 0 or self._decided(finalists)):
                 break
             if turn and self.trials.left() <= 0:
                 break
-            self.trials.say(f"final, round {turn + 1}: {len(ones)} configurations in turn")
-            for one in _in_turn(ones, turn):
-                for rows in self.wanted.batches:
-                    self._time(one, rows, self.wanted.new, turn, self.found.known[one].final)
+            self.round(ones, turn)
+
+    def round(self, ones: Sequence[Configuration], turn: int) -> None:
+        """Measure each of them once, at each number of rows."""
+        self.trials.say(f"final, round {turn + 1}: {len(ones)} configurations in turn")
+        for one in _in_turn(ones, turn):
+            for rows in self.wanted.batches:
+                self._time(one, rows, self.wanted.new, turn, self.found.known[one].final)
 
     def _meant(self, one: Configuration) -> bool:
         return self.only is None or one.cell in self.only or one == self.model.default
 
-    def _is_right(self, one: Configuration) -> bool:
+    def is_right(self, one: Configuration) -> bool:
+        """Whether it was found right, which is asked if it was not yet."""
         known = self.found.known.get(one)
         if known is None:
             return self._judged(one)

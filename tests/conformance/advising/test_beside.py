@@ -35,6 +35,13 @@ def test_what_nobody_can_load_by_hand_is_not_tried(advice: Advice, asked: Asked)
         beside.by_hand(asked, generated, 2)
 
 
+def test_what_a_processor_makes_is_not_made_by_hand(advice: Advice, asked: Asked) -> None:
+    assert advice.advised is not None
+    pictures = advice.advised.model_copy(update={"call": "inputs = ...  # what its processor makes of yours"})
+    with pytest.raises(UsageError, match="made by a processor"):
+        beside.by_hand(asked, advice.model_copy(update={"advised": pictures}), 2)
+
+
 @pytest.mark.parametrize(("factor", "last"), [(1.0, "the figures agree"), (1.2, "the figures do not agree")])
 def test_figures_agree_that_differ_by_noise_alone(factor: float, last: str) -> None:
     ours = {0: 1.0, 1: 1.02, 2: 0.99, 3: 1.01}

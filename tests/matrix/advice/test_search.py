@@ -7,7 +7,7 @@ import pytest
 
 from matrix.advice.choice import choose, front, why_not
 from matrix.advice.noise import gain
-from matrix.advice.search import Failed, State, cost, costs, search, search_again
+from matrix.advice.search import Failed, State, cost, costs, search, search_again, search_all
 from matrix.advice.space import Configuration, eager_of
 from matrix.advice.wanted import Prefer, Wanted
 from tests.matrix.advice.table import RULES, STACK, Table, model_of
@@ -151,6 +151,18 @@ def test_checking_measures_what_is_named_alone() -> None:
     found = search_again(MODEL, WANTED, table, ones)
     assert set(found.known) == set(ones)
     assert choose(found, MODEL, WANTED) is not None
+
+
+def test_everything_that_is_right_is_measured_in_all_rounds_however_slow_it_is() -> None:
+    slow, wrong = "bfloat16-eager", "bfloat16-sdpa-mem_efficient"
+    table = Table(lambda one: 9.0 if one.name == slow else 0.01, wrong={wrong})
+    ones = [one for one in everything(table) if not one.cell.quantisation.stored_as]
+    found = search_all(MODEL, WANTED, table, ones, 5)
+    assert set(found.known) == set(ones)
+    for one, known in found.known.items():
+        measured = {} if one.name == wrong else {rows: [0, 1, 2, 3, 4] for rows in WANTED.batches}
+        assert {rows: list(samples) for rows, samples in known.final.items()} == measured
+    assert {slow, wrong} <= {one.name for one in ones}
 
 
 def test_a_default_that_is_wrong_is_never_advised() -> None:
