@@ -28,7 +28,7 @@ from conformance.models.outputs import logits_of
 from conformance.plugin.usage import peak_host_mib, resident_host_mib, start_peak_anew
 from conformance.spellings import DTYPE_ARGUMENT, text_config
 from matrix.architectures import Architecture
-from reports.document import EagerTrace
+from reports.document import EagerTrace, six_digits
 from reports.eager import RULED_OUT
 
 POSITIONS, CLASSES = 24, 8  # of the logits that are kept
@@ -129,8 +129,8 @@ def _loaded(source: Any, trace: EagerTrace) -> Any:
     before, counts = resident_host_mib(), start_peak_anew()
     started = time.perf_counter()
     model: Any = from_pretrained(source, **{DTYPE_ARGUMENT: torch.float32, "attn_implementation": "eager"})
-    trace.seconds = _short(time.perf_counter() - started)
-    trace.peak_mib = _short(max(0.0, peak_host_mib() - before)) if counts else None
+    trace.seconds = six_digits(time.perf_counter() - started)
+    trace.peak_mib = six_digits(max(0.0, peak_host_mib() - before)) if counts else None
     report = model.load_report
     _keep(trace, "missing", report["missing_keys"])
     _keep(trace, "unexpected", report["unexpected_keys"])
@@ -166,8 +166,8 @@ def _compute(model: Any, given: Given, trace: EagerTrace) -> None:
     logits = logits_of(model(**batch))
     attended = logits[judged(batch, logits)].double()
     trace.shape = list(logits.shape)
-    trace.spread = _short(float(attended[attended.abs() <= RULED_OUT].std()))
-    trace.numbers = [_short(number) for number in _sample(attended)]
+    trace.spread = six_digits(float(attended[attended.abs() <= RULED_OUT].std()))
+    trace.numbers = [six_digits(number) for number in _sample(attended)]
 
 
 def _sample(attended: torch.Tensor) -> list[float]:
@@ -239,7 +239,3 @@ def _digest(parts: Iterable[bytes]) -> str:
     for part in parts:
         found.update(hashlib.sha256(part).digest())
     return found.hexdigest()[:12]
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")

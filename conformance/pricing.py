@@ -25,6 +25,7 @@ from conformance.workloads.generate import NEW_TOKENS
 from matrix.cell import Cell
 from matrix.observation import Price, Side
 from matrix.twin import twin_of
+from reports.document import six_digits
 
 WARM_UPS = 2  # the first compiles and allocates, the second finds what the first has left
 TURNS = 6  # of each side; what they differ by is the noise
@@ -108,9 +109,9 @@ class _Timed:
     def side(self, *, files: bool) -> Side:
         """What was measured, and what the files of its weights take if that is asked."""
         return Side(
-            seconds=tuple(_short(one) for one in self._seconds),
-            prompt_seconds=tuple(_short(one) for one in self._prompts),
-            peak_mib=None if self._peak is None else _short(self._peak),
+            seconds=tuple(six_digits(one) for one in self._seconds),
+            prompt_seconds=tuple(six_digits(one) for one in self._prompts),
+            peak_mib=None if self._peak is None else six_digits(self._peak),
             weight_bytes=self._weight_bytes,
             disk_bytes=self._disk_bytes() if files else None,
         )
@@ -151,7 +152,3 @@ class _Timed:
 
 def _size_of(folder: Any) -> int:
     return sum(path.stat().st_size for path in Path(folder).iterdir() if path.suffix in _WEIGHTS)
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")

@@ -367,7 +367,7 @@ def make_record(
         waived=waived_by(waiver),
         expectation=expectation,
         observation=observation,
-        bounds=[Bound(name=b.name, value=_short(b.value), allowed=_short(b.allowed)) for b in found],
+        bounds=[Bound(name=b.name, value=six_digits(b.value), allowed=six_digits(b.allowed)) for b in found],
         kernels=list(kernels_seen(observation.evidence)) if completed else [],
         worker=worker,
         seed=seed,
@@ -376,16 +376,19 @@ def make_record(
 
 def _rounded(comparison: Comparison) -> Comparison:
     """The comparison with six digits of each number: more say nothing of errors, and are most of a report."""
-    numbers: dict[str, Any] = {n: _short(value) for n, value in vars(comparison).items() if isinstance(value, float)}
-    consequences = {what: _short(off) for what, off in comparison.consequences.items()}
+    numbers: dict[str, Any] = {
+        n: six_digits(value) for n, value in vars(comparison).items() if isinstance(value, float)
+    }
+    consequences = {what: six_digits(off) for what, off in comparison.consequences.items()}
     readings = tuple(
-        replace(one, value=_short(one.value), bar=_short(one.bar), explains=round(one.explains, 4))
+        replace(one, value=six_digits(one.value), bar=six_digits(one.bar), explains=round(one.explains, 4))
         for one in comparison.readings
     )
     return replace(comparison, **numbers, consequences=consequences, readings=readings)
 
 
-def _short(number: float) -> float:
+def six_digits(number: float) -> float:
+    """A number as a report keeps it."""
     return float(f"{number:.6g}")
 
 
