@@ -259,6 +259,7 @@ def test_schema_prints_a_schema_of_reports(printed: Printed) -> None:
         (["matrix", "upgrade", "--sweep", "peft>=1", "--policy", "p.toml"], ["--sweep", "leave out --allow"]),
         (["matrix", "upgrade", "--sweep", "peft>=1", "--allow", "seed"], ["--sweep", "leave out --allow"]),
         (["matrix", "upgrade", "--sweep", "peft>=1", "--blocks", "2"], ["--sweep", "leave out --allow"]),
+        (["matrix", "upgrade", "--sweep", "peft>=1", "--advice", "a.json"], ["--sweep", "leave out --allow"]),
         (["matrix", "upgrade", "--to", "peft==2", "--with", "peft<2: torch==2"], ["--with 'peft<2: torch==2'"]),
         (["matrix", "upgrade", "--to", "peft==2", "--resume", "{tmp}"], ["--resume", "leave it out"]),
         (["matrix", "advise", "{tmp}", "-o", "{tmp}/out"], ["neither a checkpoint's folder nor a config.json"]),

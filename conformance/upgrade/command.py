@@ -101,14 +101,13 @@ def upgrade(wanted: Wanted, judged: Judge, say: Say) -> Gate:
     """
     refuse_own(wanted.arguments)
     stored = None if wanted.before is None else _stored(wanted.before)
-    for file in wanted.advice:
-        read_advice(file)  # before anything is built
+    advices = {file: read_advice(file) for file in wanted.advice}  # before anything is built
     arguments = _with_profile(wanted.arguments)
     workplace = Workplace(wanted.folder)
     try:
         prepared = _prepared(wanted, arguments, stored, workplace, say)
         measured = _measured(prepared)
-        gate = _judged(prepared, measured, judged, list(_advice_that_fell(prepared)))
+        gate = _judged(prepared, measured, judged, list(_advice_that_fell(prepared, advices)))
         _keep(gate, workplace)
         return gate
     except KeyboardInterrupt:
@@ -320,19 +319,19 @@ def _write(report: Report, folder: Path) -> None:
         raise UsageError(f"{folder}: cannot be written to: {error.strerror}; {GO_ON}") from None
 
 
-def _advice_that_fell(upgrade: _Upgrade) -> Iterator[Difference]:
+def _advice_that_fell(upgrade: _Upgrade, advices: Mapping[Path, Advice]) -> Iterator[Difference]:
     """What was advised and does not hold in the candidate, but for what does not hold here either by now."""
-    for number, file in enumerate(upgrade.wanted.advice, 1):
-        before = read_advice(file)
-
-        def again(name: str, before: Advice = before, file: Path = file, place: str = f"advice-{number}") -> Advice:
-            now = advised_again(upgrade.environments[name], before, file, upgrade.workplace.folder / name / place)
-            upgrade.say(f"{name}, advice for {before.model.name}: {holds(before, now)[1]}")
-            return now
-
-        now = again(CANDIDATE)
-        here = again(CURRENT) if CURRENT in upgrade.environments and not holds(before, now)[0] else None
-        if (fallen := fell(before, now, here)) is not None:
+    for number, (file, before) in enumerate(advices.items(), 1):
+        now: dict[str, Advice] = {}
+        for name in (CANDIDATE, CURRENT):
+            if name in upgrade.environments:
+                place = upgrade.workplace.folder / name / f"advice-{number}"
+                now[name] = advised_again(upgrade.environments[name], before, file, place)
+                kept, sentence = holds(before, now[name])
+                upgrade.say(f"{name}, advice for {before.model.name}: {sentence}")
+                if kept:
+                    break
+        if (fallen := fell(before, now[CANDIDATE], now.get(CURRENT))) is not None:
             yield replace(fallen, command=f"python -m matrix advise {before.model.path} --check {file}")
 
 

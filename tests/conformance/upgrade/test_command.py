@@ -203,6 +203,12 @@ def test_an_advice_that_holds_here_is_to_hold_in_the_candidate(
     assert [cause.aspect for cause in gate.groups] == ([Aspect.ADVICE] if now and "current" not in now else [])
 
 
+def test_what_is_no_advice_is_said_before_anything_is_built(played: Played, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.json"):
+        played.verdict(tmp_path / "out", advice=(tmp_path / "none.json",))
+    assert (played.built, played.runs) == (0, [])
+
+
 def test_what_looks_worse_is_believed_once_it_was_measured_again(played: Played, tmp_path: Path) -> None:
     played.wrong["candidate", BAD] = [Verdict.INACCURATE, Verdict.INACCURATE]
     gate = played.verdict(tmp_path)
