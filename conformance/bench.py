@@ -183,7 +183,7 @@ class Bench:
         beyond = any(oracle.problems(comparison) for comparison in comparisons)
         # In float32 the size of an error says more than any direction: there they only explain what is out of bounds.
         asked = self._dials and (course.cell.dtype is not Dtype.FLOAT32 or beyond)
-        if asked and has_dials(course.cell, self._architectures[course.cell.architecture]):
+        if asked and has_dials(course.cell, self._architectures[course.cell.architecture], Device(self.device.type)):
             with course.during(Phase.REFERENCE):
                 comparisons = tuple(self._with_dials(course, found, one) for one in comparisons)
         self._on_found(found, course.references)

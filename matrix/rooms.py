@@ -130,6 +130,7 @@ class Placement(Room):
     by_family = True
 
     processes: int = 1  # that hold the weights together; each has a GPU of its own where there are any
+    on_the_cpu: bool = False  # whether all of it runs there, GPU or not: a baseline on the GPU rounds otherwise
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)

@@ -14,6 +14,7 @@ from conformance.models.outputs import forward
 from matrix.architectures import Architecture
 from matrix.axes import Attention
 from matrix.dialled import has_dials
+from matrix.stack import Device
 
 BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
@@ -61,7 +62,8 @@ def directions_of(references: SharedReferences, batch: Batch) -> Directions | No
     a single row, of which no error bar could be told.
     """
     architecture, cell = references.source.architecture, references.cell
-    asked = has_dials(cell, architecture) and not references.source.own and rows_of(batch) > 1
+    has = has_dials(cell, architecture, Device(references.device.type))
+    asked = has and not references.source.own and rows_of(batch) > 1
     if not asked or not getattr(references.model(True), "_supports_sdpa", False):
         return None
     where = (cell, references.source, references.does, references.device)

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import count
 
 import torch
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from conformance.spellings import counting_flex_calls
@@ -145,6 +146,9 @@ def each_pass(model, around):
 class Ops(TorchDispatchMode):
     """Sees every op by name."""
 
+    # Without this torch refuses to run an op that takes ops under a mode, and who asks for one takes another way.
+    supports_higher_order_operators = True
+
     def __init__(self, watch):
         super().__init__()
         self.counters = {}
@@ -165,6 +169,10 @@ class Ops(TorchDispatchMode):
             self.entered = False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if isinstance(func, HigherOrderOperator):
+            within = func.py_kernels.get(torch._C.DispatchKey.CompositeExplicitAutograd, func)
+            with self if within is not func else nullcontext():  # what it runs is seen
+                return within(*args, **(kwargs or {}))
         if func not in self.counters:
             name = func._schema.name
             counter = self.watch.counter_of(name)

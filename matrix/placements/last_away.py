@@ -26,6 +26,7 @@ ROOMS = tuple(
         place=30 + 10 * number,
         family="last_away",
         profiles=None if name == _WITH_ALL else {},
+        on_the_cpu=near == "cpu",
         substituted=_substituted,
     )
     for number, (name, (near, far)) in enumerate(_PLACES.items())

@@ -1,6 +1,6 @@
-"""A LoRA over a base with one layer on the disk: garbage that changes from call to call, or NotImplementedError.
+"""A LoRA over a base with one layer on the disk, or beside a GPU on the CPU: garbage from call to call, or an error.
 
-The LoRA's weights go to the device of the weight that they stand beside, which is `meta` where that waits on the disk,
+The LoRA's weights go to the device of the weight that they stand beside, which is `meta` where that waits elsewhere,
 and nothing brings them back. `PeftModel.from_pretrained` then infers a device map of its own, of one device, and calls
 `model.to`. A base that is loaded without a map shows what is right.
 """
@@ -13,8 +13,9 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 SMALL = {"vocab_size": 256, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
 SMALL |= {"num_attention_heads": 4, "num_key_value_heads": 2}
-PLACES = {"model.embed_tokens": "cpu", "model.norm": "cpu", "lm_head": "cpu", "model.rotary_emb": "cpu"}
-PLACES |= {"model.layers.0": "cpu", "model.layers.1": "disk"}
+NEAR = 0 if torch.cuda.is_available() else "cpu"
+PLACES = dict.fromkeys(("model.embed_tokens", "model.layers.0", "model.norm", "model.rotary_emb", "lm_head"), NEAR)
+AWAY = ("disk", "cpu") if torch.cuda.is_available() else ("disk",)
 LORA = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
 
 torch.manual_seed(0)
@@ -41,18 +42,20 @@ with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as a
     adapted.save_pretrained(adapter)
     expected = adapted(tokens).logits
     for what, load in (("model.load_adapter", by_model), ("PeftModel.from_pretrained", by_peft)):
-        for places in (None, PLACES):
+        for away in (None, *AWAY):
+            places = {**PLACES, "model.layers.1": away} if away else {"": NEAR}
             with tempfile.TemporaryDirectory() as offloaded:
                 base = transformers.AutoModelForCausalLM.from_pretrained(
                     folder, device_map=places, offload_folder=offloaded
                 )
                 try:
                     model = load(base, adapter).eval()
-                    off = [float((model(tokens).logits - expected).abs().max()) for _ in range(3)]
+                    found = [model(tokens.to(NEAR)).logits.cpu() for _ in range(3)]
+                    off = [float((logits - expected).abs().max()) for logits in found]
                     said = ", ".join(f"{one:.3g}" for one in off)
                     wrong |= not all(one < 1e-3 for one in off)
-                except NotImplementedError as error:
+                except (NotImplementedError, RuntimeError) as error:
                     said, wrong = f"{type(error).__name__}: {error}", True
-            where = "a layer on the disk" if places else "no map"
+            where = f"a layer on the {away}" if away else "all in one place"
             print(f"{what}, {where}: expected the logits with the adapter, three times off by {said}")
 raise SystemExit(wrong)

@@ -5,7 +5,11 @@ import sys
 
 import pytest
 
+from matrix.architectures import load_architectures
+from matrix.cell import parse_cell
+from matrix.dialled import has_dials
 from matrix.dials import KNOBS, Reading, cause, explanation, moved, off, percent
+from matrix.stack import Device
 
 
 def reading(
@@ -102,3 +106,10 @@ def test_a_dial_has_moved_by_what_would_make_it_off(before: Reading, after: Read
 def test_nothing_here_imports_torch() -> None:
     code = "import sys, matrix.dials, reports.dials; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(("device", "read"), [(Device.CPU, True), (Device.CUDA, False)])
+def test_no_dial_is_read_of_what_stays_on_the_cpu_beside_a_baseline_on_the_gpu(device: Device, read: bool) -> None:
+    llama = load_architectures()["llama"]
+    assert has_dials(parse_cell("llama-bfloat16-sdpa-cpu_disk-left-prefill"), llama, device) is read
+    assert has_dials(parse_cell("llama-bfloat16-sdpa-left-prefill"), llama, device)

@@ -2,6 +2,7 @@
 
 import torch
 import transformers
+from torch._higher_order_ops.out_dtype import out_dtype
 
 from conformance.evidence.watch import Watch
 
@@ -33,3 +34,14 @@ def test_the_passes_of_a_part_that_generates_are_seen() -> None:
     assert watch.sdpa_calls == 1
     assert watch.quantised_ops["aten::mul"]  # of a layer, not of attention, inside which all ops are seen anyway
     assert model.part.forward == usual
+
+
+def test_an_op_that_takes_ops_runs_as_it_would_unwatched_and_what_it_runs_is_seen() -> None:
+    # torchao multiplies int8 by int8 so, and in floats where torch refuses it.
+    left, right = (torch.randint(-9, 9, (4, 4), dtype=torch.int8) for _ in range(2))
+    watch = Watch(quantisers=("aten::mm",))
+    with watch.ops.once():
+        found = out_dtype(torch.ops.aten.mm.default, torch.int32, left, right)
+    assert found.dtype is torch.int32
+    assert found.equal(left.int() @ right.int())
+    assert watch.quantised_ops == {"aten::mm": 1}
