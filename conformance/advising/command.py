@@ -22,6 +22,7 @@ from matrix.architectures import Architecture, Kind, load_architectures
 from matrix.axes import Attention, Dtype, SdpaKernel
 from matrix.caches import CACHES
 from matrix.cell import SILENT, parse_cell
+from matrix.clocks import slowed, slower
 from matrix.errors import UsageError, quoted
 from matrix.expectation import load_rules
 from matrix.files import read_file, read_json
@@ -48,6 +49,7 @@ _LONGEST_JUDGED = {
 _BYTES = {Dtype.FLOAT32: 4, Dtype.FLOAT16: 2, Dtype.BFLOAT16: 2}
 _CHECKED = 3  # of what was right: the first was advised
 _EXPLAINED = 3  # wrong configurations; of more the place takes as long as the advice
+_FOR_PLACES = 0.2  # of the minutes, beside them
 _ROOM = 0.85  # of what is free
 _BUSY = 0.5  # processes a core that others keep running
 
@@ -98,6 +100,7 @@ class Advising:
         self.asked, self.say = asked, say
         self.stack = detect_stack()
         self.notes: list[str] = []
+        self.slowed = slowed()
         self.config = _config_of(asked.path)
         self.name = asked.path.resolve().parent.name if asked.path.name == "config.json" else asked.path.resolve().name
         self.began = time.monotonic()
@@ -138,6 +141,7 @@ class Advising:
                 found = hunt(model, wanted, trials)
             trials.explain(found)
             self._watch()
+            self.notes += slower(self.slowed, slowed(), time.monotonic() - self.began)
         finally:
             processes.end_all()
         advice = self._written(found, model, wanted, looked, source, folder, real)
@@ -166,7 +170,8 @@ class Advising:
             default=model.default.name,
             disk_bytes=sum(path.stat().st_size for path in weight_files(source)) if source.is_dir() else None,
         )
-        pasted = str(self.config.parent)
+        path = self.asked.path  # as somebody wrote it, who will paste it where this was run
+        pasted = str(path.parent if path.name == "config.json" else path)
         paste = Paste(pasted, self.stack.device, bool(looked["words"]), wanted.new, looked["vocabulary"])
         notes = list(dict.fromkeys(self.notes))
         spent = time.monotonic() - self.began
@@ -334,20 +339,41 @@ class _Trials:
         self._advising, self._processes, self._journal = advising, processes, journal
         self._model, self._wanted, self._source, self._references = model, wanted, source, references
         self._truths: dict[tuple[str, str], Failed | None] = {}
-        self._began = time.monotonic()
+        # What is known is answered in the time in which it was measured: the same is tried, in the same order.
+        self._answered = self._before = 0.0
+        self._goes_on: float | None = None  # when this call asked what nobody had answered; then its own time counts
 
     def say(self, line: str) -> None:
         """Hand it on."""
         self._advising.say(line)
 
     def left(self) -> float:
-        """As a share of the minutes."""
-        return 1 - (time.monotonic() - self._began) / (60 * self._advising.asked.minutes)
+        """As a share of the minutes, which the calls before this one have spent from too."""
+        return 1 - self._spent / self._minutes
+
+    @property
+    def _spent(self) -> float:
+        if self._goes_on is None:
+            return self._answered
+        return self._before + time.monotonic() - self._goes_on
+
+    def _known(self, asked: str) -> Finding | Sample | Failed | None:
+        known = self._journal.get(asked)
+        if known is not None:
+            self._answered = max(self._answered, self._journal.spent(asked))
+        elif self._goes_on is None:
+            self._before, self._goes_on = self._journal.spent(), time.monotonic()
+        return known
+
+    @property
+    def _minutes(self) -> float:
+        """In seconds."""
+        return 60 * self._advising.asked.minutes
 
     def judge(self, one: Configuration) -> Finding:
         """Hold it against the truth, which is made if there is none."""
         asked = f"judge {one.name}"
-        known = self._journal.get(asked)
+        known = self._known(asked)
         if isinstance(known, Finding):
             return known
         failed = self._truth(one)
@@ -356,43 +382,45 @@ class _Trials:
         else:
             found = self._processes.ask(self._task(one), "judge", _way(one), seconds=self._patience(one))
         finding = Finding(found.state, found.why) if isinstance(found, Failed) else found
-        self._journal.keep(asked, finding)
+        self._journal.keep(asked, finding, self._spent)
         return finding
 
     def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
         """One call."""
         asked = f"time {one.name} {rows} {new} {turn}"
-        known = self._journal.get(asked)
+        known = self._known(asked)
         if isinstance(known, Sample | Failed):
             return known
         how = (_way(one), rows, self._wanted.prompt, new)
         found = self._processes.ask(self._task(one), "time", *how, seconds=self._patience(one))
-        self._journal.keep(asked, found)
+        self._journal.keep(asked, found, self._spent)
         return found  # type: ignore[no-any-return]
 
     def explain(self, found: Found) -> None:
-        """Add to what is wrong where it begins, of the first few."""
+        """Add to what is wrong where it begins, of the first few, as far as the time for places goes."""
         wrong = [one for one, known in found.known.items() if known.finding.state is State.WRONG]
         for one in wrong[:_EXPLAINED]:
             finding, asked = found.known[one].finding, f"explain {one.name}"
             known = self._journal.get(asked)
             if not isinstance(known, Finding):
+                left = (1 + _FOR_PLACES) * self._minutes - self._spent
+                if left <= 0:
+                    continue
                 self.say(f"{one.name}: looking for the place where it begins")
-                place = self._processes.once("explain", self._task(one), _way(one), seconds=self._patience(one))
+                place = self._processes.once("explain", self._task(one), _way(one), seconds=left)
                 known = (
                     finding
                     if isinstance(place, Failed) or not place
                     else replace(finding, why=f"{finding.why}; {place}")
                 )
-                self._journal.keep(asked, known)
+                self._journal.keep(asked, known, self._spent)
             found.known[one].finding = known
 
     def _patience(self, one: Configuration) -> float:
         """None may take all that is left, nor be given up at once; without the default nothing can be compared."""
         if one == self._model.default:
             return _A_CALL
-        left = 60 * self._advising.asked.minutes * self.left()
-        return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.5 * left))
+        return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.5 * (self._minutes - self._spent)))
 
     def _truth(self, one: Configuration) -> Failed | None:
         key = (str(one.cell.dtype), str(one.cell.quantisation))

@@ -26,6 +26,7 @@ class Journal:
     def __init__(self, folder: Path, facts: Mapping[str, str]) -> None:
         self._path = folder / "journal.jsonl"
         self._known: dict[str, Answer] = {}
+        self._spent: dict[str, float] = {}  # seconds that all calls had taken by then
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
@@ -40,7 +41,9 @@ class Journal:
             self._write({"facts": dict(facts)}, "w")
         for document in read[1:]:
             if (answer := _answer(document)) is not None:
-                self._known[str(document["asked"])] = answer
+                asked, spent = str(document["asked"]), document.get("spent")
+                self._known[asked] = answer
+                self._spent[asked] = spent if isinstance(spent, int | float) else 0.0
 
     def __len__(self) -> int:
         return len(self._known)
@@ -49,11 +52,15 @@ class Journal:
         """What was answered."""
         return self._known.get(asked)
 
-    def keep(self, asked: str, answer: Answer) -> None:
-        """Write it down."""
-        self._known[asked] = answer
+    def spent(self, asked: str = "") -> float:
+        """Seconds that all calls had taken when that was answered, or by now."""
+        return self._spent.get(asked, 0.0) if asked else max(self._spent.values(), default=0.0)
+
+    def keep(self, asked: str, answer: Answer, spent: float) -> None:
+        """Write it down, and how many seconds all calls have taken by now."""
+        self._known[asked], self._spent[asked] = answer, spent
         kind = next(name for name, made in _KINDS.items() if isinstance(answer, made))
-        self._write({"asked": asked, "kind": kind, "answer": asdict(answer)}, "a")
+        self._write({"asked": asked, "kind": kind, "answer": asdict(answer), "spent": round(spent, 1)}, "a")
 
     def _write(self, document: Mapping[str, Any], mode: str) -> None:
         try:

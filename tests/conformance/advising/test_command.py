@@ -1,5 +1,6 @@
 """Advice from end to end, on a model that takes no time."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,21 @@ def test_the_same_command_goes_on_with_what_was_measured(advice: Advice, asked: 
     assert lines[: len(kept)] == kept
     first = {entry.name: entry for entry in advice.entries}
     for entry in again.entries:
+        assert entry.state is first[entry.name].state
         assert entry.load_seconds == first[entry.name].load_seconds
+
+
+def test_a_call_that_goes_on_has_what_the_first_has_left_of_its_minutes(
+    advice: Advice, asked: Asked, tmp_path: Path
+) -> None:
+    assert asked.output is not None
+    facts, first, *_ = (asked.output / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    spent = json.dumps({**json.loads(first), "spent": 61.0})
+    (tmp_path / "journal.jsonl").write_text(f"{facts}\n{spent}\n", encoding="utf-8")
+    again = advise(replace(asked, output=tmp_path), lambda line: None)
+    reached = {entry.name for entry in again.entries if entry.state is not State.NOT_REACHED}
+    assert reached == {json.loads(first)["asked"].removeprefix("judge "), again.model.default}
+    assert len(again.entries) > len(reached)
 
 
 def test_what_is_measured_of_something_else_is_not_gone_on_with(advice: Advice, asked: Asked) -> None:
