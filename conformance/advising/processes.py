@@ -12,10 +12,8 @@ from typing import Any
 
 from conformance.advising.calling import call, discard_streams
 from conformance.advising.task import Task
-from conformance.plugin.forkserver import MODULES
 from matrix.advice.search import Failed, State
 
-_SERVING = "conformance.advising.serving"
 _BESIDE = 1.6  # of its weights: what a subject may come to hold that was never measured
 _PATIENCE = 20.0  # seconds, with one that is asked to go: what is killed leaves things of the system's behind
 _MOST_WAITING = 12  # processes; each holds a device's context, or the libraries
@@ -41,7 +39,7 @@ class Processes:
         # Asks the driver's library whether there is a GPU, not for the GPU itself.
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([*(name for name in MODULES if "plugin" not in name), _SERVING])
+        self._context.set_forkserver_preload(["conformance.advising.imported"])
         with silent():
             forkserver.ensure_running()
         self._room, self._expected = room, expected

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -132,7 +132,7 @@ def take_threads(computing: int, compiling: int) -> None:
 
 def serve(listener: socket.socket, modules: list[str]) -> None:
     """Import, then fork for whoever asks until stdin closes, and with it ends all that was forked."""
-    safe = _import(modules)
+    safe = import_all(modules)
     for name in _ALONE:
         os.environ.pop(name, None)
     ended, wake = socket.socketpair()
@@ -196,7 +196,7 @@ def _tell(asking: socket.socket, status: int) -> None:
         asking.sendall(status.to_bytes(STATUS, "little"))
 
 
-def _import(modules: list[str]) -> bool:
+def import_all(modules: Sequence[str]) -> bool:
     """Import these, as far as they are here. Whether what is forked now can do everything."""
     with _gpus_as_the_driver_says() if "torch" in modules else contextlib.nullcontext():
         for name in modules:

@@ -154,9 +154,9 @@ def test_nothing_is_forked_from_a_process_that_has_asked_for_a_gpu(monkeypatch: 
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(forkserver.threading, "active_count", lambda: 1)
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
-    assert forkserver._import([])
+    assert forkserver.import_all([])
     monkeypatch.setattr(torch.cuda, asked, lambda: True)
-    assert not forkserver._import([])
+    assert not forkserver.import_all([])
 
 
 @pytest.fixture
