@@ -1,7 +1,8 @@
 """Two documents in one row, told apart by position_ids, which never reach the mask: the later sees the earlier.
 
-OPT and RemBERT make their masks without them, and so does Falcon up to 5.23.0; those of GPT-1 and XLM are their own. Bloom, Mamba and Mamba-2 do not take them: they go
-into `**kwargs` and are lost. GPT-2 shows what is right. Seen with transformers 5.23.0 and 5.24.0.
+OPT and RemBERT make their masks without them, and so does Falcon up to 5.23.0; those of GPT-1 and XLM are triangles of
+their own. Bloom, Mamba and Mamba-2 do not take them: they go into `**kwargs` and are lost. GPT-2 shows what is right.
+Seen with transformers 5.23.0 and 5.24.0.
 """
 
 import torch
