@@ -115,6 +115,44 @@ def hqq_cache_4_bits_key_biases(lab: Lab) -> None:
         raise Violated(f"{kept} of {_NEW} choices are those of the same model without a cache")
 
 
+def mamba_beams_keep_their_states(lab: Lab) -> None:
+    """Four beams, whose states lie in `cache_params` and not in `past_key_values`; each is told by what it holds."""
+    lab.cell("mamba-float32-eager-left-beam")
+
+
+def recurrent_layers_see_padding_of_one_row(lab: Lab) -> None:
+    """Rows of a left-padded batch one at a time: the mask was looked at where there are several."""
+    for name in ("qwen3_5", "bamba", "falcon_h1"):
+        lab.cell(f"{name}-float32-eager-left-single_row")
+
+
+def qwen3_5_steps_from_another_state(lab: Lab) -> None:
+    """A prompt that fills no block of the delta rule, then token by token from the state that it left."""
+    lab.cell("qwen3_5-float32-eager-continued")
+
+
+def assisted_draft_beyond_its_window(lab: Lab) -> None:
+    """The draft's cache takes five tokens one by one, beyond a window of 16, before it is cropped."""
+    for attention in ("eager", "sdpa"):
+        lab.cell(f"mistral-float32-{attention}-left-assisted")
+
+
+def assisted_with_a_static_cache(lab: Lab) -> None:
+    """Drafted tokens that are refused leave the cache again."""
+    lab.cell("llama-float32-eager-left-static-assisted")
+
+
+def t5_generates_without_its_mask(lab: Lab) -> None:
+    """The encoder's padding, as cross attention sees it in prefill and while decoding."""
+    for attention in ("eager", "sdpa"):
+        lab.cell(f"t5-float32-{attention}-right-generate")
+
+
+def recurrent_gemma_prompt_beyond_its_window(lab: Lab) -> None:
+    """A prompt that is longer than the window of 16, then more: its mask was not cut, its keys were."""
+    lab.cell("recurrent_gemma-float32-eager-generate")
+
+
 def _decode_with_static_cache(lab: Lab, attention: str, dtype: Dtype, padding: str, tokens: int) -> None:
     arguments: dict[str, Any] = {"cache_implementation": "static"}
     if hasattr(transformers.GenerationConfig(), "disable_compile"):

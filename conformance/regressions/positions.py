@@ -54,6 +54,25 @@ def llama_3_rope_beyond_its_limit(lab: Lab) -> None:
     _beyond_the_limit(lab, "llama_3")
 
 
+def dynamic_ntk_after_a_longer_text(lab: Lab) -> None:
+    """A text of 20 tokens after one of 60, beyond the limit of 32: it has the frequencies of its own length."""
+    batch = {"input_ids": random_tokens(2, 20)}
+    model = lab.load("llama_dynamic_ntk", "sdpa")
+    lab.logits(model, {"input_ids": random_tokens(2, 60)})
+    baseline, golden = (
+        lab.reference_logits(lab.reference("llama_dynamic_ntk", Dtype.FLOAT32, golden=golden), batch)
+        for golden in (False, True)
+    )
+    lab.judge(
+        "llama_dynamic_ntk logits after a longer text",
+        candidate=lab.logits(model, batch),
+        baseline=baseline,
+        golden=golden,
+        attended=torch.ones(2, 20, dtype=torch.bool),
+        dtype=Dtype.FLOAT32,
+    )
+
+
 def _beyond_the_limit(lab: Lab, name: str) -> None:
     """What is said after 60 tokens, the first 30 given at once and the others one by one, as after all 60 at once.
 

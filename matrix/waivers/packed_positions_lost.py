@@ -1,7 +1,8 @@
 """Two documents in one row, told apart by position_ids, which never reach the mask: the later sees the earlier.
 
-OPT makes its mask without them, and so does Falcon up to 5.23.0. Bloom, Mamba and Mamba-2 do not take them: they go
-into `**kwargs` and are lost. GPT-2 shows what is right. Seen with transformers 5.23.0 and 5.24.0.
+OPT and RemBERT make their masks without them, and so does Falcon up to 5.23.0; those of GPT-1 and XLM are triangles of
+their own. Bloom, Mamba and Mamba-2 do not take them: they go into `**kwargs` and are lost. GPT-2 shows what is right.
+Seen with transformers 5.23.0 and 5.24.0.
 """
 
 import torch
@@ -13,6 +14,9 @@ MODELS = {
     "opt": SMALL | {"ffn_dim": 128, "num_attention_heads": 4, "word_embed_proj_dim": 64, "init_std": 0.2},
     "falcon": SMALL | {"num_attention_heads": 4},
     "bloom": {"vocab_size": 256, "hidden_size": 64, "n_layer": 2, "n_head": 4},
+    "rembert": SMALL | {"num_attention_heads": 4, "intermediate_size": 128, "is_decoder": True},
+    "openai-gpt": {"vocab_size": 256, "n_embd": 64, "n_layer": 2, "n_head": 4},
+    "xlm": {"vocab_size": 256, "emb_dim": 64, "n_layers": 2, "n_heads": 4, "causal": True, "embed_init_std": 0.2},
     "mamba": SMALL,
     "mamba2": SMALL | {"num_heads": 16, "head_dim": 8},
 }

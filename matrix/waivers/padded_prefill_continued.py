@@ -12,6 +12,7 @@ HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size"
 MODELS = {
     "llama": HEADS,
     "mistral": HEADS | {"sliding_window": 8},
+    "mpt": {"d_model": 64, "n_layers": 2, "n_heads": 4, "vocab_size": 256, "initializer_range": 0.08},
     "mamba": {},
     "mamba2": {"num_heads": 16, "head_dim": 8},
     "jamba": HEADS | {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1},

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -179,6 +180,11 @@ def _forget_scaling(model: Any) -> None:
     rotary.attention_scaling = 1.0
 
 
+def _never_reset(model: Any) -> None:
+    """No text is so short that the frequencies are set back."""
+    model.model.rotary_emb.original_max_seq_len = 0
+
+
 SEEDED: dict[str, Fault] = {
     "mistral_flash_left_padding_garbage": FAULTS["padding_forgotten_in_decoding"],
     "gpt2_flash_causal_dropped_by_mask": FAULTS["causal_dropped"],
@@ -209,6 +215,7 @@ SEEDED: dict[str, Fault] = {
     "t5_float16_feed_forward_overflow": _done(lambda model: model.half()),
     "yarn_beyond_its_limit": _done(_forget_scaling),
     "llama_3_rope_beyond_its_limit": _done(_forget_scaling),
+    "dynamic_ntk_after_a_longer_text": _done(_never_reset),
 }
 
 
@@ -218,6 +225,56 @@ def test_a_probe_sees_the_seeded_fault(cache: Path, name: str, monkeypatch: pyte
     monkeypatch.setattr(Lab, "isolated", lambda lab, attempt: attempt(lab))
     with pytest.raises(Violated):
         PROBES[name](lab_with(cache, SEEDED[name]))
+
+
+def _all_that_was_recorded(usual: Any) -> Any:
+    def update(layer: Any, *given: Any, **others: Any) -> Any:
+        found = usual(layer, *given, **others)
+        return (layer.keys, layer.values) if layer.record_past else found
+
+    return update
+
+
+def _unmasked_if_alone(usual: Any) -> Any:
+    return lambda states, mask: states if len(states) == 1 else usual(states, mask)
+
+
+# What the library did before, as a function of what it does now: the rows that must see it, and where it is.
+BEFORE: list[tuple[str, str, Callable[[Any], Any]]] = [
+    ("mamba_beams_keep_their_states", "cache_utils.Cache.reorder_cache", lambda usual: lambda cache, beams: None),
+    *(
+        ("recurrent_layers_see_padding_of_one_row", f"models.{place}.apply_mask_to_padding_states", _unmasked_if_alone)
+        for place in ("qwen3_5.modeling_qwen3_5", "bamba.modeling_bamba", "falcon_h1.modeling_falcon_h1")
+    ),
+    (  # the padding of a block that was not full did something to the state
+        "qwen3_5_steps_from_another_state",
+        "cache_utils.Cache.update_recurrent_state",
+        lambda usual: lambda cache, states, layer: usual(cache, states * 0.9, layer),
+    ),
+    ("assisted_draft_beyond_its_window", "cache_utils.DynamicSlidingWindowLayer.update", _all_that_was_recorded),
+    ("assisted_with_a_static_cache", "cache_utils.StaticLayer.crop", lambda usual: lambda layer, dropped: None),
+    (
+        "t5_generates_without_its_mask",
+        "models.t5.modeling_t5.create_bidirectional_mask",
+        lambda usual: lambda **given: None,
+    ),
+    (
+        "recurrent_gemma_prompt_beyond_its_window",
+        "cache_utils.DynamicSlidingWindowLayer.get_mask_sizes",
+        lambda usual: lambda layer, queries: (layer.cumulative_length + queries, 0),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "place", "before"), BEFORE)
+def test_a_probe_sees_what_the_library_did_before(
+    cache: Path, name: str, place: str, before: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_unless_models_exist(name)
+    place = f"transformers.{place}"
+    monkeypatch.setattr(place, before(pkgutil.resolve_name(place)))
+    with pytest.raises((Violated, Raised)):
+        PROBES[name](lab_with(cache))
 
 
 @pytest.mark.parametrize(
