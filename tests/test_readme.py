@@ -42,6 +42,13 @@ def measured(device: Device) -> PowerSummary:
 def test_plans_are_as_large_as_it_says() -> None:
     for profile in ("smoke", "pairwise", "relations", "full"):
         assert f"{len(make_plan(profile, ARCHITECTURES)):,}" in README
+    for profile in ("full", "relations", "decoding", "quantisers", "placements"):
+        assert re.search(rf"--profile {profile} +# {len(make_plan(profile, ARCHITECTURES)):,} ", README)
+    # Of types of the installed library too, as the plan of that run had them.
+    divided = read_report(ROOT / "reports" / "published" / "cpu-torch2.13.0-transformers5.24.0-tensor-parallel.json.gz")
+    cells = [record.cell for record in divided.records if "-tp2-" in record.cell]
+    assert re.search(rf"--profile tensor_parallel +# {len(cells):,} ", README)
+    assert f"{len({cell.partition('-')[0] for cell in cells})} architectures, among them tied heads" in README
     assert f"{len(load_regressions())} reported failures" in README
 
 
