@@ -45,8 +45,8 @@ class Lora:
         for module, (down, up) in self.pairs.items():
             layer = model.get_submodule(module)
             with torch.no_grad():
-                layer.lora_A[name].weight.copy_(down)
-                layer.lora_B[name].weight.copy_(up)
+                copy_into(layer.lora_A[name].weight, down)
+                copy_into(layer.lora_B[name].weight, up)
 
     def write(self, folder, base):
         """Its folder, as peft writes one; `base` is where the base model is loaded from."""
@@ -71,6 +71,18 @@ class Lora:
                 module.weight.data = (module.weight.double() + change).to(module.weight.dtype)
             else:
                 module.register_forward_hook(beside(*pair, factor * ALPHA / RANK))
+
+
+def copy_into(weight, numbers):
+    """Give a weight these numbers, or its own part of them where several processes hold it together."""
+    if hasattr(weight, "device_mesh"):
+        from torch.distributed.tensor import distribute_tensor
+
+        # Every process has all of them: none need be sent.
+        numbers = distribute_tensor(
+            numbers.to(weight.device, weight.dtype), weight.device_mesh, weight.placements, src_data_rank=None
+        )
+    weight.copy_(numbers)
 
 
 def put_on(model, lora, course):

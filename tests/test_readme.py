@@ -42,6 +42,13 @@ def measured(device: Device) -> PowerSummary:
 def test_plans_are_as_large_as_it_says() -> None:
     for profile in ("smoke", "pairwise", "relations", "full"):
         assert f"{len(make_plan(profile, ARCHITECTURES)):,}" in README
+    for profile in ("full", "relations", "decoding", "quantisers", "placements"):
+        assert re.search(rf"--profile {profile} +# {len(make_plan(profile, ARCHITECTURES)):,} ", README)
+    # Of types of the installed library too, as the plan of that run had them.
+    divided = read_report(ROOT / "reports" / "published" / "cpu-torch2.13.0-transformers5.24.0-tensor-parallel.json.gz")
+    cells = [record.cell for record in divided.records if "-tp2-" in record.cell]
+    assert re.search(rf"--profile tensor_parallel +# {len(cells):,} ", README)
+    assert f"{len({cell.partition('-')[0] for cell in cells})} architectures, among them tied heads" in README
     assert f"{len(load_regressions())} reported failures" in README
 
 
@@ -95,17 +102,19 @@ def test_every_fault_of_the_catalogue_was_tried() -> None:
     from conformance.faults import FAULTS
 
     files = {Device.CPU: ("cpu", *ON_A_CPU), Device.CUDA: ("cuda", "cuda-decoding")}
-    # No honest cell of these is right on a CPU, or of an architecture that campaigns try: tests seed them.
-    by_tests = {name for name, fault in FAULTS.items() if fault.quantisation in ("fp8", "mxfp4")}
     tried = {
         device: {trial.fault for name in names for trial in campaign(name).trials} & set(FAULTS)
         for device, names in files.items()
     }
-    assert tried[Device.CPU] == set(FAULTS) - by_tests
+    assert tried[Device.CPU] == set(FAULTS)
     not_there = {trial.fault for name in ON_A_CPU[1:] for trial in campaign(name).trials}
     assert tried[Device.CUDA] == tried[Device.CPU] - not_there
     assert f"{len(FAULTS)} faults" in README
-    assert f"The {len(by_tests)} of FP8 and MXFP4" in README
+    of_files = {name for name, fault in FAULTS.items() if fault.spoilt is not None}
+    assert {trial.fault for trial in campaign("cpu-formats").trials} - {""} == of_files
+    assert f"The {len(of_files)} of what files in FP8, MXFP4" in " ".join(README.split())
+    honest = [trial for name in ON_A_CPU[1:] for trial in campaign(name).trials if not trial.fault]
+    assert f"None of the {len(honest)} honest cells beside all of these" in " ".join(README.split())
 
 
 @pytest.mark.parametrize(

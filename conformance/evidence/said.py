@@ -10,12 +10,17 @@ from transformers.utils.logging import warning_once
 
 @contextlib.contextmanager
 def said() -> Iterator[dict[str, None]]:
-    """Keep Python warnings and the libraries' log warnings, each once and in order, instead of printing them."""
+    """Keep Python warnings and the libraries' log warnings, each once and in order, instead of printing them.
+
+    Also where the process has switched them off: what was dequantised at load is right only where somebody said so.
+    """
     found: dict[str, None] = {}
     warning_once.cache_clear()  # what was said once in this process was said of another cell
     handler = _Keep(found)
     loggers = [logging.getLogger(name) for name in ("transformers", "bitsandbytes", "accelerate")]
     usual = [(logger.handlers, logger.propagate) for logger in loggers]
+    disabled = logging.root.manager.disable
+    logging.disable(logging.NOTSET)
     for logger in loggers:
         # No other handler: pytest's raises what it cannot read, into the library.
         logger.handlers, logger.propagate = [handler], False
@@ -24,6 +29,7 @@ def said() -> Iterator[dict[str, None]]:
             warnings.simplefilter("always")
             yield found
     finally:
+        logging.disable(disabled)
         for logger, (handlers, propagates) in zip(loggers, usual, strict=True):
             logger.handlers, logger.propagate = handlers, propagates
         found |= dict.fromkeys(str(warning.message) for warning in caught)

@@ -10,6 +10,7 @@ from conformance.models.formats import FORMATTED, TWIN, write_checkpoint
 
 GGUF_FILE = "model.gguf"
 GGUF_VALUES = 32  # a block
+BY_NAME = "_by_name"  # ends the format of a file of which nothing else is said
 # By model_type what gguf calls it, and whether rows of queries and keys are in another order there.
 GGUF_ARCHITECTURES = {"llama": ("llama", True), "qwen3": ("qwen3", False), "qwen3_moe": ("qwen3moe", False)}
 
@@ -17,7 +18,7 @@ GGUF_ARCHITECTURES = {"llama": ("llama", True), "qwen3": ("qwen3", False), "qwen
 def load_arguments(quantisation, dtype):
     """The name of the file in its folder, and that it is to be dequantised, where that is not all that is done."""
     asked = {"gguf_file": GGUF_FILE}
-    if hasattr(transformers, "GgufConfig"):
+    if hasattr(transformers, "GgufConfig") and not quantisation.endswith(BY_NAME):
         asked["quantization_config"] = transformers.GgufConfig(dequantize=True)
     return asked
 
@@ -35,7 +36,7 @@ def write(quantisation, plain, folder):
     """The file, and its twin."""
     import gguf
 
-    kind = quantisation.removeprefix("gguf_")
+    kind = quantisation.removeprefix("gguf_").removesuffix(BY_NAME)
     name, permuted = GGUF_ARCHITECTURES[plain.config["model_type"]]
     config = plain.empty.config
     writer = gguf.GGUFWriter(folder / FORMATTED / GGUF_FILE, name)

@@ -5,6 +5,7 @@ It is a value of this axis, for it is what from_pretrained is told instead of a 
 
 from collections.abc import Iterator
 
+from matrix.adapters import FAMILY as ADAPTERS
 from matrix.architectures import Architecture
 from matrix.observation import Evidence
 from matrix.placed import all_on_device
@@ -14,8 +15,8 @@ _WORKLOADS = ("prefill", "generate", "reload", "placement_invariance", "repeated
 
 
 def _impossible(cell: Values, architecture: Architecture) -> str | None:
-    if cell.workload not in _WORKLOADS or cell.transformation != "none":
-        return f"two processes are tried in {', '.join(_WORKLOADS)}, of a model as it was loaded"
+    if (cell.workload not in _WORKLOADS and cell.workload.family != ADAPTERS) or cell.transformation != "none":
+        return f"two processes are tried in {', '.join(_WORKLOADS)} and with adapters, of a model as it was loaded"
     return None
 
 

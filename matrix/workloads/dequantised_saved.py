@@ -16,7 +16,7 @@ def _impossible(cell: Values, architecture: Architecture) -> str | None:
 
 _TRIED = "sdpa_kernel=unpinned padding=left device_map=none"
 _BITSANDBYTES = "int8,int8_skip,fp4,nf4,nf4_double_quant,nf4_bfloat16_storage,nf4_skip"
-_OTHERS = "torchao_int8,quanto_int8,fp8,fp8_dequantised,ct_int4,ct_fp8,ct_int4_dequantised,gguf_q8_0"
+_OTHERS = "torchao_int8,quanto_int8,fp8,fp8_dequantised,ct_int4,ct_fp8,ct_int4_dequantised,gguf_q8_0,gguf_q8_0_by_name"
 
 ROOMS = (
     Workload(

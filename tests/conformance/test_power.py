@@ -49,6 +49,13 @@ def test_a_miss_is_measured_against_the_noise(trials: dict[str, Trial]) -> None:
     assert missed.below_noise
 
 
+def test_a_format_that_is_dequantised_at_load_is_tried_for_the_library_is_heard(tmp_path: Path) -> None:
+    share = Share("llama_blocks", Dtype.BFLOAT16, make_stack(), tmp_path, ("fp8_scales_transposed",))
+    honest, seeded = measure_share(share)
+    assert (honest.fault, honest.verdict) == ("", Verdict.SUPPORTED)
+    assert seeded.caught.suite
+
+
 def logits(error: float, *, rows: int = 1) -> Logits:
     """Five rows, of which so many are off by so much where they are attended to, and wildly off where not."""
     eager = torch.ones(5, 3, 4)

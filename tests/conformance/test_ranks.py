@@ -21,6 +21,7 @@ from matrix.verdict import Judgement, Verdict, judge
 from tests.builders import ARCHITECTURES
 
 CELL = "gpt_neox-float32-sdpa-tp2-left-prefill"
+ADAPTED = "llama-float32-sdpa-tp2-adapter_added"
 HALF = Evidence(weight_bytes=50, divided=3)
 
 
@@ -58,6 +59,14 @@ def test_what_goes_wrong_between_them_is_seen(bench: Bench, fault: str) -> None:
     assert judgement.verdict is Verdict.INACCURATE, judgement.reason
     # Only where they do not agree each is held against golden.
     assert len(observation.comparisons) == (2 if fault == "one_process_says_otherwise" else 1)
+
+
+def test_an_adapter_is_divided_with_the_model_and_a_fault_of_it_is_seen(bench: Bench) -> None:
+    pytest.importorskip("peft")
+    observation, judgement = judged(bench, ADAPTED)
+    assert judgement.verdict is Verdict.SUPPORTED, judgement.reason
+    assert len(observation.comparisons) == 1
+    assert judged(bench, ADAPTED, "adapter_scaled_twice")[1].verdict is Verdict.INACCURATE
 
 
 def test_a_process_that_is_gone_is_one_record_and_the_next_cell_has_others(bench: Bench) -> None:

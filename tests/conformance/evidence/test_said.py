@@ -21,3 +21,15 @@ def test_what_cannot_be_read_is_kept_by_what_it_is_and_harms_nobody() -> None:
         logger.warning("%d tokens", "no")  # pytest's own handler would raise
     assert (logger.handlers, logger.propagate) == before
     assert list(kept) == ["%d tokens"]
+
+
+def test_what_a_process_wants_none_of_is_kept_all_the_same_and_stays_off_after() -> None:
+    logger = logging.getLogger("transformers.quantizers")
+    logging.disable(logging.WARNING)
+    try:
+        with said() as kept:
+            logger.warning("we will default to dequantizing")
+        assert not logger.isEnabledFor(logging.WARNING)
+    finally:
+        logging.disable(logging.NOTSET)
+    assert list(kept) == ["we will default to dequantizing"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conformance.quantisers.gguf_files import gguf_packed, gguf_unpacked, rows_permuted
+from conformance.quantisers.gguf_files import gguf_packed, gguf_unpacked, load_arguments, rows_permuted
 from tests.rooms import must_hold
 
 OF_THE_LARGEST = {"q8_0": 1 / 250, "q5_1": 1 / 30, "q4_0": 1 / 8}
@@ -39,8 +39,17 @@ def test_rows_of_a_head_are_those_of_its_halves_in_turn() -> None:
     ]
 
 
+def test_of_a_file_that_is_asked_for_by_name_nothing_else_is_said() -> None:
+    assert list(load_arguments("gguf_q8_0_by_name", torch.float32)) == ["gguf_file"]
+
+
 @pytest.mark.parametrize(
-    "cell", ["llama-float32-sdpa-gguf_q5_1-left-prefill", "qwen3_tied-bfloat16-sdpa-gguf_q4_0-left-reload"]
+    "cell",
+    [
+        "llama-float32-sdpa-gguf_q5_1-left-prefill",
+        "llama-float32-sdpa-gguf_q8_0_by_name-left-prefill",
+        "qwen3_tied-bfloat16-sdpa-gguf_q4_0-left-reload",
+    ],
 )
 def test_it_holds_for_an_honest_model(cache: Path, cell: str) -> None:
     pytest.importorskip("gguf")
