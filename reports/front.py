@@ -36,6 +36,7 @@ LOOKS = {came_to: came_to.name.lower() for came_to in CameTo}  # of a stylesheet
 _ROW_LOOKS = {RowOutcome.HOLDS: CameTo.SUPPORTED, RowOutcome.REFUSED: CameTo.REFUSED}
 _LONGEST_REASON = 300  # characters; the page of the run has all
 _NUMBER = re.compile(r"\d[\w.]*")
+_TOGETHER = ("none", "gpu0", "auto")  # what is wrong of a model whose weights lie apart says nothing of its attention
 _OF_ROWS = (Family.REGRESSION, Family.GUIDE)
 
 # One cell by release, None where it was not measured.
@@ -44,7 +45,7 @@ _Course = list[Seen | None]
 
 @dataclass(frozen=True)
 class Shown:
-    """One entry of the table: what an architecture came to with a backend, unquantised."""
+    """One entry of the table: what an architecture came to with a backend, unquantised and all in one place."""
 
     spans: tuple[Interval[CameTo], ...]  # from old to new
     versions: tuple[str, ...]
@@ -283,7 +284,8 @@ def _measured(
         architecture, backend = record.axes["architecture"], backend_of(record)
         quantisation = record.axes["quantisation"]
         subjects.setdefault((architecture, backend, record.axes["dtype"], quantisation), []).append(course)
-        if quantisation == SILENT["quantisation"] and backend in columns:
+        together = record.axes["device_map"] in _TOGETHER
+        if quantisation == SILENT["quantisation"] and together and backend in columns:
             shown.setdefault((architecture, backend), []).append(course)
     return Measured(
         number=number,

@@ -90,6 +90,20 @@ def test_a_kernel_that_is_pinned_stands_last_and_what_is_quantised_is_in_no_tabl
     ]
 
 
+def test_what_is_wrong_of_weights_that_lie_apart_is_an_answer_and_no_fault_of_the_backend() -> None:
+    apart = {
+        "llama-float32-sdpa-left-prefill": Verdict.SUPPORTED,
+        "llama-float32-sdpa-disk-left-prefill": Verdict.ERROR,
+    }
+    (one,) = front(run("5.1.0", apart))
+    (shown,) = (group.rows["llama"]["sdpa"] for group in one.groups)
+    assert shown.words == "supported since ≤ 5.1.0"
+    (subject,) = one.subjects
+    assert [trouble.cell for outcome in subject.outcomes if outcome for trouble in outcome.troubles] == [
+        "llama-float32-sdpa-disk-left-prefill"
+    ]
+
+
 def test_gpus_stand_before_cpus_and_never_mix() -> None:
     right = {SDPA: Verdict.SUPPORTED}
     found = front(run("5.23.0", right), run("5.23.0", {SDPA: Verdict.ERROR}, stack=cuda_stack))
