@@ -3,6 +3,7 @@
 peft is neither asked for their files nor for the truth; it is imported where it is tried.
 """
 
+import contextlib
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -95,14 +96,24 @@ def put_on(model, lora, course):
     return adapted
 
 
-def two_loaded(model, course):
-    """Two LoRAs, and the model with both of them loaded as `first`, which is on, and `second`."""
+def loaded_by_peft(model, folder, **named):
+    """The model with the adapter of a folder, as peft loads it.
+
+    Of a base that waits on the disk peft writes a copy beneath the working directory, since it drops the first slash of
+    where the file is: it is sent where all of it goes.
+    """
     from peft import PeftModel
 
+    with contextlib.chdir(folder):
+        return PeftModel.from_pretrained(model, folder, **named).eval()
+
+
+def two_loaded(model, course):
+    """Two LoRAs, and the model with both of them loaded as `first`, which is on, and `second`."""
     loras = [Lora(model, seed) for seed in (1, 2)]
     with tempfile.TemporaryDirectory() as folder, course.during("load"):
         first, second = (lora.write(f"{folder}/{turn}", course.source.checkpoint) for turn, lora in enumerate(loras))
-        adapted = PeftModel.from_pretrained(model, first, adapter_name="first").eval()
+        adapted = loaded_by_peft(model, first, adapter_name="first")
         adapted.load_adapter(second, adapter_name="second")
     return loras, adapted
 

@@ -2,13 +2,11 @@
 
 import tempfile
 
-from conformance.adapters import Lora, judged_with, put_on
+from conformance.adapters import Lora, judged_with, loaded_by_peft, put_on
 
 
 def run(model, batch, course):
     """Its logits at every attended position."""
-    from peft import PeftModel
-
     lora = Lora(model, seed=1)
     adapted = put_on(model, lora, course)
     with tempfile.TemporaryDirectory() as folder:
@@ -16,6 +14,6 @@ def run(model, batch, course):
             adapted.save_pretrained(folder)
         base = course.load()
         with course.during("load"):
-            adapted = PeftModel.from_pretrained(base, folder).eval()
+            adapted = loaded_by_peft(base, folder)
     with course.watch.anew(base):
         return judged_with(adapted, batch, course, (lora, 1.0))
