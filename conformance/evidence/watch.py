@@ -177,7 +177,7 @@ class Ops(TorchDispatchMode):
             name = func._schema.name
             counter = self.watch.counter_of(name)
             self.counters[func] = None if counter is None else (counter, name)
-        seen = self.counters[func]
-        if seen is not None:
+        found, seen = func(*args, **(kwargs or {})), self.counters[func]
+        if seen is not None:  # what raised did not run: who asked may compute something else
             seen[0][seen[1]] += 1
-        return func(*args, **(kwargs or {}))
+        return found

@@ -1,5 +1,6 @@
 """What a model does is seen, whoever of its parts does it."""
 
+import pytest
 import torch
 import transformers
 from torch._higher_order_ops.out_dtype import out_dtype
@@ -45,3 +46,10 @@ def test_an_op_that_takes_ops_runs_as_it_would_unwatched_and_what_it_runs_is_see
     assert found.dtype is torch.int32
     assert found.equal(left.int() @ right.int())
     assert watch.quantised_ops == {"aten::mm": 1}
+
+
+def test_an_op_that_raises_did_not_run() -> None:
+    watch = Watch(quantisers=("aten::mm",))
+    with watch.ops.once(), pytest.raises(RuntimeError):
+        torch.mm(torch.ones(2, 3), torch.ones(2, 3))
+    assert not watch.quantised_ops
