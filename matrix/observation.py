@@ -178,6 +178,8 @@ class Evidence:
     unfused_flex_calls: int = 0  # those that ran uncompiled
     quantised_ops: Mapping[str, int] = field(default_factory=dict)  # ops of quantisers by name
     linear_classes: Mapping[str, int] = field(default_factory=dict)  # class of linear module -> how many
+    # Class of a module that runs another's forward pass, as layers of the hub do -> how many; before 2.7 not looked at.
+    replaced_forward: Mapping[str, int] = field(default_factory=dict)
     unquantised_linear: tuple[str, ...] = ()  # names of plain linear modules in a quantised model
     unquantised_parameters: Mapping[str, float] = field(
         default_factory=dict

@@ -58,6 +58,7 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
             sorted({type(module).__name__ for module in model.modules() if "Attention" in type(module).__name__})
         ),
         linear_classes=dict(Counter(type(module).__name__ for module in linear.values())),
+        replaced_forward=dict(Counter(type(module).__name__ for module in model.modules() if _is_replaced(module))),
         unquantised_linear=tuple(name for name, module in linear.items() if stored_as(module) is None)
         if quantised
         else (),
@@ -70,6 +71,12 @@ def structure(model: torch.nn.Module, dtype: torch.dtype) -> Evidence:
         hf_device_map={key: str(value) for key, value in device_map.items()} if device_map else None,
         weight_bytes=sum(map(bytes_of, model.parameters())),
     )
+
+
+def _is_replaced(module: torch.nn.Module) -> bool:
+    """Whether a forward pass of another class was bound to it. What wraps its own is no such method."""
+    bound = vars(module).get("forward")
+    return getattr(bound, "__self__", None) is module and bound.__func__ is not type(module).forward
 
 
 def evidence_of(

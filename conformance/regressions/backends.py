@@ -2,8 +2,11 @@
 
 import tempfile
 from typing import Any
+from unittest import mock
 
+import torch
 import transformers
+from transformers import modeling_flash_attention_utils
 
 from conformance.lab import Lab, Violated
 
@@ -30,6 +33,22 @@ _VISION = {
 def flash_attention_3_silently_replaced(lab: Lab) -> None:
     """Either the package is here and its kernel runs, or the request is refused."""
     lab.cell("llama-bfloat16-flash_attention_3-prefill")
+
+
+def hub_attention_asked_twice(lab: Lab) -> None:
+    """GPT-OSS asked for FlashAttention-2 turns to a kernel of the hub: where that is refused, it is refused again."""
+    said = []
+    with mock.patch.object(modeling_flash_attention_utils, "_loaded_implementation", None):
+        for _ in range(2):
+            try:
+                model = lab.load("gpt_oss", "flash_attention_2")
+                with torch.no_grad():
+                    model(torch.arange(8, device=lab.device)[None])
+                said.append("it runs")
+            except Exception as error:  # whatever it says, it is to say it again
+                said.append(f"{type(error).__name__}: {error}")
+    if said[0] != said[1]:
+        raise Violated(f"asked once: {said[0]}; asked again: {said[1]}")
 
 
 def flash_attention_4_gqa_wrong(lab: Lab) -> None:

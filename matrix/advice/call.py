@@ -14,6 +14,7 @@ TRANSFORMED = {
     "none": "",
     "compiled": "model.forward = torch.compile(model.forward)",
     "better_transformer": "model = model.to_bettertransformer()",
+    "hub_kernels": "model.set_use_kernels(True)",
 }
 _KERNELS = {
     SdpaKernel.FLASH: "FLASH_ATTENTION",

@@ -240,6 +240,19 @@ def _unmasked_if_alone(usual: Any) -> Any:
 
 
 # What the library did before, as a function of what it does now: the rows that must see it, and where it is.
+def _noted_before_it_is_there(usual: Callable[..., Any]) -> Callable[..., Any]:
+    """What failed once is taken for loaded."""
+    noted: list[object] = []
+
+    def before(implementation: object, *args: Any, **named: Any) -> Any:
+        if implementation in noted:
+            return None
+        noted.append(implementation)
+        return usual(implementation, *args, **named)
+
+    return before
+
+
 BEFORE: list[tuple[str, str, Callable[[Any], Any]]] = [
     ("mamba_beams_keep_their_states", "cache_utils.Cache.reorder_cache", lambda usual: lambda cache, beams: None),
     *(
@@ -263,6 +276,7 @@ BEFORE: list[tuple[str, str, Callable[[Any], Any]]] = [
         "cache_utils.DynamicSlidingWindowLayer.get_mask_sizes",
         lambda usual: lambda layer, queries: (layer.cumulative_length + queries, 0),
     ),
+    ("hub_attention_asked_twice", "modeling_utils.lazy_import_flash_attention", _noted_before_it_is_there),
 ]
 
 
