@@ -9,10 +9,11 @@ from enum import StrEnum
 
 from matrix.axes import Attention
 from matrix.caches import CACHES
-from matrix.cell import AXES, Cell, make_cell
+from matrix.cell import AXES, SILENT, Cell, make_cell
 from matrix.expectation import Expectation, Outcome, Rule, expect
 from matrix.quantisers import QUANTISATIONS
 from matrix.stack import DISTRIBUTIONS, Device, Gpu, Stack
+from matrix.transformations import TRANSFORMATIONS
 
 # Releases with which what needs them was tried; of what nobody here tried, the oldest that a library asks for.
 TRIED = {
@@ -27,8 +28,13 @@ ASKED_FOR = {"mslk": "1.0.0"}
 _BESIDE = {
     "cuda": "an NVIDIA GPU with its driver, and a torch built for CUDA",
     "compiler": "a C++ compiler on the PATH",
+    "kernels": "the kernels that this transformers asks for (0.16 for 5.17.0, from 0.18.2 below 0.19 for 5.24.0)",
     "flash-attn-3": "flash-attn-3 (built from the folder hopper of the flash-attention repository)",
 }
+_WITH = {"dtype": "bfloat16", "attention": "sdpa", "workload": "generate"}
+_PLACED = {
+    "quantisation": {"device_map": "auto"}
+}  # some are made where the weights are, which without a map is the CPU
 _SOME_GPU = Gpu("some GPU", 81_559, "9.0")
 
 
@@ -53,8 +59,7 @@ class Finding:
 def examined(axis: str, names: Sequence[str], stack: Stack, rules: Sequence[Rule]) -> Iterator[Finding]:
     """What the rules say of these values of an axis: of cells of a Llama in bfloat16 through SDPA with one of them."""
     for name in names:
-        rest = {"dtype": "bfloat16", "attention": "sdpa", "workload": "generate"}
-        cell = make_cell("llama", **{**rest, axis: name})
+        cell = make_cell("llama", **{**_WITH, axis: name}, **_PLACED.get(axis, {}))
         about = getattr(AXES[axis].values[name], "about", "")
         needs, then = needed(cell, stack, rules)
         refused = f"refused: {then.source}" if then.outcome is Outcome.REFUSED else ""
@@ -117,6 +122,7 @@ def diagnosis(stack: Stack, rules: Sequence[Rule]) -> Iterator[str]:
         ("attention", "attention", list(Attention)),
         ("quantisers", "quantisation", [name for name, room in QUANTISATIONS.items() if room.stored_as]),
         ("caches", "cache", list(CACHES)),
+        ("transformations", "transformation", [name for name in TRANSFORMATIONS if name != SILENT["transformation"]]),
     )
     for title, axis, names in parts:
         yield title

@@ -29,8 +29,11 @@ def found(axis: str, name: str, stack: Stack) -> tuple[State, str]:
         ("quantisation", "torchao_int4", make_stack(LIBRARIES), State.MISSING, "mslk>=1.0.0"),
         ("quantisation", "torchao_int4_tiles", make_stack(LIBRARIES), State.MISSING, "a torch built for CUDA"),
         ("quantisation", "torchao_int4_tiles", cuda_stack(LIBRARIES), State.HERE, ""),
-        ("quantisation", "hqq4", make_stack({"hqq": "0.2.8"}), State.REFUSED, "pull/42167"),
+        ("quantisation", "hqq4", make_stack({**LIBRARIES, "hqq": "0.2.8"}), State.REFUSED, "pull/42167"),
         ("quantisation", "quanto_int8", make_stack(LIBRARIES), State.MISSING, "optimum-quanto==0.2.7"),
+        ("transformation", "compiled", make_stack(), State.HERE, ""),
+        ("transformation", "hub_kernels", make_stack(), State.MISSING, "from 0.18.2 below 0.19 for 5.24.0"),
+        ("transformation", "hub_kernels", make_stack({"kernels": "0.17.2"}), State.MISSING, "from 0.18.2 below 0.19"),
     ],
 )
 def test_what_is_missing_is_named(axis: str, name: str, stack: Stack, state: State, words: str) -> None:
