@@ -8,14 +8,7 @@ from xml.etree import ElementTree
 
 _COUNTERS = "reasons_counters"  # at the end of the name of the element that holds them
 _SHARE = 0.02  # of the time: less is no reason for anything
-_WORDS = {
-    "sw_power_cap": "its power limit",
-    "sw_power_capping": "its power limit",
-    "sw_thermal_slowdown": "its temperature",
-    "hw_thermal_slowdown": "its temperature",
-    "hw_power_braking": "its power supply",
-    "hw_power_brake_slowdown": "its power supply",
-}
+_WORDS = {"power_cap": "its power limit", "therm": "its temperature", "brak": "its power supply"}  # by a part of a name
 
 
 def slowed() -> dict[str, float]:
@@ -27,13 +20,13 @@ def slowed() -> dict[str, float]:
     if program is None:
         return {}
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip() or "0"
-    query = [program, "-q", "-x", "-d", "PERFORMANCE", "-i", first]
+    query = [program, "-q", "-x", "-i", first]
     answer = subprocess.run(query, capture_output=True, text=True, timeout=60, check=False)
     return counted(answer.stdout) if answer.returncode == 0 else {}
 
 
 def counted(document: str) -> dict[str, float]:
-    """The same, of what `nvidia-smi -q -x -d PERFORMANCE` prints."""
+    """The same, of what `nvidia-smi -q -x` prints."""
     try:
         root = ElementTree.fromstring(document)
     except ElementTree.ParseError:
@@ -42,8 +35,9 @@ def counted(document: str) -> dict[str, float]:
     for counters in root.iter():
         for counter in counters if counters.tag.endswith(_COUNTERS) else ():
             amount, _, unit = (counter.text or "").strip().partition(" ")
-            words = _WORDS.get(counter.tag.removeprefix(f"{counters.tag}_"))
-            if words is not None and unit == "us" and amount.isdigit():
+            name = counter.tag.removeprefix(counters.tag)
+            words = next((words for part, words in _WORDS.items() if part in name), "")
+            if words and unit == "us" and amount.isdigit():
                 found[words] = found.get(words, 0.0) + int(amount) / 1e6
     return found
 

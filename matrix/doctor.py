@@ -32,9 +32,7 @@ _BESIDE = {
     "flash-attn-3": "flash-attn-3 (built from the folder hopper of the flash-attention repository)",
 }
 _WITH = {"dtype": "bfloat16", "attention": "sdpa", "workload": "generate"}
-_PLACED = {
-    "quantisation": {"device_map": "auto"}
-}  # some are made where the weights are, which without a map is the CPU
+_PLACED = {"quantisation": {"device_map": "auto"}}  # without a map some are made on the CPU, where they cannot be
 _SOME_GPU = Gpu("some GPU", 81_559, "9.0")
 
 

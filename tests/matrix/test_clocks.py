@@ -8,8 +8,8 @@ SAID = """<?xml version="1.0" ?>
 <nvidia_smi_log><gpu id="0">
   <clocks_event_reasons><clocks_event_reason_sw_power_cap>Active</clocks_event_reason_sw_power_cap></clocks_event_reasons>
   <clocks_event_reasons_counters>
-    <clocks_event_reasons_counters_sw_power_cap>2500000 us</clocks_event_reasons_counters_sw_power_cap>
-    <clocks_event_reasons_counters_sw_thermal_slowdown>100000 us</clocks_event_reasons_counters_sw_thermal_slowdown>
+    <clocks_event_reasons_counters_sw_power_capping>2500000 us</clocks_event_reasons_counters_sw_power_capping>
+    <clocks_event_reasons_counters_sw_therm_slowdown>100000 us</clocks_event_reasons_counters_sw_therm_slowdown>
     <clocks_event_reasons_counters_hw_thermal_slowdown>200000 us</clocks_event_reasons_counters_hw_thermal_slowdown>
     <clocks_event_reasons_counters_sync_boost>7 us</clocks_event_reasons_counters_sync_boost>
     <clocks_event_reasons_counters_hw_power_braking>N/A</clocks_event_reasons_counters_hw_power_braking>
