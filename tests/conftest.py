@@ -3,11 +3,13 @@
 Where there is no Chromium they are skipped, but not in CI.
 """
 
+import contextlib
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -78,3 +80,16 @@ def opened(chromium: Any, complaints: list[str]) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def quanto_unpacks_in_torch() -> None:
+    """quanto compiles what unpacks its codes where it is first asked to, which takes longer than any test."""
+    with contextlib.suppress(ImportError):
+        import torch
+        from optimum.quanto.library.extensions import get_extension
+
+        def unpack(packed: Any, bits: int) -> Any:
+            return torch.cat([packed >> shift & 2**bits - 1 for shift in range(0, 8, bits)])
+
+        get_extension("quanto_cpp")._lib = SimpleNamespace(unpack=unpack)

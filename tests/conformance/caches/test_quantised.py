@@ -19,6 +19,8 @@ from matrix.verdict import Verdict
 from tests.builders import ARCHITECTURES
 from tests.rooms import must_break, must_hold, observed
 
+pytestmark = pytest.mark.usefixtures("quanto_unpacks_in_torch")
+
 CELL = "llama-{dtype}-sdpa-left-quantised_fp8-{workload}"
 
 

@@ -14,6 +14,8 @@ from matrix.verdict import Verdict
 from tests.builders import ARCHITECTURES, make_stack
 from tests.rooms import must_break, must_hold, observed
 
+pytestmark = pytest.mark.usefixtures("quanto_unpacks_in_torch")
+
 LIBRARIES = {"optimum-quanto": "0.2.7", "accelerate": "1.15.0"}
 
 
