@@ -42,7 +42,7 @@ def measured(device: Device) -> PowerSummary:
 def test_plans_are_as_large_as_it_says() -> None:
     for profile in ("smoke", "pairwise", "relations", "full"):
         assert f"{len(make_plan(profile, ARCHITECTURES)):,}" in README
-    for profile in ("full", "relations", "decoding", "quantisers", "placements"):
+    for profile in ("full", "relations", "decoding", "quantisers", "placements", "hub_kernels"):
         assert re.search(rf"--profile {profile} +# {len(make_plan(profile, ARCHITECTURES)):,} ", README)
     # Of types of the installed library too, as the plan of that run had them.
     divided = read_report(ROOT / "reports" / "published" / "cpu-torch2.13.0-transformers5.24.0-tensor-parallel.json.gz")

@@ -340,8 +340,8 @@ class _Trials:
         self._model, self._wanted, self._source, self._references = model, wanted, source, references
         self._truths: dict[tuple[str, str], Failed | None] = {}
         # What is known is answered in the time in which it was measured: the same is tried, in the same order.
-        self._answered = self._before = 0.0
-        self._goes_on: float | None = None  # when this call asked what nobody had answered; then its own time counts
+        self._before = 0.0  # seconds that were spent by then
+        self._since: float | None = None  # when this call asked what nobody had answered; from then its own time counts
 
     def say(self, line: str) -> None:
         """Hand it on."""
@@ -349,26 +349,23 @@ class _Trials:
 
     def left(self) -> float:
         """As a share of the minutes, which the calls before this one have spent from too."""
-        return 1 - self._spent / self._minutes
+        return 1 - self._spent / self._allowed
+
+    @property
+    def _allowed(self) -> float:
+        return 60 * self._advising.asked.minutes
 
     @property
     def _spent(self) -> float:
-        if self._goes_on is None:
-            return self._answered
-        return self._before + time.monotonic() - self._goes_on
+        return self._before + (0.0 if self._since is None else time.monotonic() - self._since)
 
     def _known(self, asked: str) -> Finding | Sample | Failed | None:
         known = self._journal.get(asked)
-        if known is not None:
-            self._answered = max(self._answered, self._journal.spent(asked))
-        elif self._goes_on is None:
-            self._before, self._goes_on = self._journal.spent(), time.monotonic()
+        if self._since is None and known is None:
+            self._before, self._since = self._journal.spent(), time.monotonic()
+        elif self._since is None:
+            self._before = max(self._before, self._journal.spent(asked))
         return known
-
-    @property
-    def _minutes(self) -> float:
-        """In seconds."""
-        return 60 * self._advising.asked.minutes
 
     def judge(self, one: Configuration) -> Finding:
         """Hold it against the truth, which is made if there is none."""
@@ -401,9 +398,9 @@ class _Trials:
         wrong = [one for one, known in found.known.items() if known.finding.state is State.WRONG]
         for one in wrong[:_EXPLAINED]:
             finding, asked = found.known[one].finding, f"explain {one.name}"
-            known = self._journal.get(asked)
+            known = self._known(asked)
             if not isinstance(known, Finding):
-                left = (1 + _FOR_PLACES) * self._minutes - self._spent
+                left = (1 + _FOR_PLACES) * self._allowed - self._spent
                 if left <= 0:
                     continue
                 self.say(f"{one.name}: looking for the place where it begins")
@@ -420,7 +417,7 @@ class _Trials:
         """None may take all that is left, nor be given up at once; without the default nothing can be compared."""
         if one == self._model.default:
             return _A_CALL
-        return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.5 * (self._minutes - self._spent)))
+        return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.5 * (self._allowed - self._spent)))
 
     def _truth(self, one: Configuration) -> Failed | None:
         key = (str(one.cell.dtype), str(one.cell.quantisation))

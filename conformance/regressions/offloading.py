@@ -46,7 +46,7 @@ def peft_writes_over_its_base(lab: Lab) -> None:
     file = Path("base", "model.safetensors")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         shutil.copytree(lab.source("llama").checkpoint, file.parent)
-        before, near = file.read_bytes(), 0 if lab.device.type == "cuda" else "cpu"
+        before, (near, _) = file.read_bytes(), near_and_far()
         placed = map_with_last_away(lab.load("llama", "sdpa"), near, "disk")
         base = AutoModelForCausalLM.from_pretrained("base", device_map=placed, offload_folder="away")
         adapter = Lora(base, seed=1).write("adapter", "base")

@@ -8,6 +8,7 @@ import transformers
 
 from conformance.adapters import ALPHA, RANK, Lora, linear_modules
 from tests.placed import empty
+from tests.rooms import observed
 
 
 def small(name: str = "gpt2") -> torch.nn.Module:
@@ -66,3 +67,12 @@ def test_what_is_written_is_what_peft_reads(tmp_path: Path) -> None:
         lora.spell_out(spoken)
         read = peft.PeftModel.from_pretrained(model, folder).eval()
         assert torch.allclose(read(tokens).logits, spoken(tokens).logits, atol=1e-4)
+
+
+def test_what_peft_writes_of_a_base_on_the_disk_stays_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    observation, _ = observed("llama-float32-sdpa-cpu_disk-left-adapter_by_peft", tmp_path / "fixtures")
+    assert observation.failure is None or observation.failure.type == "NotImplementedError", "it came as far as peft"
+    assert not list(here.iterdir())

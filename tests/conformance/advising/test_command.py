@@ -4,12 +4,17 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from conformance.advising.command import Asked, advise, check
-from matrix.advice.search import State
+from conformance.advising.command import Asked, _Trials, advise, check
+from conformance.advising.journal import Journal
+from matrix.advice.search import Finding, Found, Known, State
+from matrix.advice.space import Configuration
+from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from reports.advice import Advice, read_advice
 from tests.conformance.advising.conftest import CELLS, WANTED
@@ -63,6 +68,27 @@ def test_a_call_that_goes_on_has_what_the_first_has_left_of_its_minutes(
     reached = {entry.name for entry in again.entries if entry.state is not State.NOT_REACHED}
     assert reached == {json.loads(first)["asked"].removeprefix("judge "), again.model.default}
     assert len(again.entries) > len(reached)
+
+
+@pytest.mark.parametrize(("spent", "patience"), [(60.0, 12.0), (73.0, None)])
+def test_places_are_looked_for_as_long_as_their_share_of_the_minutes_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spent: float, patience: float | None
+) -> None:
+    one = Configuration(parse_cell("llama-float32-sdpa-left-generate"))
+    journal, asked = Journal(tmp_path, {}), []
+
+    def once(what: str, *_: object, seconds: float) -> str:
+        asked.append(seconds)
+        return "begins in its first layer"
+
+    journal.keep(f"judge {one.name}", Finding(State.WRONG, "off"), spent)
+    advising = SimpleNamespace(asked=SimpleNamespace(minutes=1.0), say=lambda line: None)
+    trials: Any = _Trials(advising, SimpleNamespace(once=once), journal, None, None, "", tmp_path)  # type: ignore[arg-type]
+    monkeypatch.setattr(trials, "_task", lambda one: None)
+    found = Found({one: Known(trials.judge(one))})
+    trials.explain(found)
+    assert [round(seconds) for seconds in asked] == ([] if patience is None else [patience])
+    assert ("first layer" in found.known[one].finding.why) is (patience is not None)
 
 
 def test_what_is_measured_of_something_else_is_not_gone_on_with(advice: Advice, asked: Asked) -> None:
