@@ -4,7 +4,7 @@ transformers' guide to GGUF calls what is dequantised "a regular dense model", a
 Qwen3.5 are. Llama is read by the legacy loader: `GgufHfQuantizer.validate_environment` returns before it would note
 `dequantize = True`, the quantiser stays on the model, and `is_serializable` is False. `half` and `dequantize` are
 refused as well. With `GgufConfig(dequantize=True)`, which changes no weight, it is saved. Seen with transformers
-5.19.0, 5.23.0 and 5.24.0 and gguf 0.19.0.
+5.17.0, 5.19.0, 5.23.0 and 5.24.0 and gguf 0.19.0.
 """
 
 import logging
