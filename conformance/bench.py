@@ -399,7 +399,7 @@ def _graphs() -> Counter[str]:
 
 def _compiling(course: Course, graphs: Counter[str], breaks: Counter[str], began: float) -> dict[str, Any]:
     """What torch.compile did in a run, as evidence; of what attention compiles by itself only how much."""
-    told = _graphs() - graphs
+    told = _graphs() - graphs + Counter(replays=course.watch.replays)
     if course.watch.compiled is None:
         return {"graphs": dict(told)}
     return {

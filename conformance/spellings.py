@@ -265,11 +265,12 @@ def batching_config(*, page_size: int, **known: Any) -> Any:
     return config(**known)
 
 
-def compile_graph(graph: Any, inputs: Any) -> Callable[..., Any]:
-    """What `torch.compile` makes of a graph that dynamo has traced."""
+def compile_graph(graph: Any, inputs: Any, mode: str = "default") -> Callable[..., Any]:
+    """What `torch.compile(mode=mode)` makes of a graph that dynamo has traced."""
+    from torch._inductor import list_mode_options
     from torch._inductor.compile_fx import compile_fx
 
-    return cast(Callable[..., Any], compile_fx(graph, inputs))
+    return cast(Callable[..., Any], compile_fx(graph, inputs, config_patches=list_mode_options(mode)))
 
 
 def graph_breaks() -> Counter[str]:

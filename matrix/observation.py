@@ -204,8 +204,9 @@ class Evidence:
     left_by_loads: Mapping[str, float] = field(default_factory=dict)  # MiB of the device, threads: of twelve loads
     warnings: tuple[str, ...] = ()  # what the libraries said while it ran
     leaks: tuple[str, ...] = ()  # global state that it left changed, and that was put back
-    # Of torch.compile: graphs that inductor "compiled", or had "cached" on the disk; of a model that is compiled whole
-    # also its "graphs", how often one of them "runs", the "forwards" and those of them that ran "plain".
+    # Of torch.compile: graphs that inductor "compiled", or had "cached" on the disk, and "replays" of CUDA graphs; of a
+    # model that is compiled whole also its "graphs", how often one of them "runs", the "forwards" and those that ran
+    # "plain".
     graphs: Mapping[str, int] = field(default_factory=dict)
     graph_breaks: Mapping[str, int] = field(default_factory=dict)  # of a model that is compiled: reason -> how often
     recompiled: tuple[str, ...] = ()  # why it was compiled once more

@@ -356,7 +356,9 @@ def combinations() -> Iterator[Cell]:
 
 # A transformed model goes with few values of other axes, and no cycle hits upon them.
 COMBINATIONS = [*combinations()]
-COMBINATIONS += [parse_cell(f"llama-bfloat16-sdpa-{name}-left-generate") for name in ("compiled", "hub_kernels")]
+COMBINATIONS += [
+    parse_cell(f"llama-bfloat16-sdpa-{name}-left-generate") for name in ("compiled", "reduce_overhead", "hub_kernels")
+]
 COMBINATIONS += [parse_cell(f"{name}-float32-eager-prefill") for name in ARCHITECTURES]
 
 

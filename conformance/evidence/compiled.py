@@ -24,17 +24,18 @@ class Compiled:
 
     Args:
         watch: the Watch that keeps what is seen.
+        mode: of torch.compile.
     """
 
-    def __init__(self, watch):
-        self.watch = watch
+    def __init__(self, watch, mode="default"):
+        self.watch, self.mode = watch, mode
         self.graphs = self.runs = self.forwards = self.plain = 0
         forget_compiled()
         watch.compiled = self
 
     def __call__(self, graph, inputs):
         """Compile a graph that was traced; what is returned runs it."""
-        compiled = compile_graph(graph, inputs)
+        compiled = compile_graph(graph, inputs, self.mode)
         self.graphs += 1
         attention = sum("scaled_dot_product_attention" in str(node.target) for node in graph.graph.nodes)
         seen = False

@@ -34,20 +34,40 @@ class Watch:
         self.sdpa_calls = self.flex_calls = self.unfused_flex_calls = 0
         self.caches, self.cache_layers = {}, Counter()
         self.left_by_loads = {}  # what a workload says of itself
+        self.replays = 0  # of CUDA graphs
         self.ops.counters.clear()
 
     @contextmanager
     def calls(self, model):
-        """Count calls of functions by name and of ops below autograd.
+        """Count calls of functions by name and of ops below autograd, and replays of CUDA graphs.
 
         All ops are seen in the first WATCHED_PASSES forward passes, which is prefill and the first steps
         of decoding; after them only those inside `scaled_dot_product_attention`, because to look at every
         op costs as much as to run it. Of a compiled model none is: under a dispatch mode torch runs the plain one.
         """
-        if self.compiled is not None:
-            with self.compiled.passes(model):
-                yield
-            return
+        seen = self.plain_calls(model) if self.compiled is None else self.compiled.passes(model)
+        with self.graphs_replayed(), seen:
+            yield
+
+    @contextmanager
+    def graphs_replayed(self):
+        """While entered, replays of CUDA graphs are counted, whoever recorded them."""
+        usual = torch.cuda.CUDAGraph.replay
+
+        @functools.wraps(usual)
+        def replay(graph):
+            self.replays += 1
+            return usual(graph)
+
+        torch.cuda.CUDAGraph.replay = replay
+        try:
+            yield
+        finally:
+            torch.cuda.CUDAGraph.replay = usual
+
+    @contextmanager
+    def plain_calls(self, model):
+        """The calls of a model that is not compiled as a whole."""
         functional = torch.nn.functional
         attention = functional.scaled_dot_product_attention
 

@@ -13,6 +13,7 @@ from matrix.stack import Device
 TRANSFORMED = {
     "none": "",
     "compiled": "model.forward = torch.compile(model.forward)",
+    "reduce_overhead": 'model.forward = torch.compile(model.forward, mode="reduce-overhead")',
     "better_transformer": "model = model.to_bettertransformer()",
     "hub_kernels": "model.set_use_kernels(True)",
 }

@@ -10,7 +10,8 @@ from matrix.rooms import Transformation, Values
 _WORKLOADS = ("prefill", "generate", "continued")
 
 
-def _impossible(cell: Values, architecture: Architecture) -> str | None:
+def not_compiled(cell: Values, architecture: Architecture) -> str | None:
+    """Why a cell's model is not tried compiled as a whole."""
     if cell.attention is Attention.FLEX_ATTENTION:
         return "flex attention is compiled by itself, and is tried so"
     if cell.workload not in _WORKLOADS or cell.device_map != "none" or cell.quantisation != "none":
@@ -20,7 +21,8 @@ def _impossible(cell: Values, architecture: Architecture) -> str | None:
     return None
 
 
-def _substituted(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
+def ran_plain(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
+    """What ran as if nobody had compiled it."""
     told = evidence.graphs
     if not told.get("runs"):
         yield "nothing that was compiled ran"
@@ -40,7 +42,7 @@ ROOMS = (
             " padding=left workload=prefill,generate cache=dynamic,static dtype=bfloat16"
         },
         compiles=True,
-        impossible=_impossible,
-        substituted=_substituted,
+        impossible=not_compiled,
+        substituted=ran_plain,
     ),
 )
