@@ -105,7 +105,8 @@ class Subject:
         evidence = evidence_of(self.course.watch, self._parts, warned, private_places(Path(self.task.references)))
         if self.course.watch.compiled is not None:
             recompiled = spellings.recompiled_since(moment)
-            evidence = replace(evidence, graphs=self.course.watch.compiled.counts(), recompiled=recompiled)
+            told = self.course.watch.compiled.counts() | {"replays": self.course.watch.replays}
+            evidence = replace(evidence, graphs=told, recompiled=recompiled)
         other = substitutions(self.cell, self.task.architecture, evidence, self.task.device)
         lacking = evidence.missing_parameters
         state, why = State.RIGHT, ""

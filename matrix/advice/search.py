@@ -19,6 +19,7 @@ from matrix.advice.space import (
     backends_first,
     eager_of,
     in_fewer_bits,
+    in_the_other_half,
     ways_to_run,
 )
 from matrix.advice.wanted import Prefer, Wanted
@@ -33,7 +34,7 @@ SHORT = 32  # tokens that come out in the rungs before the final
 _HALF_AT_LEAST = 2
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
-_UNTIL_BACKENDS, _UNTIL_WAYS, _FOR_THE_FINAL = 0.65, 0.5, 0.35
+_UNTIL_BACKENDS, _UNTIL_WAYS, _FOR_THE_FINAL = 0.65, 0.4, 0.35
 
 
 class State(StrEnum):
@@ -209,8 +210,10 @@ def search(
     first = hunt.wave(backends_first(model, stack, rules), FINALISTS, _UNTIL_BACKENDS)
     bases = [one for one in first if one.cell.device_map == "none"][:BASES]
     ways = hunt.wave(ways_to_run(bases, model, wanted, stack, rules), FINALISTS, _UNTIL_WAYS)
+    best = hunt.ranked([*first, *ways])
+    halves = hunt.wave(in_the_other_half(best[:BASES], model, stack, rules), FINALISTS)
     bits = hunt.wave(in_fewer_bits(bases[0], model, stack, rules), FINALISTS) if bases else []
-    hunt.final(hunt.ranked([*first, *ways, *bits]))
+    hunt.final(hunt.ranked([*best, *halves, *bits]))
     return found
 
 

@@ -17,6 +17,7 @@ from matrix.stack import Device, Stack
 from matrix.transformations import TRANSFORMATIONS
 
 _BY_GENERATE = "generate_compiles"
+_RECORDED = "reduce_overhead"
 
 
 @dataclass(frozen=True)
@@ -90,28 +91,40 @@ def plain_cell(architecture: Architecture, dtype: str, attention: str, kernel: s
     )
 
 
-def dtypes_tried(model: Model, stack: Stack) -> tuple[Dtype, ...]:
-    """On a GPU float32 only where it is what the library takes by itself: it is never faster there."""
+def dtypes_first(model: Model, stack: Stack) -> tuple[Dtype, ...]:
+    """A GPU computes both halves alike, and float32 slower than either: there one half comes first, alone."""
     own = Dtype(str(model.default.cell.dtype))
-    halves = (Dtype.BFLOAT16, Dtype.FLOAT16)
-    both = (own, *halves) if stack.device is Device.CUDA else (own, Dtype.FLOAT32, *halves)
-    return tuple(dict.fromkeys(both))
+    if stack.device is Device.CUDA:
+        return (Dtype.BFLOAT16 if own is Dtype.FLOAT32 else own,)
+    return tuple(dict.fromkeys((own, Dtype.FLOAT32, Dtype.BFLOAT16, Dtype.FLOAT16)))
 
 
 def backends_first(model: Model, stack: Stack, rules: Collection[Rule]) -> Wave:
-    """Every dtype with every backend, the library's own choice first; what does not fit is spread by a device_map."""
+    """Every backend, the library's own choice first; what does not fit is spread by a device_map."""
+    return _backends(dtypes_first(model, stack), model, stack, rules)
+
+
+def in_the_other_half(best: Sequence[Configuration], model: Model, stack: Stack, rules: Sequence[Rule]) -> Wave:
+    """On a GPU the best so far in the other half; every backend, where none was right in the first."""
+    if stack.device is not Device.CUDA:
+        return (), ()
+    (first,) = dtypes_first(model, stack)
+    other = Dtype.FLOAT16 if first is Dtype.BFLOAT16 else Dtype.BFLOAT16
+    if not best:
+        return _backends((other,), model, stack, rules)
+    found = [replace(one, cell=replace(one.cell, dtype=other)) for one in best if one.cell.dtype is first]
+    return _sorted_out(found, model, stack, rules)
+
+
+def _backends(dtypes: Sequence[Dtype], model: Model, stack: Stack, rules: Collection[Rule]) -> Wave:
     backends = [
         (attention, kernel)
         for attention in Attention
         for kernel in (SdpaKernel if attention is Attention.SDPA else (SdpaKernel.UNPINNED,))
     ]
-    # What most people take comes first: the time may not do for all. A GPU computes both halves alike; to a CPU the
-    # dtype matters more than the backend.
+    # What most people take comes first: the time may not do for all. To a CPU the dtype matters more than the backend.
     backends.sort(key=lambda backend: (backend[0] is Attention.FLEX_ATTENTION, backend[1] is not SdpaKernel.UNPINNED))
-    dtypes = dtypes_tried(model, stack)
-    pairs = [(dtype, backend) for dtype in dtypes for backend in backends]
-    if stack.device is Device.CPU:
-        pairs = [(dtype, backend) for backend in backends for dtype in dtypes]
+    pairs = [(dtype, backend) for backend in backends for dtype in dtypes]
     cells = [plain_cell(model.architecture, dtype, attention, kernel) for dtype, (attention, kernel) in pairs]
     if not model.fits:
         cells = [
@@ -126,18 +139,19 @@ def backends_first(model: Model, stack: Stack, rules: Collection[Rule]) -> Wave:
 def ways_to_run(
     best: Sequence[Configuration], model: Model, wanted: Wanted, stack: Stack, rules: Sequence[Rule]
 ) -> Wave:
-    """The best of the first wave with other caches, compiled, or transformed."""
-    found: list[Configuration] = []
+    """The best of the first wave with other caches, compiled, or transformed; what records CUDA graphs comes first."""
     scarce = wanted.prefer is Prefer.MEMORY or wanted.memory is not None
-    for one in best:
-        for transformation in TRANSFORMATIONS.values():
-            for cache in CACHES.values():
-                # An offloaded cache is never faster; one that rounds costs a quality that is not measured here.
-                if cache.rounds or ("offloaded" in cache and not scarce):
-                    continue
-                found.append(Configuration(replace(one.cell, transformation=transformation, cache=cache)))
-        if model.generates and stack.device is Device.CUDA:  # elsewhere generate compiles nothing
-            found.append(Configuration(replace(one.cell, cache=CACHES["static"]), by_generate=True))
+    # An offloaded cache is never faster; one that rounds costs a quality that is not measured here.
+    caches = [one for one in CACHES.values() if not one.rounds and (scarce or "offloaded" not in one)]
+    # What generate compiles by itself is recorded; elsewhere than on a GPU it compiles nothing.
+    recorded = model.generates and stack.device is Device.CUDA
+    found = [Configuration(replace(one.cell, cache=CACHES["static"]), by_generate=True) for one in best if recorded]
+    ways = [one for one in TRANSFORMATIONS.values() if one != _RECORDED]
+    if not model.generates:
+        ways.insert(0, TRANSFORMATIONS[_RECORDED])
+    for transformation in ways:
+        for cache in caches:
+            found += [Configuration(replace(one.cell, transformation=transformation, cache=cache)) for one in best]
     return _sorted_out([one for one in found if one not in best], model, stack, rules)
 
 

@@ -8,6 +8,7 @@ from matrix.advice.space import (
     backends_first,
     departures,
     in_fewer_bits,
+    in_the_other_half,
     padding_of,
     plain_cell,
     ways_to_run,
@@ -18,18 +19,44 @@ from tests.builders import ARCHITECTURES, make_stack
 from tests.matrix.advice.table import RULES, STACK, model_of
 
 
-def test_every_dtype_and_backend_is_tried_or_said_not_to_be() -> None:
+def test_every_backend_is_tried_or_said_not_to_be() -> None:
     model = model_of()
     tried, untried = backends_first(model, STACK, RULES)
     assert tried[0] == model.default
     cells = [one.cell for one in (*tried, *(one.configuration for one in untried))]
     backends = {(cell.dtype, cell.attention, cell.sdpa_kernel) for cell in cells}
-    for dtype in (Dtype.BFLOAT16, Dtype.FLOAT16):
-        assert {(dtype, one, SdpaKernel.UNPINNED) for one in Attention} <= backends
-        assert {(dtype, Attention.SDPA, one) for one in SdpaKernel} <= backends
+    assert {(Dtype.BFLOAT16, one, SdpaKernel.UNPINNED) for one in Attention} <= backends
+    assert {(Dtype.BFLOAT16, Attention.SDPA, one) for one in SdpaKernel} <= backends
     absent = {one.configuration.name: one.absence for one in untried}
     assert absent["bfloat16-flash_attention_3"] is Absence.NOT_HERE
     assert "bfloat16-flash_attention_2" not in absent
+
+
+def test_a_gpu_tries_one_half_with_every_backend_and_the_best_of_them_in_the_other() -> None:
+    model = model_of()
+    first, _ = backends_first(model, STACK, RULES)
+    assert {one.cell.dtype for one in first} == {Dtype.BFLOAT16}
+    other, _ = in_the_other_half(first[:2], model, STACK, RULES)
+    assert [one.name for one in other] == [one.name.replace("bfloat16", "float16") for one in first[:2]]
+    every, _ = in_the_other_half([], model, STACK, RULES)
+    assert {one.name for one in every[1:]} == {one.name.replace("bfloat16", "float16") for one in first}
+    on_a_cpu, _ = backends_first(model, make_stack(), RULES)
+    assert {one.cell.dtype for one in on_a_cpu} == set(Dtype)
+    assert in_the_other_half(first, model, make_stack(), RULES) == ((), ())
+
+
+def test_of_what_comes_in_float32_a_gpu_tries_the_default_alone() -> None:
+    usual = Configuration(plain_cell(ARCHITECTURES["bert"], "float32", "sdpa"))
+    first, _ = backends_first(replace(model_of("bert"), default=usual), STACK, RULES)
+    assert [one.name for one in first if one.cell.dtype is not Dtype.BFLOAT16] == ["float32-sdpa"]
+
+
+def test_what_records_graphs_is_tried_before_what_does_not() -> None:
+    ways, _ = ways_to_run([model_of().default], model_of(), Wanted(), STACK, RULES)
+    assert ways[0].name == "bfloat16-sdpa-static-generate_compiles"
+    assert not [one for one in ways if one.cell.transformation == "reduce_overhead"], "generate does so by itself"
+    ways, _ = ways_to_run([model_of("bert").default], model_of("bert"), Wanted(new=0), STACK, RULES)
+    assert ways[0].name == "bfloat16-sdpa-reduce_overhead"
 
 
 def test_without_flash_attn_its_backend_is_not_here() -> None:
