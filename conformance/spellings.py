@@ -279,6 +279,11 @@ def graph_breaks() -> Counter[str]:
     return Counter({str(reason).partition("\n")[0]: count for reason, count in told.items()})
 
 
+def graphs_traced() -> int:
+    """How many graphs torch.compile traced in this process so far, whoever asked for it."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+
+
 def recompiled_since(moment: float) -> tuple[str, ...]:
     """Why torch.compile compiled something once more since a moment (`time.time()`), the first line of each reason."""
     found = (each for each in torch._dynamo.utils.get_compilation_metrics() if (each.start_time or 0) >= moment)

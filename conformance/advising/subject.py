@@ -86,11 +86,22 @@ class Subject:
             model = self.model
             known = torch.load(path_of(self.task.references, self.cell), weights_only=True)
             self.course.phase = "generate" if self.cell.workload.decodes else "forward"
-            with torch.no_grad(), self._at_work(model), self.course.watching(model):
-                logits = self._steps(known) if self.cell.workload.decodes else self._passed(known)
+            with torch.no_grad(), self._at_work(model):
+                compiled = self._compiled_by_generate(known) if self.way.by_generate else None
+                with self.course.watching(model):
+                    logits = self._steps(known) if self.cell.workload.decodes else self._passed(known)
         kept = FORCED if self.cell.workload.decodes else 0
         whole = forced_batch(model, known["batch"], known["forced"], self.cell)
         where = positions_judged(whole, known["golden"], kept)
+        evidence = evidence_of(self.course.watch, self._parts, warned, private_places(Path(self.task.references)))
+        if self.course.watch.compiled is not None:
+            recompiled = spellings.recompiled_since(moment)
+            told = self.course.watch.compiled.counts() | {"replays": self.course.watch.replays}
+            evidence = replace(evidence, graphs=told, recompiled=recompiled)
+        other = [*substitutions(self.cell, self.task.architecture, evidence, self.task.device)]
+        if compiled is not None:
+            logits, graphs = compiled
+            other += [] if graphs else ["generate compiled nothing by itself"]
         comparison = compare(
             "logits",
             candidate=logits.cpu(),
@@ -102,12 +113,6 @@ class Subject:
             generated=bool(kept),
         )
         wrong = oracle.problems(comparison)
-        evidence = evidence_of(self.course.watch, self._parts, warned, private_places(Path(self.task.references)))
-        if self.course.watch.compiled is not None:
-            recompiled = spellings.recompiled_since(moment)
-            told = self.course.watch.compiled.counts() | {"replays": self.course.watch.replays}
-            evidence = replace(evidence, graphs=told, recompiled=recompiled)
-        other = substitutions(self.cell, self.task.architecture, evidence, self.task.device)
         lacking = evidence.missing_parameters
         state, why = State.RIGHT, ""
         if lacking:
@@ -163,11 +168,23 @@ class Subject:
             return int(torch.cuda.memory_reserved())
         return _of_process("VmRSS")
 
-    def _steps(self, known: Any) -> torch.Tensor:
+    def _compiled_by_generate(self, known: Any) -> tuple[torch.Tensor, int]:
+        """The same logits where `generate` is left to compile, and how many graphs were traced.
+
+        Nobody may watch: what torch meets under a dispatch mode it compiles neither then nor ever after. What is
+        watched is the model as it is, after that.
+        """
+        before = spellings.graphs_traced()
+        with spellings.pinned(self.cell.sdpa_kernel):
+            logits = self._steps(known, left_to=True)
+        return logits, spellings.graphs_traced() - before
+
+    def _steps(self, known: Any, left_to: bool = False) -> torch.Tensor:
         """The logits of the steps of `generate`, which is made to choose the tokens that the truth was asked about."""
         batch = moved(known["batch"], self.device, torch_dtype(self.cell.dtype))
         forced = known["forced"].to(self.device)
-        arguments = {**self._arguments(FORCED), "output_logits": True, "return_dict_in_generate": True}
+        given = self._arguments(FORCED, left_to)
+        arguments = {**given, "output_logits": True, "return_dict_in_generate": True}
         output = self.model.generate(**batch, **arguments, logits_processor=[_Forced(forced)])
         self.course.watch.cache(output.past_key_values)
         return torch.stack(output.logits, dim=1)
@@ -176,26 +193,27 @@ class Subject:
         batch = moved(known["batch"], self.device, torch_dtype(self.cell.dtype))
         return forward(self.model, told(batch, self.model, self.task.architecture))  # type: ignore[no-any-return]
 
-    def _arguments(self, new: int) -> dict[str, Any]:
+    def _arguments(self, new: int, left_to: bool) -> dict[str, Any]:
         """What `generate` is given: what is pasted, and that nothing else than the configuration decides the tokens."""
         given: dict[str, Any] = {"max_new_tokens": new, "min_new_tokens": new, "do_sample": False}
-        given |= self._of_cache()
+        given |= self._of_cache(left_to)
         pad = getattr(self.model.generation_config, "pad_token_id", None)
         given["pad_token_id"] = 0 if pad is None else pad
         if self.model.config.is_encoder_decoder:
             given["decoder_start_token_id"] = start_of(self.model)
         return given
 
-    def _of_cache(self) -> dict[str, Any]:
+    def _of_cache(self, left_to: bool) -> dict[str, Any]:
+        """Arguments of `generate`; `left_to` it whether it compiles by itself."""
         given: dict[str, Any] = dict(self.does.generation_arguments(self.cell.cache))
-        if self.way.by_generate:
+        if left_to:
             given.pop("disable_compile", None)
         return given
 
     def _generating(self, batch: dict[str, Any], new: int) -> Callable[[], float | None]:
         def call() -> float | None:
             clock = _Clock(self._synchronise)
-            self.model.generate(**batch, **self._arguments(new), logits_processor=[clock])
+            self.model.generate(**batch, **self._arguments(new, self.way.by_generate), logits_processor=[clock])
             return clock.first
 
         return call
@@ -235,7 +253,7 @@ class Subject:
             text, needed = spelled(value)
             load_with.append(f"{name}={text}")
             imports += needed
-        generate_with = [f"{name}={value!r}" for name, value in self._of_cache().items()]
+        generate_with = [f"{name}={value!r}" for name, value in self._of_cache(self.way.by_generate).items()]
         return Spelled(tuple(load_with), tuple(generate_with), tuple(dict.fromkeys(imports)))
 
     @contextlib.contextmanager

@@ -149,7 +149,7 @@ def said_of_layer(layer):
 @contextmanager
 def each_pass(model, around):
     """While entered, every forward pass of the model runs within what `around()` gives."""
-    forward = model.forward
+    forward, own = model.forward, "forward" in vars(model)
 
     @functools.wraps(forward)
     def watched(*args, **kwargs):
@@ -160,7 +160,10 @@ def each_pass(model, around):
     try:
         yield
     finally:
-        model.forward = forward
+        if own:
+            model.forward = forward
+        else:  # torch would compile once more what was compiled of a model without one of its own
+            del model.forward
 
 
 class Ops(TorchDispatchMode):

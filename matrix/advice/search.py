@@ -7,6 +7,7 @@ twice the repeats; the last few are measured in turns together with what they ar
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from statistics import fmean
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from matrix.advice.space import (
     Untried,
     Wave,
     backends_first,
+    departures,
     eager_of,
     in_fewer_bits,
     in_the_other_half,
@@ -27,11 +29,12 @@ from matrix.cell import Cell
 from matrix.expectation import Rule
 from matrix.stack import Stack
 
-BASES = 2  # backends with which caches and compilation are tried
+_IN_ANOTHER = 2  # of the best, that are tried in another dtype
 FINALISTS = 4
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 8
 SHORT = 32  # tokens that come out in the rungs before the final
 _HALF_AT_LEAST = 2
+_AS_SOON = 1.1  # two first tokens that were measured once
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
 _UNTIL_BACKENDS, _UNTIL_WAYS, _FOR_THE_FINAL = 0.65, 0.4, 0.35
@@ -208,10 +211,10 @@ def search(
     found = Found({})
     hunt = _Hunt(model, wanted, trials, found, only)
     first = hunt.wave(backends_first(model, stack, rules), FINALISTS, _UNTIL_BACKENDS)
-    bases = [one for one in first if one.cell.device_map == "none"][:BASES]
+    bases = hunt.bases()
     ways = hunt.wave(ways_to_run(bases, model, wanted, stack, rules), FINALISTS, _UNTIL_WAYS)
     best = hunt.ranked([*first, *ways])
-    halves = hunt.wave(in_the_other_half(best[:BASES], model, stack, rules), FINALISTS)
+    halves = hunt.wave(in_the_other_half(best[:_IN_ANOTHER], model, stack, rules), FINALISTS)
     bits = hunt.wave(in_fewer_bits(bases[0], model, stack, rules), FINALISTS) if bases else []
     hunt.final(hunt.ranked([*best, *halves, *bits]))
     return found
@@ -240,6 +243,7 @@ class _Hunt:
         self, model: Model, wanted: Wanted, trials: Trials, found: Found, only: Container[Cell] | None = None
     ) -> None:
         self.model, self.wanted, self.trials, self.found, self.only = model, wanted, trials, found, only
+        self._compiling = 0.0  # what it takes to compile a model, as a share of the time
         self._turn = -1  # before the final; below 0, so that no two are the same
         # Where it is told: throughput with the most rows, all else with the fewest.
         rows = wanted.batches[::-1] if wanted.prefer is Prefer.THROUGHPUT else wanted.batches
@@ -264,6 +268,28 @@ class _Hunt:
             repeats = min(4, 2 * repeats)
             if self.trials.left() < until:
                 return going[:width]
+
+    def bases(self) -> list[Configuration]:
+        """With which caches and compilation are tried: the library's backend, what answers first, and the best.
+
+        A GPU that decodes waits for the host, whose times stray: how fast a kernel is shows in the first token.
+        """
+        ranked = [one for one in self.ranked(list(self.found.known)) if one.cell.device_map == "none"]
+        if not ranked:
+            return []
+        ranked = [one for one in ranked if one.cell.dtype == ranked[0].cell.dtype]
+        usual, soon = self.model.default.cell, {one: self._first(one) for one in ranked}
+        as_usual = [
+            one for one in ranked if (one.cell.attention, one.cell.sdpa_kernel) == (usual.attention, usual.sdpa_kernel)
+        ]
+        soonest = [one for one in ranked if soon[one] <= _AS_SOON * min(soon.values())]
+        nearest = min(soonest, key=lambda one: departures(one, self.model.default))
+        return list(dict.fromkeys([*as_usual, nearest, ranked[0]]))
+
+    def _first(self, one: Configuration) -> float:
+        """Seconds to the first token, with as many rows as are told."""
+        samples = self.found.known[one].samples
+        return next((fmean(s.first for s in samples(rows).values()) for rows in self._rows if samples(rows)), inf)
 
     def ranked(self, ones: Sequence[Configuration]) -> list[Configuration]:
         """Those that were timed, what may be advised before what may not, the best first.
@@ -311,10 +337,15 @@ class _Hunt:
 
     def _judged(self, one: Configuration, until: float = 0.0) -> bool:
         if one not in self.found.known:
-            if self.trials.left() < until and one != self.model.default:
+            # What compiled one model compiles another: to judge it, and for the shapes that are timed.
+            left = self.trials.left()
+            taken = 2 * self._compiling if one.compiles else 0.0
+            if left - taken < until and one != self.model.default:
                 self.found.known[one] = Known(Finding(State.NOT_REACHED, "the time was spent before it was tried"))
             else:
                 finding = self.trials.judge(one)
+                if one.compiles:
+                    self._compiling = max(self._compiling, left - self.trials.left())
                 self.trials.say(f"{one.name}: {finding.state}{f', {finding.why}' if finding.why else ''}")
                 self.found.known[one] = Known(finding)
         return self.found.known[one].finding.state is State.RIGHT

@@ -28,6 +28,11 @@ class Configuration:
     by_generate: bool = False
 
     @property
+    def compiles(self) -> bool:
+        """Whether that takes longer than all the rest."""
+        return self.by_generate or self.cell.transformation.compiles or self.cell.attention is Attention.FLEX_ATTENTION
+
+    @property
     def name(self) -> str:
         """Short and readable, such as `bfloat16-sdpa-flash-static`; of one architecture it is unique."""
         whole = self.cell.id.removeprefix(f"{self.cell.architecture}-").removesuffix(f"-{self.cell.workload}")
@@ -124,6 +129,8 @@ def _backends(dtypes: Sequence[Dtype], model: Model, stack: Stack, rules: Collec
     ]
     # What most people take comes first: the time may not do for all. To a CPU the dtype matters more than the backend.
     backends.sort(key=lambda backend: (backend[0] is Attention.FLEX_ATTENTION, backend[1] is not SdpaKernel.UNPINNED))
+    if stack.device is Device.CUDA:  # where what compiles is tried among the ways to run
+        backends = [backend for backend in backends if backend[0] is not Attention.FLEX_ATTENTION]
     pairs = [(dtype, backend) for backend in backends for dtype in dtypes]
     cells = [plain_cell(model.architecture, dtype, attention, kernel) for dtype, (attention, kernel) in pairs]
     if not model.fits:
@@ -152,6 +159,11 @@ def ways_to_run(
     for transformation in ways:
         for cache in caches:
             found += [Configuration(replace(one.cell, transformation=transformation, cache=cache)) for one in best]
+    if stack.device is Device.CUDA:
+        found += [
+            Configuration(replace(one.cell, attention=Attention.FLEX_ATTENTION, sdpa_kernel=SdpaKernel.UNPINNED))
+            for one in best
+        ]
     return _sorted_out([one for one in found if one not in best], model, stack, rules)
 
 

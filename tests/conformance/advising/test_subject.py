@@ -1,14 +1,24 @@
-"""What is advised can be pasted: an argument as it is spelled is the argument."""
+"""A model in a process of its own: what is advised of it can be pasted, and is what was judged and timed."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 
-from conformance.advising.subject import spelled
+from conformance.advising.references import make_truth
+from conformance.advising.subject import Subject, spelled
+from conformance.advising.task import Task, Way
+from conformance.models.loading import Source
 from conformance.rooms import doing
+from matrix.advice.search import State
+from matrix.architectures import load_architectures
 from matrix.cell import make_cell
+from matrix.installed import of_checkpoint
 from matrix.quantisers import QUANTISATIONS
+from matrix.stack import Device
 
 ON_THE_FLY = [name for name, one in QUANTISATIONS.items() if one.stored_as and not one.written]
 
@@ -30,3 +40,50 @@ def test_what_is_spelled_is_what_was_given(name: str) -> None:
 def test_what_is_no_configuration_is_written_as_it_is() -> None:
     assert spelled("auto") == ('"auto"', [])
     assert spelled({"model": 0, "lm_head": "cpu"}) == ("{'model': 0, 'lm_head': 'cpu'}", [])
+
+
+def subject_of(checkpoint: Path, references: Path, compiles: Any = None) -> tuple[Subject, Way]:
+    """With a static cache, left to `generate`, which is told to compile on a CPU as well, and by what."""
+    known = load_architectures()
+    architecture = of_checkpoint("mine", checkpoint, references, known)
+    cell = make_cell("mine", dtype="float32", attention="sdpa", padding="left", cache="static", workload="generate")
+    way = Way(replace(cell, architecture="mine").id, by_generate=True)
+    task = Task(architecture, str(checkpoint), way.cell, Device.CPU, 24, str(references), apart="alone")
+    make_truth(cell, Source(architecture, str(checkpoint)), doing(cell), torch.device("cpu"), 24, str(references))
+    subject = Subject(task)
+    if compiles is not None:
+        config = transformers.CompileConfig(backend=compiles, mode=None)
+        config._compile_all_devices = True
+        subject.model.generation_config.compile_config = config
+    return subject, way
+
+
+def test_what_is_left_to_generate_is_compiled_when_it_is_judged_and_when_it_is_timed(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    runs = []
+
+    def compiles(graph: Any, inputs: Any) -> Any:
+        def run(*given: Any) -> Any:
+            runs.append(1)
+            return graph(*given)
+
+        return run
+
+    subject, way = subject_of(checkpoint, tmp_path, compiles)
+    finding = subject.judge(way)
+    assert finding.state is State.RIGHT, finding.why
+    judged = len(runs)
+    assert judged > 0
+    subject.time(way, 1, 24, 6)
+    timed = len(runs)
+    assert timed > judged, "nobody watched it, or torch would compile it never again"
+    subject.time(way, 1, 24, 6)
+    assert len(runs) - timed == 5
+
+
+def test_what_generate_does_not_compile_is_not_what_it_is_called(checkpoint: Path, tmp_path: Path) -> None:
+    subject, way = subject_of(checkpoint, tmp_path)
+    finding = subject.judge(way)
+    assert finding.state is State.SUBSTITUTED
+    assert "generate compiled nothing by itself" in finding.why

@@ -25,7 +25,8 @@ def test_every_backend_is_tried_or_said_not_to_be() -> None:
     assert tried[0] == model.default
     cells = [one.cell for one in (*tried, *(one.configuration for one in untried))]
     backends = {(cell.dtype, cell.attention, cell.sdpa_kernel) for cell in cells}
-    assert {(Dtype.BFLOAT16, one, SdpaKernel.UNPINNED) for one in Attention} <= backends
+    others = set(Attention) - {Attention.FLEX_ATTENTION}
+    assert {(Dtype.BFLOAT16, one, SdpaKernel.UNPINNED) for one in others} <= backends
     assert {(Dtype.BFLOAT16, Attention.SDPA, one) for one in SdpaKernel} <= backends
     absent = {one.configuration.name: one.absence for one in untried}
     assert absent["bfloat16-flash_attention_3"] is Absence.NOT_HERE
@@ -96,7 +97,8 @@ def test_a_cache_that_is_offloaded_is_tried_where_memory_is_scarce_alone() -> No
 def test_an_encoder_has_no_cache_to_choose() -> None:
     model = model_of("bert")
     ways, _ = ways_to_run([model.default], model, Wanted(new=0), STACK, RULES)
-    assert {one.name for one in ways} == {"bfloat16-sdpa-compiled", "bfloat16-sdpa-reduce_overhead"}
+    compiled = {"bfloat16-sdpa-compiled", "bfloat16-sdpa-reduce_overhead", "bfloat16-flex_attention"}
+    assert {one.name for one in ways} == compiled
 
 
 def test_what_does_not_fit_is_spread() -> None:
