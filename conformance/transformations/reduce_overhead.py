@@ -1,10 +1,12 @@
 """The whole model through torch.compile, recorded in CUDA graphs. Scripts carry it along."""
 
 import functools
+import weakref
 
 import torch
 
 from conformance.evidence.compiled import Compiled
+from conformance.spellings import cache_argument
 
 UNRECORDED = 2  # runs of inputs of one shape: the first is plain, and the second is recorded
 
@@ -13,15 +15,21 @@ def transform(model, course):
     """Compile its forward pass so, of which nothing runs yet.
 
     Logits are cloned, as torch's documentation asks, for the next replay writes over them. A pass without a cache first
-    comes with its rows in reverse, until it is a replay: a graph that keeps old inputs answers for the wrong rows.
+    comes with its rows in reverse, until it is a replay: a graph that keeps old inputs answers for the wrong rows. With
+    a cache the prompt runs plain, as in `generate`: what a cache makes for itself would be a graph's to write over.
     """
     with course.during("transform"):
-        compiled = torch.compile(model.forward, backend=Compiled(course.watch, mode="reduce-overhead"))
-        known = set()
+        plain = model.forward
+        compiled = torch.compile(plain, backend=Compiled(course.watch, mode="reduce-overhead"))
+        known, filled, handed_on = set(), weakref.WeakSet(), cache_argument(model)
 
-        @functools.wraps(model.forward)
+        @functools.wraps(plain)
         def forward(*args, **given):
-            if not args and given.get("past_key_values") is None:
+            cache = given.get(handed_on)
+            if cache is not None and cache not in filled:
+                filled.add(cache)
+                return plain(*args, **given)
+            if cache is None and not args:
                 tensors = {
                     name: value for name, value in given.items() if isinstance(value, torch.Tensor) and value.ndim
                 }

@@ -70,3 +70,25 @@ def test_what_launches_its_kernels_one_by_one_is_not_what_the_name_promises(
     assert judgement.verdict is Verdict.SUBSTITUTED
     assert judgement.reason.startswith("CUDA graphs were replayed 0 times in 3 runs of what was compiled")
     assert modes == ["reduce-overhead"]
+
+
+def test_a_prompt_that_fills_a_cache_runs_plain_and_no_other_pass(
+    replays: None, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replaying(graph: Callable[..., Any], inputs: object, mode: str) -> Callable[..., Any]:
+        def run(*given: Any) -> Any:
+            torch.cuda.CUDAGraph.replay(run)  # type: ignore[arg-type]
+            return graph(*given)
+
+        return run
+
+    monkeypatch.setattr(compiled, "compile_graph", replaying)
+    generation = "llama-float32-sdpa-reduce_overhead-left-static-generate"
+    observation, judgement = observed(generation, cache)
+    assert judgement.verdict is Verdict.SUPPORTED, judgement.reason
+    assert observation.evidence.graphs["plain"] == 1
+    assert observation.evidence.graphs["runs"] >= observation.evidence.graphs["forwards"] - 1 > 1
+    with torch._dynamo.config.patch(disable=True):
+        judgement = observed(generation, cache)[1]
+    assert judgement.verdict is Verdict.SUBSTITUTED
+    assert "forward passes ran plain" in judgement.reason
