@@ -126,7 +126,7 @@ def generated(model, batch, course, new_tokens, do_sample=False, **arguments):
     forced = {**NOTHING_FORCED, "suppress_tokens": placeholders(model, course) or None}
     if model.config.is_encoder_decoder and getattr(model.generation_config, "decoder_start_token_id", None) is None:
         forced["decoder_start_token_id"] = 0  # asked for, though the decoder is told its first tokens
-    with course.during("generate"):
+    with course.during("generate"), course.watch.cache_of(model) as used:
         output = model.generate(
             **batch,
             max_new_tokens=new_tokens,
@@ -140,7 +140,7 @@ def generated(model, batch, course, new_tokens, do_sample=False, **arguments):
             **course.does.generation_arguments(course.cell.cache),
             **arguments,
         )
-    course.watch.cache(output.past_key_values)
+    course.watch.cache(used[0] if used else output.past_key_values)
     return output
 
 

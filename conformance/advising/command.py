@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ _LONGEST_JUDGED = {
     Device.CPU: 640,
     Device.CUDA: 2048,
 }  # tokens of a row: golden takes eight bytes where bfloat16 has two
+_GOLDEN = 12  # bytes for a parameter, with what passes through
 _BYTES = {Dtype.FLOAT32: 4, Dtype.FLOAT16: 2, Dtype.BFLOAT16: 2}
 _CHECKED = 3  # of what was right: the first was advised
 _EXPLAINED = 3  # wrong configurations; of more the place takes as long as the advice
@@ -417,7 +419,7 @@ class _Trials:
         """None may take all that is left, nor be given up at once; without the default nothing can be compared."""
         if one == self._model.default:
             return _A_CALL
-        return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.5 * (self._allowed - self._spent)))
+        return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.6 * (self._allowed - self._spent)))
 
     def _truth(self, one: Configuration) -> Failed | None:
         key = (str(one.cell.dtype), str(one.cell.quantisation))
@@ -426,7 +428,10 @@ class _Trials:
             if one.cell.quantisation.stored_as and self._truth(plain) is not None:
                 return self._truths[key[0], "none"]
             self.say(f"making the truth for {key[0]}{'' if key[1] == 'none' else f', {key[1]}'}")
-            answer = self._processes.once("make_reference", self._task(one), seconds=_A_TRUTH)
+            # On a GPU what waits may have been compiled, which takes longer than the truth.
+            on_a_gpu = self._advising.stack.device is Device.CUDA
+            needed = _GOLDEN * self._model.architecture.parameters if on_a_gpu else inf
+            answer = self._processes.once("make_reference", self._task(one), seconds=_A_TRUTH, needed=needed)
             self._truths[key] = answer if isinstance(answer, Failed) else None
         return self._truths[key]
 

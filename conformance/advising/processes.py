@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
@@ -49,7 +50,7 @@ class Processes:
     def ask(self, task: Task, name: str, *arguments: Any, seconds: float) -> Any:
         """What the subject of that task answers, or Failed. It is loaded anew if it had to go."""
         for alone in (False, True):
-            self._make_room(task, alone=alone)
+            self._make_room(task, max(self._needed.get(task.key, 0), _BESIDE * self._expected(task)), alone=alone)
             waiting = self._waiting.get(task.key) or self._start(task)
             waiting.used = time.monotonic()
             found = self._answer(task.key, waiting, (name, arguments), seconds)
@@ -59,9 +60,21 @@ class Processes:
             self.end(task.key)  # others may hold what it lacks
         return found
 
-    def once(self, what: str, task: Task, *arguments: Any, seconds: float) -> Any:
-        """What a function of `serving` says, in a process of its own that has the device to itself."""
+    def once(self, what: str, task: Task, *arguments: Any, seconds: float, needed: float = inf) -> Any:
+        """What a function of `serving` says, in a process of its own, for which so many bytes are made free.
+
+        Without a number, or where they were too few, it has the device to itself.
+        """
+        if needed < inf:
+            self._make_room(task, needed, alone=False)
+            found = self._once(what, task, *arguments, seconds=seconds)
+            short = isinstance(found, Failed) and found.state is State.OUT_OF_MEMORY
+            if not short or not self._waiting:
+                return found
         self.end_all()
+        return self._once(what, task, *arguments, seconds=seconds)
+
+    def _once(self, what: str, task: Task, *arguments: Any, seconds: float) -> Any:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=call, args=(what, theirs, task, *arguments), daemon=True)
         process.start()
@@ -106,9 +119,8 @@ class Processes:
         self._waiting[task.key] = _Waiting(process, ours)
         return self._waiting[task.key]
 
-    def _make_room(self, task: Task, *, alone: bool) -> None:
-        """End those that waited longest, until what the next one takes is free."""
-        wanted = max(self._needed.get(task.key, 0), _BESIDE * self._expected(task))
+    def _make_room(self, task: Task, wanted: float, *, alone: bool) -> None:
+        """End those that waited longest, until so much is free for the next one."""
         others = sorted((one for one in self._waiting if one != task.key), key=lambda one: self._waiting[one].used)
         held = sum(self._waiting[one].held for one in others)
         while others and (alone or held + wanted > self._room or len(others) >= _MOST_WAITING):

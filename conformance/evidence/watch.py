@@ -9,7 +9,7 @@ import torch
 from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from conformance.spellings import counting_flex_calls
+from conformance.spellings import cache_argument, counting_flex_calls
 
 ENCODER_LAYER_OP = "aten::_transformer_encoder_layer_fwd"
 WATCHED_PASSES = 3
@@ -122,6 +122,24 @@ class Watch:
     def count_unfused(self):
         """One that ran uncompiled."""
         self.unfused_flex_calls += 1
+
+    @contextmanager
+    def cache_of(self, model):
+        """While entered, which cache this model's passes are given, of which the last is kept.
+
+        What `generate` gives back may be another: Whisper's makes a new one of its tensors.
+        """
+        name, last = cache_argument(model), []
+
+        def given(module, args, known):
+            if known.get(name) is not None:
+                last[:] = [known[name]]
+
+        hook = model.register_forward_pre_hook(given, with_kwargs=True)
+        try:
+            yield last
+        finally:
+            hook.remove()
 
     def cache(self, cache):
         """Keep the class of a cache, of one for encoder and decoder those of its parts too, and what its layers are."""

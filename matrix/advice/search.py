@@ -37,7 +37,8 @@ _HALF_AT_LEAST = 2
 _AS_SOON = 1.1  # two first tokens that were measured once
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
-_UNTIL_BACKENDS, _UNTIL_WAYS, _FOR_THE_FINAL = 0.65, 0.4, 0.35
+_UNTIL_BACKENDS, _UNTIL_WAYS, _UNTIL_ALIKE, _FOR_THE_FINAL = 0.65, 0.4, 0.5, 0.35
+_OVERRUN = 0.2  # as a share of the time, until the fewest rounds are done: of fewer no noise can be told
 
 
 class State(StrEnum):
@@ -214,8 +215,10 @@ def search(
     bases = hunt.bases()
     ways = hunt.wave(ways_to_run(bases, model, wanted, stack, rules), FINALISTS, _UNTIL_WAYS)
     best = hunt.ranked([*first, *ways])
-    halves = hunt.wave(in_the_other_half(best[:_IN_ANOTHER], model, stack, rules), FINALISTS)
-    bits = hunt.wave(in_fewer_bits(bases[0], model, stack, rules), FINALISTS) if bases else []
+    # A half is as fast as the other, and what is quantised of generated weights is never advised: if there is time.
+    halves = hunt.wave(in_the_other_half(best[:_IN_ANOTHER], model, stack, rules), FINALISTS, _UNTIL_ALIKE)
+    until = _FOR_THE_FINAL if model.reads else _UNTIL_ALIKE
+    bits = hunt.wave(in_fewer_bits(bases[0], model, stack, rules), FINALISTS, until) if bases else []
     hunt.final(hunt.ranked([*best, *halves, *bits]))
     return found
 
@@ -312,9 +315,10 @@ class _Hunt:
         ones = list(dict.fromkeys([*finalists, *beside]))
         ones = [one for one in ones if self.is_right(one)]
         for turn in range(MOST_ROUNDS):
-            if turn >= FEWEST_ROUNDS and (self.trials.left() <= 0 or self._decided(finalists)):
+            left = self.trials.left()
+            if turn >= FEWEST_ROUNDS and (left <= 0 or self._decided(finalists)):
                 break
-            if turn and self.trials.left() <= 0:
+            if turn and left <= -_OVERRUN:
                 break
             self.round(ones, turn)
 

@@ -37,6 +37,18 @@ def test_the_passes_of_a_part_that_generates_are_seen() -> None:
     assert model.part.forward == usual
 
 
+def test_the_cache_is_the_one_that_passes_are_given_whatever_generate_gives_back() -> None:
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)).eval()
+    watch, tokens = Watch(), torch.arange(4, 12)[None]
+    with torch.no_grad(), watch.cache_of(model) as used:
+        known = model.generate(tokens, max_new_tokens=2, cache_implementation="static", return_dict_in_generate=True)
+    assert used[0] is known.past_key_values
+    with watch.cache_of(model) as used:
+        model(tokens, use_cache=False)
+    assert not used
+    assert not model._forward_pre_hooks
+
+
 def test_an_op_that_takes_ops_runs_as_it_would_unwatched_and_what_it_runs_is_seen() -> None:
     # torchao multiplies int8 by int8 so, and in floats where torch refuses it.
     left, right = (torch.randint(-9, 9, (4, 4), dtype=torch.int8) for _ in range(2))

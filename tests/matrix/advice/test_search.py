@@ -1,15 +1,28 @@
 """The search on machines whose times are known."""
 
 import random
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from matrix.advice.choice import choose, front, why_not
 from matrix.advice.noise import gain
-from matrix.advice.search import Failed, State, cost, costs, search, search_again, search_all
+from matrix.advice.search import (
+    FEWEST_ROUNDS,
+    Failed,
+    Finding,
+    Sample,
+    State,
+    cost,
+    costs,
+    search,
+    search_again,
+    search_all,
+)
 from matrix.advice.space import Configuration, eager_of
 from matrix.advice.wanted import Prefer, Wanted
+from matrix.axes import Dtype
 from tests.matrix.advice.table import RULES, STACK, Table, model_of
 
 MODEL = model_of()
@@ -188,3 +201,45 @@ def test_the_front_is_what_nothing_is_better_than() -> None:
     one, two, three = everything(Table(lambda one: 0.01))[:3]
     assert front({one: (1.0, 5.0), two: (2.0, 2.0), three: (2.0, 3.0)}) == {one, two}
     assert front({one: (1.0, 1.0), two: (1.0, 1.0)}) == {one, two}
+
+
+class Compiling(Table):
+    """A machine that compiles for a fifth of the time, when it judges and when it times for the first time."""
+
+    def judge(self, one: Configuration) -> Finding:
+        self.calls += self.most // 5 if one.compiles else 0
+        return super().judge(one)
+
+
+def test_what_compiles_is_tried_as_long_as_there_is_time_to_judge_and_to_time_it() -> None:
+    found = search(MODEL, WANTED, STACK, RULES, Compiling(partial(token_of, 5), most=1000))
+    compiled = {one: known.finding.state for one, known in found.known.items() if one.compiles}
+    reached = [one for one, state in compiled.items() if state is not State.NOT_REACHED]
+    assert [one.name for one in reached] == ["bfloat16-sdpa-static-generate_compiles"]
+    assert len(compiled) > 2
+
+
+def test_the_fewest_rounds_are_done_though_the_time_is_spent() -> None:
+    table = Compiling(lambda one: 0.002 if one.by_generate else 0.01, most=100, noise=0.1)
+    found = search(MODEL, WANTED, STACK, RULES, table)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert table.left() < 0
+    assert choice.advised.by_generate, "of one round no noise can be told, and the default would be advised"
+    assert len(found.known[choice.advised].final[1]) == FEWEST_ROUNDS
+
+
+def test_other_ways_are_tried_with_the_backend_of_the_library_what_answers_first_and_the_best() -> None:
+    """Of which the first is the slowest to decode here, as a GPU that waits for its host may make it."""
+
+    class Straying(Table):
+        def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+            sample = super().time(one, rows, new, turn)
+            assert isinstance(sample, Sample)
+            first = 0.01 if one.name == "bfloat16-flash_attention_2" else 0.1
+            return replace(sample, first=first, whole=first + sample.whole)
+
+    tokens = {"bfloat16-sdpa": 0.05, "bfloat16-flash_attention_2": 0.04, "bfloat16-eager": 0.001}
+    found = search(MODEL, WANTED, STACK, RULES, Straying(lambda one: tokens.get(one.name, 0.02)))
+    tried = [one.name for one in found.known if one.by_generate and one.cell.dtype is Dtype.BFLOAT16]
+    assert tried == [f"{name}-static-generate_compiles" for name in tokens]
