@@ -237,7 +237,7 @@ def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Conf
     hunt = _Hunt(model, wanted, trials, found)
     right = [one for one in ones if hunt.is_right(one)]
     for turn in range(rounds):
-        hunt.round(right, turn)
+        hunt.round(right, turn, wanted.batches)
     return found
 
 
@@ -307,7 +307,10 @@ class _Hunt:
         return excluded(one, self.found.known[one], self.model, self.wanted)
 
     def final(self, ranked: Sequence[Configuration]) -> None:
-        """Measure the first that may be advised in turns, beside the library's default and beside eager attention."""
+        """Measure the first that may be advised in turns, beside the library's default and beside eager attention.
+
+        With as many rows as decide first, until one is told from the next; then with the others, as time goes.
+        """
         finalists = [one for one in ranked if not self._excluded(one)][:FINALISTS]
         # Where the noise tells nothing apart the default is advised, and held against eager attention in its dtype.
         beside = [self.model.default]
@@ -320,13 +323,19 @@ class _Hunt:
                 break
             if turn and left <= -_OVERRUN:
                 break
-            self.round(ones, turn)
+            self.round(ones, turn, self._rows[:1])
+        # Other rows are other shapes, for which is compiled once more.
+        ones = [one for one in ones if not one.compiles or self.trials.left() > self._compiling - _OVERRUN]
+        for turn in range(FEWEST_ROUNDS if self._rows[1:] else 0):
+            if self.trials.left() <= (0 if turn else -_OVERRUN):
+                break
+            self.round(ones, turn, self._rows[1:])
 
-    def round(self, ones: Sequence[Configuration], turn: int) -> None:
-        """Measure each of them once, at each number of rows."""
+    def round(self, ones: Sequence[Configuration], turn: int, batches: Iterable[int]) -> None:
+        """Measure each of them once, at each of these numbers of rows."""
         self.trials.say(f"final, round {turn + 1}: {len(ones)} configurations in turn")
         for one in _in_turn(ones, turn):
-            for rows in self.wanted.batches:
+            for rows in batches:
                 self._time(one, rows, self.wanted.new, turn, self.found.known[one].final)
 
     def _meant(self, one: Configuration) -> bool:

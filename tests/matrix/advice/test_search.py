@@ -204,15 +204,28 @@ def test_the_front_is_what_nothing_is_better_than() -> None:
 
 
 class Compiling(Table):
-    """A machine that compiles for a fifth of the time, when it judges and when it times for the first time."""
+    """A machine that compiles for so many calls' time: when it judges, and for each number of rows."""
+
+    compiling = 0
 
     def judge(self, one: Configuration) -> Finding:
-        self.calls += self.most // 5 if one.compiles else 0
+        self.calls += self.compiling if one.compiles else 0
         return super().judge(one)
+
+    def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+        self.calls += self.compiling if one.compiles and (one.name, rows) not in self.shapes else 0
+        self.shapes.add((one.name, rows))
+        return super().time(one, rows, new, turn)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.shapes: set[tuple[str, int]] = set()
 
 
 def test_what_compiles_is_tried_as_long_as_there_is_time_to_judge_and_to_time_it() -> None:
-    found = search(MODEL, WANTED, STACK, RULES, Compiling(partial(token_of, 5), most=1000))
+    table = Compiling(partial(token_of, 5), most=1000)
+    table.compiling = 200
+    found = search(MODEL, WANTED, STACK, RULES, table)
     compiled = {one: known.finding.state for one, known in found.known.items() if one.compiles}
     reached = [one for one, state in compiled.items() if state is not State.NOT_REACHED]
     assert [one.name for one in reached] == ["bfloat16-sdpa-static-generate_compiles"]
@@ -221,12 +234,24 @@ def test_what_compiles_is_tried_as_long_as_there_is_time_to_judge_and_to_time_it
 
 def test_the_fewest_rounds_are_done_though_the_time_is_spent() -> None:
     table = Compiling(lambda one: 0.002 if one.by_generate else 0.01, most=100, noise=0.1)
+    table.compiling = 37
     found = search(MODEL, WANTED, STACK, RULES, table)
     choice = choose(found, MODEL, WANTED)
     assert choice is not None
     assert table.left() < 0
     assert choice.advised.by_generate, "of one round no noise can be told, and the default would be advised"
     assert len(found.known[choice.advised].final[1]) == FEWEST_ROUNDS
+
+
+def test_rows_that_do_not_decide_come_last_and_nothing_is_compiled_for_them_without_time() -> None:
+    table = Compiling(lambda one: 0.002 if one.by_generate else 0.01, most=100, noise=0.1)
+    table.compiling = 33
+    found = search(MODEL, WANTED, STACK, RULES, table)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert choice.advised.by_generate
+    assert list(found.known[choice.advised].final) == [1]
+    assert set(found.known[MODEL.default].final) == set(WANTED.batches) == {1, 8}
 
 
 def test_other_ways_are_tried_with_the_backend_of_the_library_what_answers_first_and_the_best() -> None:
