@@ -309,8 +309,10 @@ class _Hunt:
     def final(self, ranked: Sequence[Configuration]) -> None:
         """Measure the first that may be advised in turns, beside the library's default and beside eager attention.
 
-        With as many rows as decide first, until one is told from the next; then with the others, as time goes.
+        With as many rows as decide first, until one is told from the next; then with the others, as time goes. How much
+        memory they take decides as well, where it may be too much.
         """
+        decide = self._rows[:1] if self.wanted.memory is None else self._rows
         finalists = [one for one in ranked if not self._excluded(one)][:FINALISTS]
         # Where the noise tells nothing apart the default is advised, and held against eager attention in its dtype.
         beside = [self.model.default]
@@ -323,13 +325,14 @@ class _Hunt:
                 break
             if turn and left <= -_OVERRUN:
                 break
-            self.round(ones, turn, self._rows[:1])
+            self.round(ones, turn, decide)
         # Other rows are other shapes, for which is compiled once more.
         ones = [one for one in ones if not one.compiles or self.trials.left() > self._compiling - _OVERRUN]
-        for turn in range(FEWEST_ROUNDS if self._rows[1:] else 0):
+        others = self._rows[len(decide) :]
+        for turn in range(FEWEST_ROUNDS if others else 0):
             if self.trials.left() <= (0 if turn else -_OVERRUN):
                 break
-            self.round(ones, turn, self._rows[1:])
+            self.round(ones, turn, others)
 
     def round(self, ones: Sequence[Configuration], turn: int, batches: Iterable[int]) -> None:
         """Measure each of them once, at each of these numbers of rows."""

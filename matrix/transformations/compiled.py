@@ -21,8 +21,7 @@ def not_compiled(cell: Values, architecture: Architecture) -> str | None:
     return None
 
 
-def ran_plain(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
-    """What ran as if nobody had compiled it."""
+def _substituted(cell: Values, architecture: Architecture, evidence: Evidence, device: str) -> Iterator[str]:
     told = evidence.graphs
     if not told.get("runs"):
         yield "nothing that was compiled ran"
@@ -43,6 +42,6 @@ ROOMS = (
         },
         compiles=True,
         impossible=not_compiled,
-        substituted=ran_plain,
+        substituted=_substituted,
     ),
 )

@@ -268,3 +268,12 @@ def test_other_ways_are_tried_with_the_backend_of_the_library_what_answers_first
     found = search(MODEL, WANTED, STACK, RULES, Straying(lambda one: tokens.get(one.name, 0.02)))
     tried = [one.name for one in found.known if one.by_generate and one.cell.dtype is Dtype.BFLOAT16]
     assert tried == [f"{name}-static-generate_compiles" for name in tokens]
+
+
+def test_where_memory_is_scarce_no_number_of_rows_is_left_out() -> None:
+    table = Compiling(lambda one: 0.002 if one.by_generate else 0.01, most=100, noise=0.1)
+    table.compiling = 25
+    wanted = Wanted(memory=10**10)
+    found = search(MODEL, wanted, STACK, RULES, table)
+    (compiled,) = (known for one, known in found.known.items() if one.by_generate and known.final)
+    assert set(compiled.final) == set(wanted.batches)
