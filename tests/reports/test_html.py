@@ -649,3 +649,11 @@ def test_failures_of_one_cause_say_what_the_dials_say_of_them() -> None:
         "not read in 1 cell",
     ]
     assert "<dt>Dials</dt>" not in render_html(report(unread))
+
+
+def test_gpus_of_one_kind_are_counted() -> None:
+    one = report(supported("llama-float32-eager-prefill"))
+    assert "NVIDIA H100 <small>compute 9.0, 81,559 MiB</small>" in render_html(one)
+    stack = replace(one.run.stack, gpus=one.run.stack.gpus * 2)
+    two = one.model_copy(update={"run": one.run.model_copy(update={"stack": stack})})
+    assert "2 × NVIDIA H100 <small>compute 9.0, 81,559 MiB each</small>" in render_html(two)
