@@ -29,7 +29,6 @@ from matrix.cell import Cell
 from matrix.expectation import Rule
 from matrix.stack import Stack
 
-_IN_ANOTHER = 2  # of the best, that are tried in another dtype
 FINALISTS = 4
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 8
 SHORT = 32  # tokens that come out in the rungs before the final
@@ -216,7 +215,7 @@ def search(
     ways = hunt.wave(ways_to_run(bases, model, wanted, stack, rules), FINALISTS, _UNTIL_WAYS)
     best = hunt.ranked([*first, *ways])
     # A half is as fast as the other, and what is quantised of generated weights is never advised: if there is time.
-    halves = hunt.wave(in_the_other_half(best[:_IN_ANOTHER], model, stack, rules), FINALISTS, _UNTIL_ALIKE)
+    halves = hunt.wave(in_the_other_half(best, model, stack, rules), FINALISTS, _UNTIL_ALIKE)
     until = _FOR_THE_FINAL if model.reads else _UNTIL_ALIKE
     bits = hunt.wave(in_fewer_bits(bases[0], model, stack, rules), FINALISTS, until) if bases else []
     hunt.final(hunt.ranked([*best, *halves, *bits]))

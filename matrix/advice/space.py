@@ -18,6 +18,7 @@ from matrix.transformations import TRANSFORMATIONS
 
 _BY_GENERATE = "generate_compiles"
 _RECORDED = "reduce_overhead"
+_IN_ANOTHER = 2
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,19 @@ def backends_first(model: Model, stack: Stack, rules: Collection[Rule]) -> Wave:
 
 
 def in_the_other_half(best: Sequence[Configuration], model: Model, stack: Stack, rules: Sequence[Rule]) -> Wave:
-    """On a GPU the best so far in the other half; every backend, where none was right in the first."""
+    """On a GPU the best two in the other half; every backend, where none was right in the first.
+
+    Args:
+        best: all that were timed so far, the best first.
+    """
     if stack.device is not Device.CUDA:
         return (), ()
     (first,) = dtypes_first(model, stack)
     other = Dtype.FLOAT16 if first is Dtype.BFLOAT16 else Dtype.BFLOAT16
-    if not best:
+    right = [one for one in best if one.cell.dtype is first]
+    if not right:
         return _backends((other,), model, stack, rules)
-    found = [replace(one, cell=replace(one.cell, dtype=other)) for one in best if one.cell.dtype is first]
+    found = [replace(one, cell=replace(one.cell, dtype=other)) for one in right[:_IN_ANOTHER]]
     return _sorted_out(found, model, stack, rules)
 
 

@@ -37,10 +37,12 @@ def test_a_gpu_tries_one_half_with_every_backend_and_the_best_of_them_in_the_oth
     model = model_of()
     first, _ = backends_first(model, STACK, RULES)
     assert {one.cell.dtype for one in first} == {Dtype.BFLOAT16}
-    other, _ = in_the_other_half(first[:2], model, STACK, RULES)
+    plain = Configuration(plain_cell(model.architecture, "float32", "eager"))
+    other, _ = in_the_other_half([plain, *first], model, STACK, RULES)
     assert [one.name for one in other] == [one.name.replace("bfloat16", "float16") for one in first[:2]]
-    every, _ = in_the_other_half([], model, STACK, RULES)
-    assert {one.name for one in every[1:]} == {one.name.replace("bfloat16", "float16") for one in first}
+    for none_right in ([], [plain]):
+        every, _ = in_the_other_half(none_right, model, STACK, RULES)
+        assert {one.name for one in every[1:]} == {one.name.replace("bfloat16", "float16") for one in first}
     on_a_cpu, _ = backends_first(model, make_stack(), RULES)
     assert {one.cell.dtype for one in on_a_cpu} == set(Dtype)
     assert in_the_other_half(first, model, make_stack(), RULES) == ((), ())
