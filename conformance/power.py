@@ -40,6 +40,7 @@ from matrix.architectures import Architecture, Kind, load_architectures
 from matrix.axes import Attention, Dtype
 from matrix.cell import SILENT, Cell
 from matrix.command_line import run
+from matrix.constraints import why_impossible
 from matrix.expectation import SUPPORTED
 from matrix.installed import FIXTURE_CACHE, with_installed
 from matrix.stack import Stack, detect_stack
@@ -101,7 +102,9 @@ def measure_share(share: Share) -> list[Trial]:
     architectures = _installed(share.fixture_cache) if share.zoo else load_architectures(ARCHITECTURES)
     architecture, waivers = architectures[share.architecture], load_waivers(architectures)
     chosen = [find(name) for name in share.faults] or list(FAULTS.values())
-    faults = [fault for fault in chosen if fault.suits(architecture)]
+    suited = [fault for fault in chosen if fault.suits(architecture)]
+    # The matrix does not try it: what it shows is no fault, and is none without one.
+    faults = [one for one in suited if why_impossible(one.cell(architecture, share.dtype), architecture) is None]
     extra = not share.zoo and share.architecture not in load_architectures()
     if extra:  # it is there for the faults that need it
         faults = [fault for fault in faults if fault.attention is not Attention.SDPA]

@@ -99,6 +99,13 @@ def trial(architecture: str) -> Trial:
     )
 
 
+def test_nothing_is_seeded_into_a_cell_that_the_matrix_does_not_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "why_impossible", lambda cell, architecture: "its canvas is told of by other arguments")
+    assert measure_share(Share("llama", Dtype.FLOAT32, make_stack(), tmp_path, ("scale_1_percent",))) == []
+
+
 def test_what_was_measured_before_an_interruption_is_kept_and_not_measured_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
