@@ -290,8 +290,8 @@ class _Hunt:
 
     def _first(self, one: Configuration) -> float:
         """Seconds to the first token, with as many rows as are told."""
-        samples = self.found.known[one].samples
-        return next((fmean(s.first for s in samples(rows).values()) for rows in self._rows if samples(rows)), inf)
+        found = (self.found.known[one].samples(rows) for rows in self._rows)
+        return next((fmean(sample.first for sample in samples.values()) for samples in found if samples), inf)
 
     def ranked(self, ones: Sequence[Configuration]) -> list[Configuration]:
         """Those that were timed, what may be advised before what may not, the best first.

@@ -61,8 +61,10 @@ def test_a_pass_in_which_nothing_compiled_runs_is_plain(monkeypatch: pytest.Monk
 def test_the_model_is_left_as_it_was() -> None:
     model, watch = Attends(), Watch()
     Compiled(watch)
-    usual = model.forward
+    usual, replay = model.forward, torch.cuda.CUDAGraph.replay
     with watch.calls(model):
         assert model.forward != usual
+        assert torch.cuda.CUDAGraph.replay is not replay
     assert model.forward == usual
     assert "forward" not in vars(model), "torch would compile it once more"
+    assert torch.cuda.CUDAGraph.replay is replay
