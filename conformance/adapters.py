@@ -145,7 +145,7 @@ class AdaptedReferences(References):
 
     def __init__(self, references, change):
         super().__init__(references.cell, references.source, references.does, references.device)
-        self.change, self.made = change, {}
+        self.change, self.made, self.draws = change, {}, references.draws
 
     def __call__(self, batch, *, golden):
         """Logits of shape (batch, positions, vocabulary)."""

@@ -2,6 +2,7 @@
 
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -11,6 +12,7 @@ from conformance.judging.references import References
 from conformance.models.batches import batch_for, checked, inputs_of, moved
 from conformance.models.loading import load, needs_moving, torch_dtype
 from conformance.spellings import forget_compiled, pinned
+from matrix.oracle import may_be_luck
 
 
 class Course:
@@ -113,5 +115,11 @@ class Course:
 
     def compare(self, found):
         """The comparisons of what was found with golden and baseline. Its model is gone by now, to make room."""
+        judged_as = self.cell.dtype, self.does.quantised
         with torch.no_grad(), self.during("reference"):
-            return found.compare(self.references, self.cell.dtype, self.does.quantised)
+            comparisons = found.compare(self.references, *judged_as)
+            if may_be_luck(comparisons):
+                drawn = self.references.drawn()
+                comparisons = found.compare(drawn, *judged_as)
+                comparisons = tuple(replace(comparison, draws=drawn.draws) for comparison in comparisons)
+            return comparisons

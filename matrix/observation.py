@@ -72,6 +72,7 @@ class Comparison:
     few: bool = False  # whether so few numbers were compared that their mean is chance
     single: bool = False  # whether the cell's dtype is float32, where rounding is far below what a fault does
     runs: int = 1  # how many runs of the candidate are in the error: 2 where one is held against another
+    draws: int = 0  # how often the baseline ran with its inputs rounded otherwise, of which the worst is the baseline
     # What was made of the logits, by name -> how far it is off: `regret` is max over steps of max_v G[v] - G[chosen].
     consequences: Mapping[str, float] = field(default_factory=dict)
     readings: tuple[Reading, ...] = ()  # how far each dial of attention is off; before 2.3 nobody asked

@@ -125,6 +125,8 @@ def judge(
         return Judgement(Verdict.SUBSTITUTED, "; ".join(instead))
     worst = max((b for c in observation.comparisons for b in oracle.bounds(c)), key=lambda bound: bound.ratio)
     said = f"{worst.name} at {worst.ratio:.2f} of its bound"
+    if any(comparison.draws for comparison in observation.comparisons):
+        said += ", of eager attention that errs more when its inputs are rounded otherwise"
     return Judgement(
         Verdict.SUPPORTED,
         "; ".join(

@@ -1,5 +1,9 @@
 """Golden and baseline of a cell. Scripts carry it along."""
 
+import copy
+import math
+from contextlib import contextmanager
+
 import torch
 
 from conformance.judging.precision import exactly
@@ -10,6 +14,12 @@ from conformance.models.outputs import forward, home
 # How many times what its rows alone err by a batch may err by, in the same eager attention and dtype, and still be an
 # ordinary run. Rounding differs with the shape of a product, on an H100 by up to 1.3 times.
 ORDINARY = 2.0
+
+# A router at a near tie, or a few tokens of a picture to which all of a text attends, make of eager attention's error a
+# matter of luck. Of the eight draws of ERNIE-4.5-VL, T5Gemma 2 and Zaya in float16 the worst errs 1.9 to 2.1 times as
+# much as inputs that were not rounded otherwise, of Llama 1.1 times.
+DRAWS = 8
+_ROUNDED_OTHERWISE = 1 / 12  # of the numbers, by one step: in the mean square as much as one more rounding of all
 
 
 class References:
@@ -22,30 +32,60 @@ class References:
     and the padded batch is all the truth there is.
     """
 
+    draws = 0  # how often the inputs of the baseline are rounded otherwise; the worst run is the baseline then
+
     def __init__(self, cell, source, does, device):
         self.cell, self.source, self.does, self.device = cell, source, does, device
         self.weight_sums = {}  # golden or not -> of what was loaded
 
     def __call__(self, batch, *, golden):
         """Logits of shape (batch, positions, vocabulary)."""
-        if self.source.architecture.positions in ("fixed", "length"):
-            return self.run(self.model(golden), lambda model: home(forward(model, batch)), golden)
-        if golden:
-            truth = self.run(self.model(golden), lambda model: each_row_alone(model, batch), golden)
-            mask = batch.get("attention_mask")
-            of_tokens = mask is not None and "decoder_input_ids" not in batch and mask.shape == truth.shape[:2]
-            if of_tokens and bool(truth[~mask.bool()].any()):
-                raise RuntimeError("the truth says something of padding: it is not of each row alone")
-            return truth
-        truth, baseline = self(batch, golden=True), self.model(golden)
-        if self.weight_sums[True] != self.weight_sums[False]:
+        return self._truth(batch) if golden else self._baseline(batch)
+
+    @property
+    def _whole_only(self):
+        return self.source.architecture.positions in ("fixed", "length")
+
+    def _truth(self, batch):
+        if self._whole_only:
+            return self.run(self.model(True), lambda model: home(forward(model, batch)), True)
+        truth = self.run(self.model(True), lambda model: each_row_alone(model, batch), True)
+        mask = batch.get("attention_mask")
+        of_tokens = mask is not None and "decoder_input_ids" not in batch and mask.shape == truth.shape[:2]
+        if of_tokens and bool(truth[~mask.bool()].any()):
+            raise RuntimeError("the truth says something of padding: it is not of each row alone")
+        return truth
+
+    def _baseline(self, batch):
+        truth, baseline = self(batch, golden=True), self.model(False)
+        if not self._whole_only and self.weight_sums[True] != self.weight_sums[False]:
             raise RuntimeError("golden and baseline have different weights: some were drawn, not loaded")
-        alone = self.run(baseline, lambda model: each_row_alone(model, batch), golden)
-        given = told(batch, baseline, self.source.architecture)
-        whole = self.run(baseline, lambda model: forward(model, given).to(truth.device), golden)
         where = judged(batch, truth)
-        errors = [float((found - truth)[where].abs().double().mean()) for found in (whole, alone)]
-        return whole if errors[0] <= ORDINARY * errors[1] else alone
+
+        def error(found):
+            return float((found - truth)[where].abs().double().mean())
+
+        def ran(how, given):
+            return self.run(baseline, lambda model: how(model, given).to(truth.device), False)
+
+        def whole(model, given):
+            return forward(model, told(given, model, self.source.architecture))
+
+        alone = None if self._whole_only else ran(each_row_alone, batch)
+        how, found = whole, ran(whole, batch)
+        if alone is not None and not error(found) <= ORDINARY * error(alone):
+            how, found = each_row_alone, alone
+        runs = [found]
+        for draw in range(self.draws):
+            with rounded_otherwise(baseline, batch, draw) as given:
+                runs.append(ran(how, given))
+        return max((run for run in runs if math.isfinite(error(run))), key=error, default=found)
+
+    def drawn(self):
+        """The same with the worst of several baselines."""
+        other = copy.copy(self)
+        other.draws = DRAWS
+        return other
 
     def run(self, model, how, golden):
         """What `how(model)` gives with a reference."""
@@ -63,6 +103,29 @@ class References:
         model = load_reference(self.cell, self.source, self.does, self.device, golden=golden)
         self.weight_sums[golden] = model.weight_sum
         return model
+
+
+@contextmanager
+def rounded_otherwise(model, batch, draw):
+    """The batch, and while entered what the model makes of its ids, with some numbers a step of their dtype off."""
+    generator = torch.Generator().manual_seed(draw)
+
+    def off(values):
+        if not isinstance(values, torch.Tensor) or not values.is_floating_point():
+            return values
+        drawn = torch.rand(values.shape, generator=generator)
+        sign = (drawn < _ROUNDED_OTHERWISE / 2).float() - (drawn > 1 - _ROUNDED_OTHERWISE / 2).float()
+        step = 0.75 * torch.finfo(values.dtype).eps  # between half a step of their last digit and one and a half
+        wider = torch.promote_types(values.dtype, torch.float32)
+        return (values.to(wider) * (1 + step * sign.to(values.device))).to(values.dtype)
+
+    embeddings = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
+    hooks = [module.register_forward_hook(lambda module, given, output: off(output)) for module in embeddings]
+    try:
+        yield {name: off(values) for name, values in batch.items()}
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def each_row_alone(model, batch):

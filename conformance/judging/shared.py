@@ -49,7 +49,7 @@ class SharedReferences(References):
     def key(self, batch: Batch, *, golden: bool) -> tuple[object, ...]:
         """What the logits of a batch follow from."""
         digest = tuple((name, *_said(value)) for name, value in sorted(batch.items()))
-        return (*self._weights(golden), digest)
+        return (*self._weights(golden), 0 if golden else self.draws, digest)
 
     def model(self, golden: bool) -> torch.nn.Module:
         """The reference model."""

@@ -14,12 +14,14 @@ from matrix.oracle import (
     AGREEING,
     CONSEQUENCE_FACTOR,
     GRADIENTS,
+    LUCK,
     QUANTISED,
     SINGLE,
     UNQUANTISED,
     YARDSTICK_LIMIT,
     YARDSTICK_LIMIT_SINGLE,
     bounds,
+    may_be_luck,
     no_yardstick,
     problems,
 )
@@ -210,3 +212,23 @@ def test_of_an_error_that_no_dial_explains_that_is_said() -> None:
         "logits: softmax scale +0.500 ± 0.010 %: explains 40 % of the error",
         "logits: no dial explains more than half of the error",
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "luck"),
+    [
+        ({}, False),  # nothing to explain
+        ({"candidate_max": 1.01 * ALLOWED_MAX}, True),
+        ({"candidate_mean": 1.01 * ALLOWED_MEAN}, True),
+        ({"candidate_mean": LUCK * ALLOWED_MEAN}, True),
+        ({"candidate_mean": 1.01 * LUCK * ALLOWED_MEAN}, False),
+        ({"candidate_max": 1.01 * LUCK * ALLOWED_MAX, "candidate_mean": 1.01 * ALLOWED_MEAN}, False),
+        ({"candidate_mean": 1.01 * ALLOWED_MEAN, "gradients": True}, False),
+        ({"candidate_max": math.nan}, False),
+        ({"candidate_mean": 1.5 * ALLOWED_MEAN, "finite": False}, False),
+        ({"candidate_mean": 1.5 * ALLOWED_MEAN, "shape_matches": False}, False),
+        ({"candidate_mean": 1.5 * ALLOWED_MEAN, "dtype_matches": False}, False),
+    ],
+)
+def test_what_is_a_little_beyond_the_bounds_may_be_luck(change: dict[str, Any], luck: bool) -> None:
+    assert may_be_luck((HONEST, replace(HONEST, **change))) is luck

@@ -9,14 +9,16 @@ import torch
 
 from conformance.course import Course
 from conformance.judging import references
+from conformance.judging.found import OneRun
 from conformance.judging.precision import exactly
-from conformance.judging.references import References, each_row_alone
+from conformance.judging.references import References, each_row_alone, rounded_otherwise
 from conformance.models.batches import told
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source
 from conformance.rooms import doing
 from matrix.architectures import Positions
 from matrix.cell import parse_cell
+from matrix.oracle import problems
 from tests.builders import ARCHITECTURES
 
 # Its recurrent layers see padding whatever they are told: a known fault, and no matter of positions.
@@ -98,3 +100,60 @@ def test_a_row_with_a_picture_keeps_its_mask() -> None:
         masked.clear()
         each_row_alone(model, batch)
         assert masked == [kept, kept]
+
+
+def test_the_worst_of_several_runs_is_hardly_worse_where_luck_does_not_decide(cache: Path) -> None:
+    course = course_of("llama", cache)
+    found = course.run()
+    drawn = course.references.drawn()
+    truth = drawn(found.forced, golden=True)
+    assert truth.equal(course.references(found.forced, golden=True))
+    usual, worst = (
+        float((one(found.forced, golden=False) - truth)[found.attended].abs().mean())
+        for one in (course.references, drawn)
+    )
+    assert usual < worst < 1.3 * usual
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_inputs_are_rounded_otherwise_by_a_step_here_and_there(dtype: torch.dtype) -> None:
+    model = torch.nn.Sequential(torch.nn.Embedding(50, 400)).to(dtype)
+    batch = {"input_ids": torch.arange(50)[None], "pixel_values": torch.rand(50, 400).to(dtype)}
+    usual = model(batch["input_ids"])
+    with rounded_otherwise(model, batch, 0) as given, rounded_otherwise(model, batch, 1) as otherwise:
+        assert not otherwise["pixel_values"].equal(given["pixel_values"])
+    with rounded_otherwise(model, batch, 0) as given:
+        embedded = model(batch["input_ids"])
+    assert model(batch["input_ids"]).equal(usual)  # it is over
+    assert given["input_ids"].equal(batch["input_ids"])
+    for before, after in ((usual, embedded), (batch["pixel_values"], given["pixel_values"])):
+        assert float((before != after).float().mean()) == pytest.approx(1 / 12, rel=0.2)
+        assert (after - before).abs().max() <= 1.5 * torch.finfo(dtype).eps * before.abs().max()
+
+
+def routed(luck: float) -> Any:
+    """References whose eager attention errs by 1, and by that much when its inputs are rounded otherwise."""
+
+    class Routed(References):
+        def __call__(self, batch: Any, *, golden: bool) -> torch.Tensor:
+            error = 0.0 if golden else luck if self.draws else 1.0
+            dtype = torch.float32 if golden else torch.bfloat16
+            return torch.full((2, 40, 8), error, dtype=dtype)
+
+    return Routed
+
+
+@pytest.mark.parametrize(
+    ("error", "luck", "draws", "right"),
+    [(1.0, 1.0, 0, True), (2.0, 2.0, 8, True), (2.0, 1.1, 8, False), (100.0, 100.0, 0, False)],
+)
+def test_what_an_unlucky_run_of_eager_attention_errs_by_is_no_fault(
+    error: float, luck: float, draws: int, right: bool
+) -> None:
+    cell = parse_cell("llama-bfloat16-sdpa-prefill")
+    cpu = torch.device("cpu")
+    course = Course(cell, None, doing(cell), cpu, references=routed(luck)(cell, None, doing(cell), cpu))
+    run = torch.full((2, 40, 8), error, dtype=torch.bfloat16)
+    batch = {"input_ids": torch.arange(80).reshape(2, 40)}
+    (found,) = course.compare(OneRun("logits", run, batch, torch.ones(2, 40, dtype=torch.bool)))
+    assert (found.draws, not problems(found)) == (draws, right)
