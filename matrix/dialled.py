@@ -1,6 +1,7 @@
 """Which cells dials are read of (`matrix/dials.py` says what a reading means)."""
 
 from matrix.architectures import Architecture
+from matrix.axes import Dtype
 from matrix.cell import SILENT, Cell
 from matrix.stack import Device
 
@@ -10,10 +11,19 @@ _WORKLOADS = ("prefill", "continued")  # whose logits they are read in
 def has_dials(cell: Cell, architecture: Architecture, device: Device) -> bool:
     """Whether its dials can be read, if its class answers through SDPA at all.
 
-    Not in other workloads, of quantised weights, of layers that remember by other means, and of types that nobody
-    calibrated bars for. Nor of what a map keeps on the CPU beside a baseline on the GPU: bars know the rounding of one.
+    Not in other workloads, of quantised weights, and of layers that remember by other means. Nor of what a map keeps on
+    the CPU beside a baseline on the GPU: bars know the rounding of one.
     """
     if cell.device_map.on_the_cpu and device is Device.CUDA:
         return False
     plain = cell.workload in _WORKLOADS and cell.quantisation == SILENT["quantisation"]
-    return plain and not (architecture.recurrent or architecture.inputs)
+    return plain and not architecture.recurrent
+
+
+def dials_judge(cell: Cell, architecture: Architecture) -> bool:
+    """Whether a dial that is off fails it within its error bound; else dials only explain what is out of bounds.
+
+    In float32 the size of an error says more than any direction, and of types of the installed library nobody
+    calibrated error bars.
+    """
+    return cell.dtype is not Dtype.FLOAT32 and not architecture.inputs

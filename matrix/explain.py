@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Dtype, Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
-from matrix.dialled import has_dials
+from matrix.dialled import dials_judge, has_dials
 from matrix.dials import BARS, KNOBS, SHARE
 from matrix.expectation import Outcome, Rule, expect
 from matrix.oracle import AGREEING, QUANTISED, SINGLE, UNQUANTISED
@@ -54,7 +54,7 @@ def explain(
     tolerance = unquantised if cell.quantisation == SILENT["quantisation"] else QUANTISED
     allowed = f"max error <= {tolerance.k_max:g} x the baseline's + floor, mean error <= {tolerance.k_mean:g} x"
     yield f"  {allowed} the baseline's"
-    if has_dials(cell, architecture, stack.device):
+    if has_dials(cell, architecture, stack.device) and dials_judge(cell, architecture):
         least = f"{100 * SHARE:g} % of the error"
         yield f"  no dial of attention that explains {least} is off by {BARS:g} error bars and its material size"
         named = ", ".join(f"{knob.words} {knob.material:g} {knob.unit}" for knob in list(KNOBS.values())[:3])

@@ -175,7 +175,11 @@ _NOT_SHOWN = ("quantised", "gradients", "few", "single", "runs", "readings")
 
 
 def _shown(comparison: Mapping[str, Any]) -> dict[str, Any]:
-    left_out = (*_NOT_SHOWN, *(name for name in _TRUE if comparison[name]), *(() if comparison["draws"] else ("draws",)))
+    left_out = (
+        *_NOT_SHOWN,
+        *(name for name in _TRUE if comparison[name]),
+        *(() if comparison["draws"] else ("draws",)),
+    )
     return {name: value for name, value in comparison.items() if name not in left_out}
 
 

@@ -46,6 +46,18 @@ def values(call: Attend, by: float) -> torch.Tensor:
     return call() * (1 + by / 100)
 
 
+def capped(model: Model) -> bool:
+    """Whether its scores are capped."""
+    return bool(getattr(text_config(model.config), "attn_logit_softcapping", None))
+
+
+@attention_dial("softcap", step=1.0, suits=capped, marks=(10.0, 100.0), explains_only=True)
+@precisely
+def softcap(call: Attend, by: float) -> torch.Tensor:
+    """The soft cap of scores is lost by so many per cent."""
+    return call(uncapped=by / 100)
+
+
 @attention_dial("kv_heads", step=1.0, suits=grouped)
 @precisely
 def kv_heads(call: Attend, by: float) -> torch.Tensor:

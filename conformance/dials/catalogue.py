@@ -3,12 +3,13 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from conformance.faults.catalogue import Attend, Model, sdpa_answered_by
+from conformance.spellings import text_config
 from matrix.dials import KNOBS, Knob
 
 Turned = Callable[[Attend, float], torch.Tensor]
@@ -23,6 +24,7 @@ class Dial:
     marks: tuple[float, ...]  # sizes that a large error is tried at first, in that unit
     suits: Callable[[Model], bool]  # the models that have it
     turning: Callable[[Model, float], AbstractContextManager[None]]  # while entered, it is off by so much
+    explains_only: bool = False  # whether it is looked for only in what is far off: near others, it would blur them
 
     @property
     def knob(self) -> Knob:
@@ -49,11 +51,15 @@ def attention_dial(
     step: float,
     suits: Callable[[Model], bool] = lambda model: True,
     marks: tuple[float, ...] = (10.0, 100.0),
+    explains_only: bool = False,
 ) -> Callable[[Turned], Turned]:
     """Make a dial of a function that answers one call of attention with a number turned by so much."""
 
     def register(turned: Turned) -> Turned:
-        add(Dial(name, step, marks, suits, lambda model, by: answered(model, lambda call: turned(call, by))))
+        def turning(model: Model, by: float) -> AbstractContextManager[None]:
+            return answered(model, lambda call: turned(call, by))
+
+        add(Dial(name, step, marks, suits, turning, explains_only))
         return turned
 
     return register
@@ -62,7 +68,7 @@ def attention_dial(
 @contextlib.contextmanager
 def answered(model: Model, answer: Callable[[Attend], torch.Tensor] = lambda call: call()) -> Iterator[None]:
     """While entered, attention is explicit: what differs between two answers is the dial, and no kernel."""
-    with sdpa_answered_by(answer, model):
+    with sdpa_answered_by(answer, model, softcap=getattr(text_config(model.config), "attn_logit_softcapping", None)):
         yield
 
 
@@ -71,7 +77,7 @@ def precise(call: Attend) -> Attend:
     wide = torch.promote_types(call.query.dtype, torch.float32)
     bias = call.bias.to(wide).masked_fill(call.masked, torch.finfo(wide).min)
     query, key, value = (one.to(wide) for one in (call.query, call.key, call.value))
-    return Attend(query, key, value, bias, call.scale, call.groups)
+    return replace(call, query=query, key=key, value=value, bias=bias)
 
 
 def precisely(turned: Turned) -> Turned:

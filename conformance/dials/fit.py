@@ -36,22 +36,29 @@ def readings(
 
     Both fits are linear, so that their difference is the fit of the difference, and its error bar has the baseline's
     share in it. What a dial explains is a share of the squared error against golden. Empty where that is not finite.
+    Dials that explain only are among them where they are what is far off.
 
     Args:
         directions: of the same batch.
         candidate, baseline, golden: logits of shape (batch, positions, classes).
     """
     ours, eager, truth = (directions.seen(logits) for logits in (candidate, baseline, golden))
-    groups = alike(directions.found)
+    fitted = [one for one in directions.found if not one.dial.explains_only]
+    groups = alike(fitted)
     if not groups or not bool(torch.isfinite(ours - truth).all()):
         return ()
-    chosen = [directions.found[group[0]] for group in groups]
+    chosen = [fitted[group[0]] for group in groups]
+    also = [tuple(fitted[other].dial.name for other in group[1:]) for group in groups]
     error, large = ours - eager, dict[int, torch.Tensor]()
     system = System(chosen, directions.groups)
     fit = system.fit(error)
     far = float(error.norm()) > FAR * float((eager - truth).norm())
     if far or any(_is_crooked(one, *found) for one, *found in _read(chosen, fit)):
-        large = turned_far(chosen, directions, error)
+        looked_at = [*chosen, *(one for one in directions.found if one.dial.explains_only)]
+        far_off = turned_far(looked_at, directions, error)
+        kept = [at for at, one in enumerate(looked_at) if at in far_off or not one.dial.explains_only]
+        large = {kept.index(at): moved for at, moved in far_off.items()}
+        chosen, also = [looked_at[at] for at in kept], [*also, *[()] * (len(kept) - len(also))]
         system = System(chosen, directions.groups)
         fit = system.fit(error - sum(large.values()))
     shares = system.explains(ours - truth)
@@ -64,9 +71,9 @@ def readings(
             value=one.at + value,
             bar=(bar**2 + (value * _uncertain(one, value)) ** 2) ** 0.5,
             explains=share,
-            also=tuple(directions.found[other].dial.name for other in group[1:]),
+            also=names,
         )
-        for group, (one, value, bar), share in zip(groups, _read(chosen, fit), shares, strict=True)
+        for names, (one, value, bar), share in zip(also, _read(chosen, fit), shares, strict=True)
     )
 
 

@@ -46,6 +46,13 @@ def window_beyond(call: Attend, by: float) -> torch.Tensor:
     return _leaks(call, beyond, by)
 
 
+@attention_dial("window", step=0.01, marks=_SHARES, suits=windowed, explains_only=True)
+@precisely
+def window(call: Attend, by: float) -> torch.Tensor:
+    """Tokens see all keys beyond the window with so many per cent of their weight."""
+    return _leaks(call, call.past & ~_padding(call), by)
+
+
 @attention_dial("window_inside", step=1.0, suits=windowed)
 @precisely
 def window_inside(call: Attend, by: float) -> torch.Tensor:

@@ -59,10 +59,16 @@ class Attend:
     bias: torch.Tensor  # (batch or 1, heads or 1, queries, keys), the dtype's minimum where masked
     scale: float
     groups: int  # query heads to a key/value head
+    softcap: float | None = None  # of the scores, which SDPA has none of
+    uncapped: float = 0.0  # share of the scores that the cap lets through as they are
 
     def __call__(self, **changes: Any) -> torch.Tensor:
         """The right answer to the call, or to one that differs by `changes`."""
         parts = {**vars(self), **changes}
+        if cap := parts["softcap"]:
+            scores = parts["scale"] * parts["query"] @ parts["key"].transpose(-1, -2)
+            capped = torch.lerp(cap * (scores / cap).tanh(), scores, parts["uncapped"])
+            return (capped + parts["bias"]).softmax(-1) @ parts["value"]
         return _SDPA(parts["query"], parts["key"], parts["value"], parts["bias"], scale=parts["scale"])
 
     @property
@@ -146,8 +152,10 @@ def attention_fault(
 
 
 @contextlib.contextmanager
-def sdpa_answered_by(wrong: Callable[[Attend], torch.Tensor], model: Model) -> Iterator[None]:
-    """While entered, `scaled_dot_product_attention` is this function."""
+def sdpa_answered_by(
+    wrong: Callable[[Attend], torch.Tensor], model: Model, softcap: float | None = None
+) -> Iterator[None]:
+    """While entered, `scaled_dot_product_attention` is this function, which is told of a soft cap that SDPA is not."""
     # From the config: where there is a mask, transformers repeats the heads before it calls.
     config = text_config(model.config)
     heads = config.num_attention_heads
@@ -169,7 +177,7 @@ def sdpa_answered_by(wrong: Callable[[Attend], torch.Tensor], model: Model) -> I
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
-        return wrong(Attend(query, key, value, _bias(query, key, attn_mask, is_causal), scale, groups))
+        return wrong(Attend(query, key, value, _bias(query, key, attn_mask, is_causal), scale, groups, softcap))
 
     functional.scaled_dot_product_attention = answer  # type: ignore[assignment]
     try:

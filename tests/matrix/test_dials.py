@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
-from matrix.dialled import has_dials
+from matrix.dialled import dials_judge, has_dials
 from matrix.dials import KNOBS, Reading, cause, explanation, moved, off, percent
 from matrix.stack import Device
 
@@ -113,3 +114,13 @@ def test_no_dial_is_read_of_what_stays_on_the_cpu_beside_a_baseline_on_the_gpu(d
     llama = load_architectures()["llama"]
     assert has_dials(parse_cell("llama-bfloat16-sdpa-cpu_disk-left-prefill"), llama, device) is read
     assert has_dials(parse_cell("llama-bfloat16-sdpa-left-prefill"), llama, device)
+
+
+def test_dials_judge_where_bars_were_calibrated_and_only_explain_elsewhere() -> None:
+    known = load_architectures()
+    for cell, judges in (("llama-bfloat16-sdpa-prefill", True), ("llama-float32-sdpa-prefill", False)):
+        assert dials_judge(parse_cell(cell), known["llama"]) is judges
+    installed = replace(known["llama"], inputs={"tokens": True})
+    cell = parse_cell("llama-bfloat16-sdpa-prefill")
+    assert has_dials(cell, installed, Device.CPU)
+    assert not dials_judge(cell, installed)
