@@ -364,7 +364,9 @@ class _Trials:
     def _known(self, asked: str) -> Finding | Sample | Failed | None:
         known = self._journal.get(asked)
         if self._since is None and known is None:
-            self._before, self._since = self._journal.spent(), time.monotonic()
+            # Looking at the model and making its weights is part of the minutes of a call that begins.
+            self._before = self._journal.spent()
+            self._since = time.monotonic() if len(self._journal) else self._advising.began
         elif self._since is None:
             self._before = max(self._before, self._journal.spent(asked))
         return known

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +69,20 @@ def test_a_call_that_goes_on_has_what_the_first_has_left_of_its_minutes(
     reached = {entry.name for entry in again.entries if entry.state is not State.NOT_REACHED}
     assert reached == {json.loads(first)["asked"].removeprefix("judge "), again.model.default}
     assert len(again.entries) > len(reached)
+
+
+@pytest.mark.parametrize(("answered", "left"), [(False, 0.25), (True, 0.5)])
+def test_what_came_before_the_first_question_is_part_of_the_minutes(
+    tmp_path: Path, answered: bool, left: float
+) -> None:
+    """Of a call that begins; one that goes on has its weights to make again, and begins where the last one ended."""
+    journal, now = Journal(tmp_path, {}), time.monotonic()
+    if answered:
+        journal.keep("judge another", Finding(State.RIGHT), 30.0)
+    advising = SimpleNamespace(asked=SimpleNamespace(minutes=1.0), began=now - 45.0)
+    trials: Any = _Trials(advising, None, journal, None, None, "", tmp_path)  # type: ignore[arg-type]
+    assert trials._known("judge one") is None
+    assert trials.left() == pytest.approx(left, abs=0.02)
 
 
 @pytest.mark.parametrize(("spent", "patience"), [(60.0, 12.0), (73.0, None)])
