@@ -53,7 +53,7 @@ def cause_of(record: Record) -> str:
     """What it has in common with others of the same fault.
 
     Where wrong numbers begin: the class of the module, and which rows and tokens. Where something was raised: type and
-    innermost frame of the libraries. Else the reason, whatever the numbers in it.
+    innermost frame of the libraries, and what is said where that is torch's. Else the reason, whatever its numbers.
     """
     origin, failure = record.observation.origin, record.observation.failure
     if record.observation.evidence.missing_parameters:
@@ -61,7 +61,10 @@ def cause_of(record: Record) -> str:
     if origin is not None:
         return f"begins in {origin.cause}"
     if failure is not None and failure.frames:
-        return f"{failure.type} at {_LINE.sub(' ', failure.frames[-1])}"
+        frame = _LINE.sub(" ", failure.frames[-1])
+        # What torch raises in its own dispatch says no more by its place than that something was wrong with a call.
+        said = f": {_NUMBER.sub('#', failure.message.partition(chr(10))[0])}" if frame.startswith("torch/") else ""
+        return f"{failure.type} at {frame}{said}"
     return _NUMBER.sub("#", record.reason)
 
 

@@ -39,9 +39,15 @@ def test_wrong_numbers_are_gathered_by_class_and_pattern_whatever_the_layer() ->
 def test_exceptions_are_gathered_by_type_and_innermost_frame_whatever_its_line() -> None:
     moved = replace(FAILURE, message="no 4", frames=(*FAILURE.frames[:-1], "torch/b.py:21 linear"))
     elsewhere = replace(FAILURE, frames=("torch/c.py:20 linear",))
-    found = [failed("llama-float32-sdpa-prefill", Verdict.ERROR, failure=one) for one in (FAILURE, moved, elsewhere)]
-    assert [len(group.records) for group in failure_groups(found)] == [2, 1]
-    assert cause_of(found[0]) == "ValueError at torch/b.py linear"
+    otherwise = replace(FAILURE, message="mixed dtypes")
+    found = [
+        failed("llama-float32-sdpa-prefill", Verdict.ERROR, failure=one)
+        for one in (FAILURE, moved, elsewhere, otherwise)
+    ]
+    assert [len(group.records) for group in failure_groups(found)] == [2, 1, 1]
+    assert cause_of(found[0]) == "ValueError at torch/b.py linear: no #"
+    ours = failed("llama-float32-sdpa-prefill", Verdict.ERROR, failure=replace(FAILURE, frames=FAILURE.frames[:1]))
+    assert cause_of(ours) == "ValueError at transformers/a.py forward"
 
 
 def test_what_a_checkpoint_lacks_comes_before_all_else() -> None:
