@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from matrix.advice.call import Paste, pasted
 from matrix.advice.choice import Choice, choose, front, why_not
-from matrix.advice.noise import Gain
+from matrix.advice.noise import Gain, middle
 from matrix.advice.search import Found, Known, Sample, State, cost, costs, excluded, spelled_bytes
 from matrix.advice.space import Configuration, Model, eager_of
 from matrix.advice.wanted import Prefer, Wanted
@@ -45,7 +44,7 @@ class Times(Part):
 
 
 class Figures(Part):
-    """What a configuration does with so many rows at a time: means over rounds."""
+    """What a configuration does with so many rows at a time: trimmed means over rounds."""
 
     rows: int = Field(ge=1)
     first: float = Field(ge=0, description="seconds to the first token; of an encoder to the output")
@@ -209,11 +208,11 @@ def _entry(one: Configuration, known: Known, why: str, wanted: Wanted, best: boo
 
 def _figures(rows: int, known: Known, wanted: Wanted) -> Figures:
     samples: list[Sample] = list(known.samples(rows).values())
-    whole = fmean(sample.seconds(wanted.new) for sample in samples)
+    whole = middle(sample.seconds(wanted.new) for sample in samples)
     return Figures(
         rows=rows,
-        first=fmean(sample.first for sample in samples),
-        by_token=fmean(sample.by_token for sample in samples),
+        first=middle(sample.first for sample in samples),
+        by_token=middle(sample.by_token for sample in samples),
         whole=whole,
         per_second=rows * (wanted.new or 1) / whole,
         peak=max(sample.peak for sample in samples),
@@ -240,7 +239,8 @@ def _noted(found: Found, choice: Choice | None, model: Model, wanted: Wanted) ->
         return
     for rows in wanted.batches:
         if failed := found.known[choice.advised].failed.get(rows):
-            yield f"what is advised does not run with {rows} rows: {failed.state}, {failed.why}"
+            does = "was not timed" if failed.state is State.TIMEOUT else "does not run"
+            yield f"what is advised {does} with {rows} rows: {failed.state}, {failed.why}"
     default = found.known.get(model.default)
     if default is not None and default.finding.state is not State.RIGHT:
         yield f"the library's default is not right: {default.finding.state}, {default.finding.why}"

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,12 +20,12 @@ import typer
 
 from conformance.advising.command import Advising, Asked, configurations
 from matrix.advice.noise import Gain, gain
-from matrix.advice.search import Failed, Found, Known, Sample, State, Trials, search_all
+from matrix.advice.search import Failed, Found, Known, Sample, State, Trials, costs, excluded, search_all
 from matrix.advice.space import Configuration, Model
 from matrix.advice.wanted import Prefer, Wanted
 from matrix.command_line import run, say
 from matrix.errors import UsageError
-from reports.advice import Advice, Entry, read_advice
+from reports.advice import Advice, read_advice
 
 ROUNDS = 8
 _MEASURABLE = (State.RIGHT, State.NOT_REACHED, State.NOT_JUDGED, State.TIMEOUT)
@@ -176,58 +176,82 @@ def _agreements(
         yield Agreement(rows, what, sum(seconds.values()) / len(seconds), found)
 
 
-def all_of(asked: Asked, before: Advice, rounds: int) -> Advice:
-    """Every configuration of the advice that may be right, judged anew and measured in so many turns.
+@dataclass(frozen=True)
+class Behind:
+    """How many times as much an advised configuration costs as the best that may be advised."""
+
+    advised: str
+    prefer: Prefer
+    ratio: float
+    best: str
+    measured: int  # configurations that may be advised, this one among them
+
+
+def all_of(asked: Asked, before: Sequence[Advice], rounds: int) -> tuple[Advice, list[Behind]]:
+    """Every configuration of the advices that may be right, judged anew and measured in turns with the first advised.
+
+    Args:
+        before: of one model with the same prompts, whatever was preferred.
 
     Raises:
-        UsageError: see `conformance.advising.command.advise`.
+        UsageError: nothing is advised, the advices are of different things, or what is advised could not be measured;
+            see `conformance.advising.command.advise` too.
     """
+    advised = [one.advised.name for one in before if one.advised is not None]
+    if len(advised) < len(before):
+        raise UsageError(f"{before[0].model.name}: nothing is advised")
+    if len({(one.model.path, replace(one.asked.wanted, prefer=Prefer.LATENCY)) for one in before}) > 1:
+        raise UsageError(f"{before[0].model.name}: advice of other models, prompts or batches is measured by itself")
+    behind: list[Behind] = []
 
     def hunt(model: Model, wanted: Wanted, trials: Trials) -> Found:
-        maybe = [entry for entry in before.entries if entry.state in _MEASURABLE]
-        return search_all(model, wanted, trials, configurations(maybe, model), rounds)
+        entries = {entry.name: entry for one in before for entry in one.entries if entry.state in _MEASURABLE}
+        ones = configurations(sorted(entries.values(), key=lambda entry: entry.name not in advised), model)
+        found = search_all(model, wanted, trials, ones, rounds)
+        preferred = [replace(wanted, prefer=one.asked.prefer) for one in before]
+        behind.extend(behind_the_best(*one, found, model) for one in zip(advised, preferred, strict=True))
+        return found
 
-    return Advising(asked, say).run(hunt, "all of them")
+    return Advising(asked, say).run(hunt, "all of them"), behind
 
 
-def behind_the_best(advised: str, everything: Advice) -> tuple[float, str]:
-    """How many times as much the advised configuration costs as the best that may be advised, and which that is.
+def behind_the_best(advised: str, wanted: Wanted, found: Found, model: Model) -> Behind:
+    """How far it is from the best that may be advised, by the rounds that each had with the first of all.
 
     Raises:
-        UsageError: the advised one was not measured.
+        UsageError: it was not measured.
     """
-    # Whatever is best in time or memory of what may be advised is on the front.
-    found = {one.name: _cost(one, everything) for one in everything.entries if one.front or one.name == advised}
-    if not found.get(advised):
+    may = {one: known for one, known in found.known.items() if not excluded(one, known, model, wanted)}
+    first = next(iter(may.values()), None)
+    # How many times as much as the first of all each costs.
+    times = {
+        one.name: beside.ratio
+        for one, known in may.items()
+        if first is not None and (beside := gain(costs(first, wanted), costs(known, wanted))) is not None
+    }
+    if advised not in times:
         raise UsageError(f"{advised}: was advised, and is not among what was measured")
-    best = min(found, key=lambda name: found[name])
-    return found[advised] / found[best], best
-
-
-def _cost(entry: Entry, advice: Advice) -> float:
-    """What is preferred least of; 0 where nothing was measured."""
-    figures = entry.figures
-    if advice.asked.prefer is Prefer.THROUGHPUT:
-        return min((one.whole / one.rows for one in figures), default=0.0)
-    first = figures[:1]
-    return sum(float(one.peak) if advice.asked.prefer is Prefer.MEMORY else one.whole for one in first)
+    best = min(times, key=lambda name: times[name])
+    return Behind(advised, wanted.prefer, times[advised] / times[best], best, len(times))
 
 
 @app.command()
 def main(
-    file: Annotated[Path, typer.Argument(help="an advice.json")],
+    files: Annotated[list[Path], typer.Argument(help="advice.json, with --all of one model as often as it was asked")],
     everything: Annotated[bool, typer.Option("--all", help="measure every configuration that is right")] = False,
     rounds: Annotated[int, typer.Option(min=2, help="turns")] = ROUNDS,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="the folder for what is measured")] = None,
 ) -> None:
     """Hold an advice against a hand-written loop, or against all that was tried."""
-    before, began = read_advice(file), time.monotonic()
-    asked = Asked(Path(before.model.path), before.asked.wanted, _MINUTES, output)
+    before, began = [read_advice(file) for file in files], time.monotonic()
+    if len(before) > 1 and not everything:
+        raise UsageError("a hand-written loop is held against one advice: name one file, or add --all")
+    asked = Asked(Path(before[0].model.path), before[0].asked.wanted, _MINUTES, output)
     if everything:
-        _say_all(before, all_of(asked, before, rounds))
+        for one in all_of(asked, before, rounds)[1]:
+            say(f"{one.prefer}: {one.advised} costs {one.ratio:.3f} times the best of {one.measured}, {one.best}")
     else:
-        agreements = by_hand(asked, before, rounds)
-        for line in agreement_lines(agreements):
+        for line in agreement_lines(by_hand(asked, before[0], rounds)):
             say(line)
     say(f"{time.monotonic() - began:.0f} s")
 
@@ -238,14 +262,6 @@ def agreement_lines(agreements: Sequence[Agreement]) -> Iterator[str]:
         said = "alike" if one.holds else "NOT alike"
         yield f"{one.rows} rows, {one.what}: {one.seconds:.4f} s; by hand {one.found.words}: {said}"
     yield "the figures agree" if all(one.holds for one in agreements) else "the figures do not agree"
-
-
-def _say_all(before: Advice, everything: Advice) -> None:
-    measured = [entry for entry in everything.entries if entry.figures]
-    if before.advised is None:
-        raise UsageError("nothing is advised")
-    ratio, best = behind_the_best(before.advised.name, everything)
-    say(f"{len(measured)} configurations measured; {before.advised.name} costs {ratio:.3f} times the best, {best}")
 
 
 if __name__ == "__main__":

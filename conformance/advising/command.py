@@ -381,7 +381,8 @@ class _Trials:
         if failed is not None:
             found: Any = Finding(State.NOT_JUDGED, f"the truth for it could not be made: {failed.why}")
         else:
-            found = self._processes.ask(self._task(one), "judge", _way(one), seconds=self._patience(one))
+            how = (_way(one), self._wanted.rows[0], self._wanted.prompt, self._wanted.new)
+            found = self._processes.ask(self._task(one), "judge", *how, seconds=self._patience(one))
         finding = Finding(found.state, found.why) if isinstance(found, Failed) else found
         self._journal.keep(asked, finding, self._spent)
         return finding
@@ -418,10 +419,14 @@ class _Trials:
             found.known[one].finding = known
 
     def _patience(self, one: Configuration) -> float:
-        """None may take all that is left, nor be given up at once; without the default nothing can be compared."""
+        """None may take all that is left, nor be given up at once; without the default nothing can be compared.
+
+        What compiles takes longest of all, and most of it once.
+        """
         if one == self._model.default:
             return _A_CALL
-        return min(_A_CALL, max(_A_CALL_AT_LEAST, 0.6 * (self._allowed - self._spent)))
+        share = 0.8 if one.compiles else 0.6
+        return min(_A_CALL, max(_A_CALL_AT_LEAST, share * (self._allowed - self._spent)))
 
     def _truth(self, one: Configuration) -> Failed | None:
         key = (str(one.cell.dtype), str(one.cell.quantisation))

@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from conformance import spellings
-from conformance.advising.prompts import FORCED, timed_batch
+from conformance.advising.prompts import FORCED, pad_token, shaped, timed_batch
 from conformance.advising.references import forced_batch, path_of, positions_judged, start_of
 from conformance.advising.task import Task, Way
 from conformance.course import Course
@@ -28,9 +28,10 @@ from conformance.models.loading import Source, load, torch_dtype
 from conformance.models.outputs import forward, logits_of
 from conformance.rooms import doing
 from matrix import oracle
-from matrix.advice.search import Finding, Sample, Spelled, State
+from matrix.advice.search import Failed, Finding, Sample, Spelled, State
 from matrix.cell import parse_cell
 from matrix.evidence import substitutions
+from matrix.observation import Comparison
 from matrix.quantisers import QUANTISATIONS
 from matrix.stack import Device
 from reports.printable import private_places
@@ -50,6 +51,7 @@ class Subject:
         self.fault = find(task.fault) if task.fault else None
         self.load_seconds = 0.0
         self._warm: set[tuple[Way, int, int]] = set()
+        self._right: set[tuple[Way, int, int, int]] = set()  # in which shapes what generate compiles was found right
         self._model: Any = None
         self._courses: dict[str, Course] = {}
         self.run_as(Way(task.cell))
@@ -78,8 +80,8 @@ class Subject:
             self._model = self.does.transform(model, self.course)
         return self._model
 
-    def judge(self, way: Way) -> Finding:
-        """Hold what it gives against the truth."""
+    def judge(self, way: Way, rows: int, length: int, new: int) -> Finding:
+        """Hold what it gives against the truth; what is compiled for its shapes, in those in which it is timed."""
         self.run_as(way)
         moment = time.time()
         with said() as warned:
@@ -87,12 +89,9 @@ class Subject:
             known = torch.load(path_of(self.task.references, self.cell), weights_only=True)
             self.course.phase = "generate" if self.cell.workload.decodes else "forward"
             with torch.no_grad(), self._at_work(model):
-                compiled = self._compiled_by_generate(known) if self.way.by_generate else None
+                compiled = self._compiled_by_generate(known, rows, length, new) if self.way.by_generate else None
                 with self.course.watching(model):
                     logits = self._steps(known) if self.cell.workload.decodes else self._passed(known)
-        kept = FORCED if self.cell.workload.decodes else 0
-        whole = forced_batch(model, known["batch"], known["forced"], self.cell)
-        where = positions_judged(whole, known["golden"], kept)
         evidence = evidence_of(self.course.watch, self._parts, warned, private_places(Path(self.task.references)))
         if self.course.watch.compiled is not None:
             recompiled = spellings.recompiled_since(moment)
@@ -102,16 +101,7 @@ class Subject:
         if compiled is not None:
             logits, graphs = compiled
             other += [] if graphs else ["generate compiled nothing by itself"]
-        comparison = compare(
-            "logits",
-            candidate=logits.cpu(),
-            baseline=known["baseline"],
-            golden=known["golden"],
-            attended=where,
-            dtype=str(self.cell.dtype),
-            quantised=self.does.quantised,
-            generated=bool(kept),
-        )
+        comparison, where = self._compared(known, logits)
         wrong = oracle.problems(comparison)
         lacking = evidence.missing_parameters
         state, why = State.RIGHT, ""
@@ -121,6 +111,8 @@ class Subject:
             state, why = State.WRONG, "; ".join(wrong)
         elif other:
             state, why = State.SUBSTITUTED, "; ".join(other)
+        if state is State.RIGHT and compiled is not None:
+            self._right.add((way, rows, length, new))
         tensors = [*model.parameters(), *model.buffers()]
         return Finding(
             state=state,
@@ -132,14 +124,37 @@ class Subject:
             spelled=self._spelled(),
         )
 
-    def time(self, way: Way, rows: int, length: int, new: int) -> Sample:
-        """One call, after those that warm up."""
+    def _compared(self, known: Any, logits: torch.Tensor) -> tuple[Comparison, torch.Tensor]:
+        """Logits of the first rows of the truth held against it, and where."""
+        kept, rows = FORCED if self.cell.workload.decodes else 0, len(logits)
+        whole = forced_batch(self.model, known["batch"], known["forced"], self.cell)
+        where = positions_judged(whole, known["golden"], kept)[:rows]
+        compared = compare(
+            "logits",
+            candidate=logits.cpu(),
+            baseline=known["baseline"][:rows],
+            golden=known["golden"][:rows],
+            attended=where,
+            dtype=str(self.cell.dtype),
+            quantised=self.does.quantised,
+            generated=bool(kept),
+        )
+        return compared, where
+
+    def time(self, way: Way, rows: int, length: int, new: int) -> Sample | Failed:
+        """One call, after those that warm up. What `generate` compiles anew for its shapes is judged in them first."""
         self.run_as(way)
         model = self.model
         batch = moved(timed_batch(self.source, model.config, rows, length), self.device, torch_dtype(self.cell.dtype))
         call = self._generating(batch, new) if self.cell.workload.decodes else self._passing(batch)
         with torch.no_grad(), said(), spellings.pinned(self.cell.sdpa_kernel), self._at_work(model):
             began = time.perf_counter()
+            if self.way.by_generate and (way, rows, length, new) not in self._right:
+                known = torch.load(path_of(self.task.references, self.cell), weights_only=True)
+                compared, _ = self._compared(known, self._compiled_by_generate(known, rows, length, new)[0])
+                if wrong := oracle.problems(compared):
+                    return Failed(State.WRONG, "; ".join(wrong))
+                self._right.add((way, rows, length, new))
             warm = (way, rows, new) in self._warm
             for before in () if warm else self._warming(batch, new, call):
                 before()
@@ -168,22 +183,27 @@ class Subject:
             return int(torch.cuda.memory_reserved())
         return _of_process("VmRSS")
 
-    def _compiled_by_generate(self, known: Any) -> tuple[torch.Tensor, int]:
+    def _compiled_by_generate(self, known: Any, rows: int, length: int, new: int) -> tuple[torch.Tensor, int]:
         """The same logits where `generate` is left to compile, and how many graphs were traced.
 
-        Nobody may watch: what torch meets under a dispatch mode it compiles neither then nor ever after. What is
-        watched is the model as it is, after that.
+        It compiles for a number of rows and a size of the cache: in those that are timed, of the truth's rows as many
+        as there are, so that nothing is compiled twice. Nobody may watch: what torch meets under a dispatch mode it
+        compiles neither then nor ever after. What is watched is the model as it is, after that.
         """
-        before = spellings.graphs_traced()
+        before, pad = spellings.graphs_traced(), pad_token(self.model.config)
+        here = {
+            "batch": shaped(known["batch"], rows, length, str(self.cell.padding), pad),
+            "forced": known["forced"][[row % len(known["forced"]) for row in range(rows)]],
+        }
         with spellings.pinned(self.cell.sdpa_kernel):
-            logits = self._steps(known, left_to=True)
-        return logits, spellings.graphs_traced() - before
+            logits = self._steps(here, left_to=True, new=max(new, FORCED))
+        return logits[: len(known["forced"]), :FORCED], spellings.graphs_traced() - before
 
-    def _steps(self, known: Any, left_to: bool = False) -> torch.Tensor:
+    def _steps(self, known: Any, left_to: bool = False, new: int = FORCED) -> torch.Tensor:
         """The logits of the steps of `generate`, which is made to choose the tokens that the truth was asked about."""
         batch = moved(known["batch"], self.device, torch_dtype(self.cell.dtype))
         forced = known["forced"].to(self.device)
-        given = self._arguments(FORCED, left_to)
+        given = self._arguments(new, left_to)
         arguments = {**given, "output_logits": True, "return_dict_in_generate": True}
         # What is left to compile would compile a hook as well.
         with contextlib.nullcontext([]) if left_to else self.course.watch.cache_of(self.model) as used:
@@ -238,7 +258,7 @@ class Subject:
         if not self.does.quantised or not self.task.own or not self._has_head:
             return None
         plain = replace(self.cell, quantisation=QUANTISATIONS["none"])
-        truth = torch.load(path_of(self.task.references, plain), weights_only=True)["golden"]
+        truth = torch.load(path_of(self.task.references, plain), weights_only=True)["golden"][: len(logits)]
         return quantisation_cost(candidate=logits, unquantised=truth, attended=where).kl_mean
 
     @property
@@ -282,12 +302,14 @@ class Subject:
 
 
 class _Forced(transformers.LogitsProcessor):  # type: ignore[misc]
-    """Leaves one token to choose at each step: (rows, steps)."""
+    """Leaves one token to choose at each step: (rows, steps). After them it chooses whatever it likes."""
 
     def __init__(self, tokens: torch.Tensor) -> None:
         self.tokens, self.step = tokens, 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if self.step == self.tokens.shape[1]:
+            return scores
         chosen = self.tokens[:, self.step, None]
         self.step += 1
         return torch.full_like(scores, float("-inf")).scatter(1, chosen, 0.0)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
-from matrix.advice.noise import Gain, gain
+from matrix.advice.noise import Gain, gain, middle
 from matrix.advice.search import Course, Found, Known, State, cost, costs, excluded
 from matrix.advice.space import Configuration, Model, departures, eager_of
 from matrix.advice.wanted import Wanted
+
+# What a noisy machine cannot tell apart may still differ by much: who asks for less is not taken for that alone.
+_NEAR = 1.05
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class Choice:
 
 
 def choose(found: Found, model: Model, wanted: Wanted) -> Choice | None:
-    """The best of the final; of those that the noise does not tell from it, the one that asks for the least.
+    """The best of the final; of those that the noise does not tell from it, and that are near it in the middle of the
+    rounds, the one that asks for the least.
 
     None where nothing may be advised.
     """
@@ -32,7 +35,8 @@ def choose(found: Found, model: Model, wanted: Wanted) -> Choice | None:
         return None
     best = min(may, key=lambda one: cost(known[one], wanted))
     alike = [one for one in may if one == best or not _told_apart(known[best], known[one], wanted)]
-    advised = min(alike, key=lambda one: (departures(one, model.default), one != best, one.name))
+    near = [one for one in alike if cost(known[one], wanted) <= _NEAR * cost(known[best], wanted)]
+    advised = min(near, key=lambda one: (departures(one, model.default), one != best, one.name))
     return Choice(
         advised=advised,
         alike=tuple(sorted((one for one in alike if one != advised), key=lambda one: cost(known[one], wanted))),
@@ -62,7 +66,10 @@ def _between(ours: Known, theirs: Known, wanted: Wanted) -> Gain | None:
     before = [costs(replace(known, final={}), wanted) for known in (ours, theirs)]
     if not all(before):
         return None
-    return gain(*before) or gain(*({0: fmean(found.values())} for found in before))
+    if (found := gain(*before)) is not None:
+        return found
+    found = gain(*({0: middle(one.values())} for one in before))
+    return found and replace(found, rounds=0)
 
 
 def why_not(one: Configuration, found: Found, choice: Choice | None, model: Model, wanted: Wanted) -> str:
@@ -80,7 +87,10 @@ def why_not(one: Configuration, found: Found, choice: Choice | None, model: Mode
     if choice is None:
         return ""
     if one in choice.alike:
-        return "within the noise of what is advised, and asks for more"
+        more = departures(one, model.default) > departures(choice.advised, model.default)
+        return f"within the noise of what is advised, and {'asks for more' if more else 'behind it on the whole'}"
+    if (failed := known.failed.get(wanted.rows[0])) is not None:
+        return f"{failed.state} with {wanted.rows[0]} rows: {failed.why}"
     over = _between(found.known[choice.advised], known, wanted)
     if over is None:
         return "not timed beside what is advised"

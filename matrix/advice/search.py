@@ -5,13 +5,13 @@ twice the repeats; the last few are measured in turns together with what they ar
 """
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
 from statistics import fmean
 from typing import Protocol
 
-from matrix.advice.noise import gain
+from matrix.advice.noise import gain, middle
 from matrix.advice.space import (
     Configuration,
     Model,
@@ -160,7 +160,7 @@ def costs(known: Known, wanted: Wanted) -> dict[int, float]:
         return {}
     if wanted.prefer is Prefer.THROUGHPUT:
         by_rows = {one: {turn: s.seconds(wanted.new) / one for turn, s in known.samples(one).items()} for one in rows}
-        return min(by_rows.values(), key=lambda found: fmean(found.values()))
+        return min(by_rows.values(), key=lambda found: middle(found.values()))
     samples = known.samples(rows[0])
     if wanted.prefer is Prefer.MEMORY:
         return {turn: float(max(1, sample.peak)) for turn, sample in samples.items()}
@@ -168,9 +168,9 @@ def costs(known: Known, wanted: Wanted) -> dict[int, float]:
 
 
 def cost(known: Known, wanted: Wanted) -> float:
-    """The mean of them; infinite where nothing was measured."""
+    """The middle of them; infinite where nothing was measured."""
     found = costs(known, wanted)
-    return fmean(found.values()) if found else float("inf")
+    return middle(found.values()) if found else float("inf")
 
 
 def excluded(one: Configuration, known: Known, model: Model, wanted: Wanted) -> str:
@@ -231,12 +231,21 @@ def search_again(model: Model, wanted: Wanted, trials: Trials, ones: Sequence[Co
 
 
 def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Configuration], rounds: int) -> Found:
-    """Measure all of these that are right in so many rounds, however slow they are: how good can it get?"""
+    """Measure all of these that are right in so many rounds, however slow they are: how good can it get?
+
+    Each in turns with the first of them alone: a machine that holds all of them at once, compiled, there is not.
+    """
     found = Found({})
     hunt = _Hunt(model, wanted, trials, found)
-    right = [one for one in ones if hunt.is_right(one)]
-    for turn in range(rounds):
-        hunt.round(right, turn, wanted.batches)
+    first: list[Configuration] = []
+    turn = 0
+    for one in ones:
+        if not hunt.is_right(one):
+            continue
+        for _ in range(rounds):
+            hunt.round([*first, one], turn, wanted.batches)
+            turn += 1
+        first = first or [one]
     return found
 
 
@@ -247,9 +256,7 @@ class _Hunt:
         self.model, self.wanted, self.trials, self.found, self.only = model, wanted, trials, found, only
         self._compiling = 0.0  # what it takes to compile a model, as a share of the time
         self._turn = -1  # before the final; below 0, so that no two are the same
-        # Where it is told: throughput with the most rows, all else with the fewest.
-        rows = wanted.batches[::-1] if wanted.prefer is Prefer.THROUGHPUT else wanted.batches
-        self._rows = tuple(rows)
+        self._rows = wanted.rows
 
     def wave(self, wave: Wave, width: int, until: float = _FOR_THE_FINAL) -> list[Configuration]:
         """Those of a wave that go on, the best first; it ends when `until` is left of the time."""
@@ -352,9 +359,10 @@ class _Hunt:
 
     def _judged(self, one: Configuration, until: float = 0.0) -> bool:
         if one not in self.found.known:
-            # What compiled one model compiles another: to judge it, and for the shapes that are timed.
+            # What compiled one model compiles another: to judge it, and for the shapes that are timed, which are those
+            # that it is judged in where `generate` compiles.
             left = self.trials.left()
-            taken = 2 * self._compiling if one.compiles else 0.0
+            taken = (1 if one.by_generate else 2) * self._compiling if one.compiles else 0.0
             if left - taken < until and one != self.model.default:
                 self.found.known[one] = Known(Finding(State.NOT_REACHED, "the time was spent before it was tried"))
             else:
@@ -369,7 +377,8 @@ class _Hunt:
         known = self.found.known[one]
         for rows in self._rows:
             if rows not in known.failed:
-                new = min(self.wanted.new, SHORT)
+                # What compiles does so for the length of its cache: a shorter call would be compiled for, too.
+                new = self.wanted.new if one.compiles else min(self.wanted.new, SHORT)
                 self._time(one, rows, new, self._turn, known.before)
                 if rows not in known.failed:
                     return
@@ -381,6 +390,8 @@ class _Hunt:
         sample = self.trials.time(one, rows, new, turn)
         if isinstance(sample, Failed):
             known.failed[rows] = sample
+            if sample.state is State.WRONG:  # compiled anew for these rows
+                known.finding = replace(known.finding, state=State.WRONG, why=f"with {rows} rows: {sample.why}")
             self.trials.say(f"{one.name}, {rows} rows: {sample.state}, {sample.why}")
         else:
             kept.setdefault(rows, {})[turn] = sample
@@ -395,13 +406,12 @@ class _Hunt:
         return kept + alike[: max(0, len(ranked) - 1 - count)]
 
     def _decided(self, finalists: Sequence[Configuration]) -> bool:
-        """Whether the best of them is told from the next."""
+        """Whether the best of them is told from all others."""
         ranked = [one for one in self.ranked(finalists) if not self._excluded(one)]
-        if len(ranked) < 2:
+        if not ranked:
             return True
-        first, second = (costs(self.found.known[one], self.wanted) for one in ranked[:2])
-        found = gain(first, second)
-        return found is not None and found.better
+        first, *others = (costs(self.found.known[one], self.wanted) for one in ranked)
+        return all((found := gain(first, other)) is not None and found.better for other in others)
 
 
 def _in_turn(ones: Sequence[Configuration], turn: int) -> Iterator[Configuration]:

@@ -32,6 +32,11 @@ class Wanted:
     loss: float = 0.01  # nats that quantisation may cost
     prefer: Prefer = Prefer.LATENCY
 
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The batches, that which decides first: throughput is told with the most rows, all else with the fewest."""
+        return self.batches[::-1] if self.prefer is Prefer.THROUGHPUT else self.batches
+
 
 def parse_memory(text: str) -> int:
     """Bytes, of `24GiB`, `800MB` or a plain number.

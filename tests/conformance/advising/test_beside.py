@@ -10,8 +10,14 @@ from conformance.advising import beside
 from conformance.advising.beside import Agreement, agreement_lines, behind_the_best, loop
 from conformance.advising.command import Asked
 from matrix.advice.noise import gain
+from matrix.advice.search import Finding, Found, Known, Sample, State
+from matrix.advice.space import Configuration, plain_cell
+from matrix.advice.wanted import Prefer, Wanted
 from matrix.errors import UsageError
-from reports.advice import Advice, Figures
+from reports.advice import Advice
+from tests.matrix.advice.table import model_of
+
+MODEL = model_of()
 
 
 def test_the_pasted_call_is_timed_by_hand_with_as_many_tokens(advice: Advice, asked: Asked, tmp_path: Path) -> None:
@@ -53,30 +59,45 @@ def test_figures_agree_that_differ_by_noise_alone(factor: float, last: str) -> N
     assert ("NOT alike" in first) is (factor > 1)
 
 
-def measured(advice: Advice, seconds: Mapping[str, float]) -> Advice:
-    """The advice as if these had taken so long, all of them on the front but the first."""
-    figures = Figures(rows=1, first=0.1, by_token=0.1, whole=1.0, per_second=1.0, peak=1, rounds=3, final=True)
-    entries = [
-        advice.entries[0].model_copy(
-            update={"name": name, "front": number > 0, "figures": [figures.model_copy(update={"whole": whole})]}
-        )
-        for number, (name, whole) in enumerate(seconds.items())
-    ]
-    return advice.model_copy(update={"entries": entries})
+def table(seconds: Mapping[str, Mapping[int, float]]) -> Found:
+    """As if these had taken so long in those rounds."""
+    known = {}
+    for name, rounds in seconds.items():
+        one = Configuration(plain_cell(MODEL.architecture, *name.split("-")))
+        samples = {turn: Sample(first=0.0, whole=whole, new=0, peak=1) for turn, whole in rounds.items()}
+        known[one] = Known(Finding(State.RIGHT), final={1: samples})
+    return Found(known)
 
 
-def test_the_advised_is_held_against_the_best(advice: Advice) -> None:
-    ratio, best = behind_the_best("a", measured(advice, {"a": 1.1, "b": 1.0, "c": 2.0}))
-    assert (ratio, best) == (pytest.approx(1.1), "b")
-    assert behind_the_best("b", measured(advice, {"a": 1.1, "b": 1.0, "c": 2.0})) == (1.0, "b")
-    with pytest.raises(UsageError, match="d: was advised, and is not among"):
-        behind_the_best("d", measured(advice, {"a": 1.1, "b": 1.0}))
+def test_the_advised_is_held_against_the_best_by_the_rounds_that_both_had_with_the_first() -> None:
+    """The machine is slower in the last rounds, which makes nothing of what ran in them worse."""
+    first, slower, best = "bfloat16-sdpa", "bfloat16-eager", "float16-sdpa"
+    found = table({first: {0: 1.0, 1: 1.0, 2: 5.0, 3: 5.0}, slower: {0: 1.2, 1: 1.2}, best: {2: 4.0, 3: 4.0}})
+    wanted = Wanted(new=0, batches=(1,))
+    behind = behind_the_best(first, wanted, found, MODEL)
+    assert (behind.ratio, behind.best, behind.measured) == (pytest.approx(1.25), best, 3)
+    assert behind_the_best(slower, wanted, found, MODEL).ratio == pytest.approx(1.5)
+    assert behind_the_best(best, wanted, found, MODEL).ratio == 1
+    with pytest.raises(UsageError, match="float32-sdpa: was advised, and is not among"):
+        behind_the_best("float32-sdpa", wanted, found, MODEL)
 
 
 def test_everything_that_may_be_right_is_measured(advice: Advice, asked: Asked, tmp_path: Path) -> None:
-    everything = beside.all_of(replace(asked, output=tmp_path / "out"), advice, 2)
+    assert advice.advised is not None
+    wide = advice.model_copy(update={"asked": advice.asked.model_copy(update={"prefer": Prefer.THROUGHPUT})})
+    everything, behind = beside.all_of(replace(asked, output=tmp_path / "out"), [advice, wide], 2)
     right = [entry.name for entry in advice.entries if entry.state == "right"]
     assert sorted(entry.name for entry in everything.entries if entry.figures) == sorted(right)
-    assert all(one.rounds == 2 and one.final for entry in everything.entries for one in entry.figures)
-    assert advice.advised is not None
-    assert behind_the_best(advice.advised.name, everything)[0] >= 1
+    assert all(one.rounds >= 2 and one.final for entry in everything.entries for one in entry.figures)
+    assert [(one.advised, one.prefer, one.measured) for one in behind] == [
+        (advice.advised.name, prefer, len(right)) for prefer in (Prefer.LATENCY, Prefer.THROUGHPUT)
+    ]
+    assert all(one.ratio >= 1 for one in behind)
+
+
+def test_only_advice_of_one_thing_is_measured_together(advice: Advice, asked: Asked) -> None:
+    other = advice.model_copy(update={"asked": advice.asked.model_copy(update={"prompt": 5})})
+    with pytest.raises(UsageError, match="of other models, prompts or batches"):
+        beside.all_of(asked, [advice, other], 2)
+    with pytest.raises(UsageError, match="nothing is advised"):
+        beside.all_of(asked, [advice.model_copy(update={"advised": None})], 2)

@@ -13,13 +13,15 @@ from conformance.advising.subject import Subject, spelled
 from conformance.advising.task import Task, Way
 from conformance.models.loading import Source
 from conformance.rooms import doing
-from matrix.advice.search import State
+from conformance.spellings import forget_compiled, graphs_traced
+from matrix.advice.search import Failed, Sample, State
 from matrix.architectures import load_architectures
 from matrix.cell import make_cell
 from matrix.installed import of_checkpoint
 from matrix.quantisers import QUANTISATIONS
 from matrix.stack import Device
 
+NEW = 14  # tokens, more than are forced
 ON_THE_FLY = [name for name, one in QUANTISATIONS.items() if one.stored_as and not one.written]
 
 
@@ -71,19 +73,44 @@ def test_what_is_left_to_generate_is_compiled_when_it_is_judged_and_when_it_is_t
         return run
 
     subject, way = subject_of(checkpoint, tmp_path, compiles)
-    finding = subject.judge(way)
+    finding = subject.judge(way, 1, 24, NEW)
     assert finding.state is State.RIGHT, finding.why
     judged = len(runs)
     assert judged > 0
-    subject.time(way, 1, 24, 6)
+    subject.time(way, 1, 24, NEW)
     timed = len(runs)
     assert timed > judged, "nobody watched it, or torch would compile it never again"
-    subject.time(way, 1, 24, 6)
-    assert len(runs) - timed == 5
+    subject.time(way, 1, 24, NEW)
+    assert len(runs) - timed == NEW - 1
+
+
+def test_what_generate_compiles_is_judged_in_the_shapes_that_are_timed_and_compiled_for_them_once(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    forget_compiled()  # what other tests made it compile for
+    subject, way = subject_of(checkpoint, tmp_path, lambda graph, inputs: graph)
+    assert subject.judge(way, 2, 30, NEW).state is State.RIGHT
+    for rows in (2, 5):
+        judged = graphs_traced()
+        assert isinstance(subject.time(way, rows, 30, NEW), Sample)
+        assert (graphs_traced() > judged) is (rows == 5), "other rows are compiled for, and judged"
+        assert (way, rows, 30, NEW) in subject._right
+
+
+def test_what_is_compiled_wrongly_for_other_rows_is_wrong(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, way = subject_of(checkpoint, tmp_path, lambda graph, inputs: graph)
+    assert subject.judge(way, 1, 24, NEW).state is State.RIGHT
+    usual = Subject._steps
+    monkeypatch.setattr(Subject, "_steps", lambda self, *known, **given: usual(self, *known, **given).roll(1, 1))
+    found = subject.time(way, 3, 24, NEW)
+    assert isinstance(found, Failed)
+    assert (found.state, "exceeds" in found.why) == (State.WRONG, True)
 
 
 def test_what_generate_does_not_compile_is_not_what_it_is_called(checkpoint: Path, tmp_path: Path) -> None:
     subject, way = subject_of(checkpoint, tmp_path)
-    finding = subject.judge(way)
+    finding = subject.judge(way, 1, 24, NEW)
     assert finding.state is State.SUBSTITUTED
     assert "generate compiled nothing by itself" in finding.why
