@@ -40,7 +40,7 @@ CONSEQUENCE_FACTOR = 2.0
 
 
 # One run of eager attention is a yardstick of how much runs like it err, unless luck decides: where a router is at a
-# near tie, or a text attends to a few tokens of a picture, it errs twice as much, or 20 times in one place, when its
+# near tie, or a text attends to a few tokens of a picture, it errs twice as much, or 30 times in one place, when its
 # inputs are rounded otherwise. What is beyond the bounds by no more than this is held against the worst of such runs.
 LUCK = 10.0
 
