@@ -16,9 +16,9 @@ from conformance.models.outputs import forward, home
 ORDINARY = 2.0
 
 # A router at a near tie, or a few tokens of a picture to which all of a text attends, make of eager attention's error a
-# matter of luck. The worst of eight draws errs 1.7 to 2.6 times as much on average as inputs that are not rounded
-# otherwise for ERNIE-4.5-VL, T5Gemma 2 and Zaya in float16, in one place up to 30 times; for BERT, GPT-2, Llama, Mixtral
-# and Qwen3-MoE in 16 bits 1.02 to 1.13 times.
+# matter of luck. The worst of eight draws errs 1.7 to 2.6 times as much on average as the run with inputs as they are
+# for ERNIE-4.5-VL, T5Gemma 2 and Zaya in float16, in one place up to 30 times; for BERT, GPT-2, Llama, Mixtral and
+# Qwen3-MoE in 16 bits 1.02 to 1.13 times.
 DRAWS = 8
 _ROUNDED_OTHERWISE = 1 / 12  # of the numbers, by one step: in the mean square as much as one more rounding of all
 
