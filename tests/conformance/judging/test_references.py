@@ -102,17 +102,21 @@ def test_a_row_with_a_picture_keeps_its_mask() -> None:
         assert masked == [kept, kept]
 
 
-def test_the_worst_of_several_runs_is_hardly_worse_where_luck_does_not_decide(cache: Path) -> None:
+@pytest.mark.parametrize(("lucky", "drawn"), [(1.01, True), (1.5, False)])
+def test_the_worst_of_several_runs_counts_where_luck_decides(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, lucky: float, drawn: bool
+) -> None:
+    """With Llama it does not: the worst errs a few per cent more, which is no luck but where it begins."""
     course = course_of("llama", cache)
     found = course.run()
-    drawn = course.references.drawn()
-    truth = drawn(found.forced, golden=True)
+    monkeypatch.setattr(references, "LUCKY", lucky)
+    truth = course.references.drawn()(found.forced, golden=True)
     assert truth.equal(course.references(found.forced, golden=True))
     usual, worst = (
         float((one(found.forced, golden=False) - truth)[found.attended].abs().mean())
-        for one in (course.references, drawn)
+        for one in (course.references, course.references.drawn())
     )
-    assert usual < worst < 1.3 * usual
+    assert (usual < worst < 1.3 * usual) if drawn else (usual == worst)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
