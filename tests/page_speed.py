@@ -80,7 +80,7 @@ def large_report(size: int, source: Report) -> Report:
 def _measured(open_page: Callable[[], Any]) -> dict[str, list[float]]:
     """Milliseconds of one visit: each action there and back, several times."""
     page = open_page()
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
+    page.wait_for_function("() => performance.getEntriesByName('first-contentful-paint').length > 0")
     found = {
         "first paint": [page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")],
         "ready for input": [page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")],

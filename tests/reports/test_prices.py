@@ -66,7 +66,7 @@ def test_several_cells_are_told_by_their_mean_and_what_they_differ_by() -> None:
     assert line.token is not None
     assert (line.token.cells, line.token.word) == (2, "more")
     assert line.token.times.ratio == pytest.approx(math.sqrt(4.5), rel=1e-3)
-    assert line.token.text == "2.12 × (2.12 to 2.12), cells from 1.5 to 3"
+    assert line.token.text == "2.12 × (2.12 to 2.13), cells from 1.5 to 3"
 
 
 def test_one_cell_of_many_that_scatters_takes_the_sureness_from_all() -> None:
