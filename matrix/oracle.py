@@ -1,7 +1,7 @@
 """The numerical rule: a candidate may err as much as eager attention in the same dtype errs, and a little more."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matrix.dials import explanation, off
@@ -108,9 +108,8 @@ def _tolerance(comparison: Comparison) -> Tolerance:
     return SINGLE if comparison.single else UNQUANTISED
 
 
-def may_be_luck(comparisons: Iterable[Comparison]) -> bool:
+def may_be_luck(comparisons: Sequence[Comparison]) -> bool:
     """Whether only the size of errors speaks against a run, and an unlucky one of eager attention may err as much."""
-    comparisons = tuple(comparisons)
     if any(_gate(one) or one.gradients for one in comparisons):
         return False
     return 1 < max((bound.ratio for one in comparisons for bound in bounds(one)), default=0.0) <= LUCK

@@ -2,7 +2,7 @@
 
 import torch
 
-from conformance.dials.catalogue import Model, attention_dial, precisely
+from conformance.dials.catalogue import Model, attention_dial, precisely, softcap_of
 from conformance.faults.catalogue import Attend
 from conformance.spellings import text_config
 
@@ -48,7 +48,7 @@ def values(call: Attend, by: float) -> torch.Tensor:
 
 def capped(model: Model) -> bool:
     """Whether its scores are capped."""
-    return bool(getattr(text_config(model.config), "attn_logit_softcapping", None))
+    return bool(softcap_of(model))
 
 
 @attention_dial("softcap", step=1.0, suits=capped, marks=(10.0, 100.0), explains_only=True)

@@ -68,8 +68,14 @@ def attention_dial(
 @contextlib.contextmanager
 def answered(model: Model, answer: Callable[[Attend], torch.Tensor] = lambda call: call()) -> Iterator[None]:
     """While entered, attention is explicit: what differs between two answers is the dial, and no kernel."""
-    with sdpa_answered_by(answer, model, softcap=getattr(text_config(model.config), "attn_logit_softcapping", None)):
+    with sdpa_answered_by(answer, model, softcap_of(model)):
         yield
+
+
+def softcap_of(model: Model) -> float | None:
+    """At what its scores are capped, or None."""
+    cap: float | None = getattr(text_config(model.config), "attn_logit_softcapping", None)
+    return cap
 
 
 def precise(call: Attend) -> Attend:

@@ -1,6 +1,6 @@
 """What each dial does to golden's logits, per unit: finite differences, made once for a fixture and a batch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -44,6 +44,7 @@ class Directions:
     groups: tuple[torch.Tensor, ...]  # int64, (judged positions,) each: their blocks, and their rows, from 0
     stride: int  # each so many-th class was looked at
     turned: Callable[[Dial, float], torch.Tensor]  # what turning a dial by so much does to the logits of those shapes
+    explaining: tuple[Dial, ...] = ()  # the model's that only explain, which are turned where something is far off
 
     def seen(self, logits: torch.Tensor) -> torch.Tensor:
         """What they speak of: of logits of shape (batch, positions, classes) those of shape (judged, looked at)."""
@@ -99,8 +100,14 @@ def directions(
             return seen(forward(model, given)) - base
 
     suited = [dial for dial in dials.values() if dial.suits(model)]
-    found = [direction for dial in suited if (direction := _direction(dial, turned)) is not None]
-    return Directions(tuple(found), attended, (blocks(attended), rows(attended)), stride, turned)
+    found = straight_enough([dial for dial in suited if not dial.explains_only], turned)
+    explaining = tuple(dial for dial in suited if dial.explains_only)
+    return Directions(tuple(found), attended, (blocks(attended), rows(attended)), stride, turned, explaining)
+
+
+def straight_enough(dials: Iterable[Dial], turned: Callable[[Dial, float], torch.Tensor]) -> list[Direction]:
+    """The directions of those dials that move anything, and not by rounding alone."""
+    return [direction for dial in dials if (direction := _direction(dial, turned)) is not None]
 
 
 def _direction(dial: Dial, turned: Callable[[Dial, float], torch.Tensor]) -> Direction | None:

@@ -7,7 +7,7 @@ from functools import cache
 import torch
 
 from conformance.dials.catalogue import Dial
-from conformance.dials.directions import Direction, Directions
+from conformance.dials.directions import Direction, Directions, straight_enough
 from matrix.dials import BARS, Reading
 
 ROUNDS = 4  # in which a direction is bent to the size that was read
@@ -43,22 +43,22 @@ def readings(
         candidate, baseline, golden: logits of shape (batch, positions, classes).
     """
     ours, eager, truth = (directions.seen(logits) for logits in (candidate, baseline, golden))
-    fitted = [one for one in directions.found if not one.dial.explains_only]
-    groups = alike(fitted)
+    groups = alike(directions.found)
     if not groups or not bool(torch.isfinite(ours - truth).all()):
         return ()
-    chosen = [fitted[group[0]] for group in groups]
-    also = [tuple(fitted[other].dial.name for other in group[1:]) for group in groups]
+    chosen = [directions.found[group[0]] for group in groups]
+    also = [tuple(directions.found[other].dial.name for other in group[1:]) for group in groups]
     error, large = ours - eager, dict[int, torch.Tensor]()
     system = System(chosen, directions.groups)
     fit = system.fit(error)
     far = float(error.norm()) > FAR * float((eager - truth).norm())
     if far or any(_is_crooked(one, *found) for one, *found in _read(chosen, fit)):
-        looked_at = [*chosen, *(one for one in directions.found if one.dial.explains_only)]
+        looked_at = [*chosen, *straight_enough(directions.explaining, directions.turned)]
         far_off = turned_far(looked_at, directions, error)
-        kept = [at for at, one in enumerate(looked_at) if at in far_off or not one.dial.explains_only]
-        large = {kept.index(at): moved for at, moved in far_off.items()}
-        chosen, also = [looked_at[at] for at in kept], [*also, *[()] * (len(kept) - len(also))]
+        kept = [at for at in range(len(looked_at)) if at < len(chosen) or at in far_off]
+        large = {at: far_off[was] for at, was in enumerate(kept) if was in far_off}
+        chosen = [looked_at[at] for at in kept]
+        also += [()] * (len(chosen) - len(also))
         system = System(chosen, directions.groups)
         fit = system.fit(error - sum(large.values()))
     shares = system.explains(ours - truth)

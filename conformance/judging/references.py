@@ -78,12 +78,15 @@ class References:
         how, found = whole, ran(whole, batch)
         if alone is not None and not error(found) <= ORDINARY * error(alone):
             how, found = each_row_alone, alone
-        worst = found
+        if not self.draws:
+            return found
+        most = LUCKY * error(found)
         for draw in range(self.draws):
             with rounded_otherwise(baseline, batch, draw) as given:
                 other = ran(how, given)
-            worst = other if error(worst) < error(other) < math.inf else worst
-        return worst if error(worst) > LUCKY * error(found) else found
+            if most < (off := error(other)) < math.inf:
+                found, most = other, off
+        return found
 
     def drawn(self):
         """The same with the worst of several baselines, where they differ by much."""

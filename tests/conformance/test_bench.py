@@ -10,6 +10,7 @@ import torch
 import transformers
 
 from conformance.bench import Bench
+from conformance.dials.reading import Reader
 from conformance.faults import FAULTS
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
@@ -395,3 +396,18 @@ def test_an_error_in_float32_is_explained_by_its_dial(tmp_path_factory: pytest.T
     found = cause(comparison.readings)
     assert found is not None
     assert (found.dial, round(found.value)) == ("next_token", 100)
+
+
+@pytest.mark.parametrize(("dtype", "ending"), [("float32", Ending.COMPLETED), ("bfloat16", Ending.RAISED)])
+def test_dials_that_only_explain_fail_nothing_when_they_cannot_be_read(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, dtype: str, ending: Ending
+) -> None:
+    def unreadable(self: Any, *asked: Any) -> Any:
+        raise TypeError("SDPA is called in another way")
+
+    monkeypatch.setattr(Reader, "__call__", unreadable)
+    cache = tmp_path_factory.mktemp("fixtures")
+    spoiled = Bench(
+        device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=FAULTS["causal_off_by_one"]
+    )
+    assert observe(spoiled, f"llama-{dtype}-sdpa-left-prefill").ending is ending

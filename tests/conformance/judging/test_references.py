@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from conformance.adapters import AdaptedReferences
 from conformance.course import Course
 from conformance.judging import references
 from conformance.judging.found import OneRun
 from conformance.judging.precision import exactly
-from conformance.judging.references import References, each_row_alone, rounded_otherwise
+from conformance.judging.references import DRAWS, References, each_row_alone, rounded_otherwise
+from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.batches import told
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source
@@ -161,3 +163,13 @@ def test_what_an_unlucky_run_of_eager_attention_errs_by_is_no_fault(
     batch = {"input_ids": torch.arange(80).reshape(2, 40)}
     (found,) = course.compare(OneRun("logits", run, batch, torch.ones(2, 40, dtype=torch.bool)))
     assert (found.draws, not problems(found)) == (draws, right)
+
+
+def test_what_is_drawn_is_kept_apart_from_what_is_not(cache: Path) -> None:
+    course = course_of("llama", cache)
+    shared = SharedReferences(course.cell, course.source, course.device, Kept())
+    adapted = AdaptedReferences(shared.drawn(), lambda model: None)
+    batch = course.run().forced
+    for golden in (True, False):
+        assert (shared.key(batch, golden=golden) == shared.drawn().key(batch, golden=golden)) is golden
+    assert (shared.draws, shared.drawn().draws, adapted.draws) == (0, DRAWS, DRAWS)

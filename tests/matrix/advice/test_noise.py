@@ -1,9 +1,10 @@
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
-from matrix.advice.noise import gain, middle
+from matrix.advice.noise import Gain, gain, middle
 
 
 def test_a_round_that_was_slow_for_both_says_nothing() -> None:
@@ -59,3 +60,10 @@ def test_a_round_in_which_the_host_stopped_hides_no_difference() -> None:
     assert found.high < 1.3
     assert middle(plain.values()) == pytest.approx(28.85)
     assert middle([1.0, 9.0]) == 5.0
+
+
+def test_means_of_other_rounds_are_not_called_a_measurement() -> None:
+    once = Gain(1.5, 0.0, math.inf, 1)
+    assert once.words == "about 1.50 times, measured once"
+    assert replace(once, rounds=0).words == "about 1.50 times, not measured in the same rounds"
+    assert not replace(once, rounds=0).told

@@ -12,6 +12,8 @@ from matrix.advice.search import (
     FEWEST_ROUNDS,
     Failed,
     Finding,
+    Found,
+    Known,
     Sample,
     State,
     cost,
@@ -20,7 +22,7 @@ from matrix.advice.search import (
     search_again,
     search_all,
 )
-from matrix.advice.space import Configuration, eager_of
+from matrix.advice.space import Configuration, eager_of, plain_cell
 from matrix.advice.wanted import Prefer, Wanted
 from matrix.axes import Dtype
 from tests.matrix.advice.table import RULES, STACK, Table, model_of
@@ -280,3 +282,73 @@ def test_where_memory_is_scarce_no_number_of_rows_is_left_out() -> None:
     found = search(MODEL, wanted, STACK, RULES, compiling(25))
     (compiled,) = (known for one, known in found.known.items() if one.by_generate and known.final)
     assert set(compiled.final) == set(wanted.batches)
+
+
+def test_what_is_compiled_wrongly_for_other_rows_is_not_advised() -> None:
+    """Judged with one row it was right."""
+    wrong = "bfloat16-sdpa-static-generate_compiles"
+
+    class Miscompiling(Table):
+        def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+            found = super().time(one, rows, new, turn)
+            return Failed(State.WRONG, "max error 9 exceeds 1") if one.name == wrong and rows == 8 else found
+
+    table = Miscompiling(lambda one: 0.002 if one.name == wrong else 0.01)
+    found = search(MODEL, WANTED, STACK, RULES, table)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    (one,) = (one for one in found.known if one.name == wrong)
+    assert choice.advised != one
+    assert why_not(one, found, choice, MODEL, WANTED) == "wrong: with 8 rows: max error 9 exceeds 1"
+
+
+def test_what_failed_with_the_rows_that_decide_is_said_and_not_held_against_other_rows() -> None:
+    wanted, name = Wanted(prefer=Prefer.THROUGHPUT), "bfloat16-flash_attention_2"
+
+    class Slow(Table):
+        def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+            found = super().time(one, rows, new, turn)
+            return Failed(State.TIMEOUT, "no answer after 60 s") if one.name == name and rows == 8 else found
+
+    found = search(MODEL, wanted, STACK, RULES, Slow(lambda one: 0.01))
+    (one,) = (one for one in found.known if one.name == name)
+    choice = choose(found, MODEL, wanted)
+    assert choice is not None
+    assert why_not(one, found, choice, MODEL, wanted) == "timeout with 8 rows: no answer after 60 s"
+
+
+def of_rounds(seconds: dict[str, dict[int, float]]) -> Found:
+    """As if these had taken so long in the rounds of the final, one row of them."""
+    return Found(
+        {
+            Configuration(plain_cell(MODEL.architecture, *name.split("-"))): Known(
+                Finding(State.RIGHT), final={1: {turn: Sample(0.0, whole, 0, 1) for turn, whole in rounds.items()}}
+            )
+            for name, rounds in seconds.items()
+        }
+    )
+
+
+@pytest.mark.parametrize(("usual", "advised"), [(1.04, "bfloat16-sdpa"), (1.3, "bfloat16-eager")])
+def test_who_asks_for_less_is_taken_for_it_only_near_the_best(usual: float, advised: str) -> None:
+    """The noise tells neither from the best."""
+    best = {0: 0.5, 1: 1.0, 2: 1.5}
+    found = of_rounds({"bfloat16-sdpa": {0: 3 * usual - 2, 1: usual / 2, 2: 2 - usual / 2}, "bfloat16-eager": best})
+    choice = choose(found, MODEL, Wanted(new=0, batches=(1,)))
+    assert choice is not None
+    assert len(choice.alike) == 1
+    assert choice.advised.name == advised
+
+
+def test_rounds_go_on_until_the_best_is_told_from_all() -> None:
+    """From the next it is told at once; a third that strays is as good, for all that three rounds say."""
+    tokens = {"bfloat16-sdpa": 0.010, "bfloat16-eager": 0.012, "bfloat16-flash_attention_2": 0.0125}
+
+    class Straying(Table):
+        def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+            stopped = one.name == "bfloat16-flash_attention_2" and turn == 0
+            self.token = lambda one: tokens.get(one.name, 9.0) * (4 if stopped else 1)
+            return super().time(one, rows, new, turn)
+
+    found = search(MODEL, WANTED, STACK, RULES, Straying(lambda one: 9.0))
+    assert len(found.known[MODEL.default].final[1]) > FEWEST_ROUNDS
