@@ -34,7 +34,7 @@ def choose(found: Found, model: Model, wanted: Wanted) -> Choice | None:
     if not may:
         return None
     best = min(may, key=lambda one: cost(known[one], wanted))
-    alike = [one for one in may if one == best or not _told_apart(known[best], known[one], wanted)]
+    alike = [one for one in may if one == best or _alike(known[best], known[one], wanted)]
     near = [one for one in alike if cost(known[one], wanted) <= _NEAR * cost(known[best], wanted)]
     advised = min(near, key=lambda one: (departures(one, model.default), one != best, one.name))
     return Choice(
@@ -45,9 +45,10 @@ def choose(found: Found, model: Model, wanted: Wanted) -> Choice | None:
     )
 
 
-def _told_apart(best: Known, other: Known, wanted: Wanted) -> bool:
+def _alike(best: Known, other: Known, wanted: Wanted) -> bool:
+    """Whether the rounds that both have do not tell them apart; what never met is not taken for alike."""
     found = gain(costs(best, wanted), costs(other, wanted))
-    return found is not None and found.better
+    return found is not None and not found.better
 
 
 def _over(known: Course, one: Configuration, other: Configuration, wanted: Wanted) -> Gain | None:
@@ -59,11 +60,14 @@ def _over(known: Course, one: Configuration, other: Configuration, wanted: Wante
 def _between(ours: Known, theirs: Known, wanted: Wanted) -> Gain | None:
     """By the rounds of the final; of what fell out before it by those that both have from there, or the means of them.
 
-    None where one of them was not timed.
+    What was tried after the final may have met the other in neither: then by the means of what there is of both. None
+    where one of them was not timed.
     """
     if (found := gain(costs(ours, wanted), costs(theirs, wanted))) is not None:
         return found
     before = [costs(replace(known, final={}), wanted) for known in (ours, theirs)]
+    if not all(before):
+        before = [costs(known, wanted) for known in (ours, theirs)]
     if not all(before):
         return None
     if (found := gain(*before)) is not None:

@@ -7,6 +7,7 @@ twice the repeats; the last few are measured in turns together with what they ar
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from math import inf
 from statistics import fmean
 from typing import Protocol
@@ -36,7 +37,7 @@ _HALF_AT_LEAST = 2
 _AS_SOON = 1.1  # two first tokens that were measured once
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
-_UNTIL_BACKENDS, _UNTIL_WAYS, _UNTIL_ALIKE, _FOR_THE_FINAL = 0.65, 0.4, 0.5, 0.35
+_UNTIL_BACKENDS, _UNTIL_WAYS, _UNTIL_ALIKE, _FOR_THE_FINAL, _UNTIL_THE_END = 0.65, 0.4, 0.5, 0.35, 0.1
 _OVERRUN = 0.2  # as a share of the time, until the fewest rounds are done: of fewer no noise can be told
 
 
@@ -219,6 +220,7 @@ def search(
     until = _FOR_THE_FINAL if model.reads else _UNTIL_ALIKE
     bits = hunt.wave(in_fewer_bits(bases[0], model, stack, rules), FINALISTS, until) if bases else []
     hunt.final(hunt.ranked([*best, *halves, *bits]))
+    hunt.late()
     return found
 
 
@@ -318,13 +320,9 @@ class _Hunt:
         With as many rows as decide first, until one is told from the next; then with the others, as time goes. How much
         memory they take decides as well, where it may be too much.
         """
-        decide = self._rows[:1] if self.wanted.memory is None else self._rows
-        finalists = [one for one in ranked if not self._excluded(one)][:FINALISTS]
-        # Where the noise tells nothing apart the default is advised, and held against eager attention in its dtype.
-        beside = [self.model.default]
-        beside += [eager_of(one, self.model.architecture) for one in (*finalists[:1], self.model.default)]
-        ones = list(dict.fromkeys([*finalists, *beside]))
-        ones = [one for one in ones if self.is_right(one)]
+        decide = self._deciding
+        finalists = self._may(ranked)[:FINALISTS]
+        ones = [one for one in self._beside(finalists) if self.is_right(one)]
         for turn in range(MOST_ROUNDS):
             left = self.trials.left()
             if turn >= FEWEST_ROUNDS and (left <= 0 or self._decided(finalists)):
@@ -339,6 +337,48 @@ class _Hunt:
             if self.trials.left() <= (0 if turn else -_OVERRUN):
                 break
             self.round(ones, turn, others)
+
+    def late(self) -> None:
+        """Try what was not reached after all, as long as there is time: what is nearest to the best first.
+
+        Each is measured in turns with the best, with what is not told from it, and with what that is held against.
+        """
+        known = self.found.known
+        finalists = self._may([one for one in known if known[one].final])
+        waiting = [one for one in known if known[one].finding.state is State.NOT_REACHED]
+        turn = MOST_ROUNDS
+        while waiting and (finalists := self._may(finalists)):
+            one = min(waiting, key=partial(departures, default=finalists[0]))
+            waiting.remove(one)
+            alike = [other for other in finalists[1:] if not self._better(finalists[0], other)]
+            del known[one]
+            if not self._judged(one, _UNTIL_THE_END):
+                continue
+            ones = [other for other in self._beside([finalists[0], *alike]) if self.is_right(other)]
+            for _ in range(FEWEST_ROUNDS):
+                if self.trials.left() > -_OVERRUN:
+                    self.round([*ones, one], turn, self._deciding)
+                    turn += 1
+            finalists.append(one)
+
+    @property
+    def _deciding(self) -> Sequence[int]:
+        return self._rows[:1] if self.wanted.memory is None else self._rows
+
+    def _may(self, ones: Sequence[Configuration]) -> list[Configuration]:
+        """Those that may be advised, the best first."""
+        return [one for one in self.ranked(ones) if not self._excluded(one)]
+
+    def _beside(self, finalists: Sequence[Configuration]) -> list[Configuration]:
+        """These, and what they are held against."""
+        # Where the noise tells nothing apart the default is advised, and held against eager attention in its dtype.
+        beside = [eager_of(one, self.model.architecture) for one in (*finalists[:1], self.model.default)]
+        return list(dict.fromkeys([*finalists, self.model.default, *beside]))
+
+    def _better(self, one: Configuration, other: Configuration) -> bool:
+        """Whether it is told to be better, by the rounds that both have."""
+        found = gain(*(costs(self.found.known[each], self.wanted) for each in (one, other)))
+        return found is not None and found.better
 
     def round(self, ones: Sequence[Configuration], turn: int, batches: Iterable[int]) -> None:
         """Measure each of them once, at each of these numbers of rows."""
@@ -407,11 +447,8 @@ class _Hunt:
 
     def _decided(self, finalists: Sequence[Configuration]) -> bool:
         """Whether the best of them is told from all others."""
-        ranked = [one for one in self.ranked(finalists) if not self._excluded(one)]
-        if not ranked:
-            return True
-        first, *others = (costs(self.found.known[one], self.wanted) for one in ranked)
-        return all((found := gain(first, other)) is not None and found.better for other in others)
+        ranked = self._may(finalists)
+        return all(self._better(ranked[0], other) for other in ranked[1:])
 
 
 def _in_turn(ones: Sequence[Configuration], turn: int) -> Iterator[Configuration]:

@@ -237,7 +237,9 @@ def test_what_compiles_is_tried_as_long_as_there_is_time_to_judge_and_to_time_it
     compiled = {one: known.finding.state for one, known in found.known.items() if one.compiles}
     reached = [one for one, state in compiled.items() if state is not State.NOT_REACHED]
     assert [one.name for one in reached] == [
-        f"bfloat16-{backend}-static-generate_compiles" for backend in ("sdpa", "flash_attention_2")
+        "bfloat16-sdpa-static-generate_compiles",
+        "bfloat16-flash_attention_2-static-generate_compiles",
+        "float16-flash_attention_2-static-generate_compiles",  # after the final
     ]
     assert len(compiled) > 2
 
@@ -338,6 +340,50 @@ def test_who_asks_for_less_is_taken_for_it_only_near_the_best(usual: float, advi
     assert choice is not None
     assert len(choice.alike) == 1
     assert choice.advised.name == advised
+
+
+@dataclass
+class Patient(Table):
+    """A machine on which judging what is not reached in its wave would take too long then, and does not at the end."""
+
+    fastest: str = ""
+    kept: float = 0.3  # of the time, when the first final begins
+    finals: int = 0
+
+    def left(self) -> float:
+        return self.kept if self.finals else super().left()
+
+    def say(self, line: str) -> None:
+        self.finals += line.startswith("final")
+
+
+LATE = "bfloat16-sdpa-static-generate_compiles"
+
+
+def hurried(kept: float) -> tuple[Found, Table]:
+    """Waves that end at once; what nobody reached in them is by far the best."""
+    table = Patient(lambda one: 0.001 if one.name == LATE else 0.01, most=20, noise=0.01, kept=kept)
+    return search(MODEL, WANTED, STACK, RULES, table), table
+
+
+def test_what_was_not_reached_is_tried_after_the_final_while_there_is_time() -> None:
+    found, _ = hurried(kept=0.3)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert choice.advised.name == LATE
+    assert choice.over_default is not None
+    assert choice.over_default.low > 5
+    assert choice.over_eager is not None
+    assert choice.over_eager.told
+    assert not choice.alike
+    for one in found.known:
+        assert not why_not(one, found, choice, MODEL, WANTED).startswith(("not timed", "within the noise"))
+
+
+def test_nothing_is_begun_at_the_very_end() -> None:
+    found, table = hurried(kept=0.05)
+    assert LATE not in table.timed
+    assert State.NOT_REACHED in {known.finding.state for known in found.known.values()}
 
 
 def test_rounds_go_on_until_the_best_is_told_from_all() -> None:
