@@ -35,7 +35,7 @@ from conformance.state import kept
 from matrix import oracle, shortage
 from matrix.architectures import Architecture
 from matrix.cell import Cell
-from matrix.dialled import dials_judge, has_dials
+from matrix.dialled import another_batch, dials_add_up, dials_judge, has_dials
 from matrix.observation import (
     Comparison,
     Ending,
@@ -126,7 +126,7 @@ class Bench:
             try:
                 found = course.run(loaded)
                 if self._is_judged(found):
-                    comparisons, cost = self._compared(course, found)
+                    comparisons, cost = self._compared(course, found, once=loaded is not None)
             except CellTimeout as error:
                 ending, failure = Ending.TIMEOUT, self._failure(course, error, warned)
             except ProcessEnded as error:
@@ -177,16 +177,20 @@ class Bench:
             self._ranks = Ranks(cell.device_map.processes, self._asked_of_ranks, self._on_phase)
         return self._ranks.observe(cell, self.fault.name if self.fault is not None else "")
 
-    def _compared(self, course: "_WatchedCourse", found: Any) -> tuple[Any, QuantisationCost | None]:
+    def _compared(
+        self, course: "_WatchedCourse", found: Any, once: bool
+    ) -> tuple[tuple[Comparison, ...], QuantisationCost | None]:
+        """What was found held against the truth; `once` where the model cannot be loaded again."""
         comparisons = course.compare(found)
         beyond = any(oracle.problems(comparison) for comparison in comparisons)
         architecture = self._architectures[course.cell.architecture]
-        judge = dials_judge(course.cell, architecture)
+        device, judge = Device(self.device.type), dials_judge(course.cell, architecture)
         asked = self._dials and (beyond or judge)
-        if asked and has_dials(course.cell, architecture, Device(self.device.type)):
+        if asked and has_dials(course.cell, architecture, device):
+            surely = judge and not beyond and not once and dials_add_up(course.cell, device)
             # What only explains fails nothing, nor does it for the many ways in which classes call SDPA.
             with course.during(Phase.REFERENCE), contextlib.suppress(*(() if judge else (Exception,))):
-                comparisons = tuple(self._with_dials(course, found, one) for one in comparisons)
+                comparisons = tuple(self._with_dials(course, found, one, surely) for one in comparisons)
         self._on_found(found, course.references)
         if not any(oracle.problems(comparison) for comparison in comparisons):
             with course.during(Phase.REFERENCE):
@@ -196,15 +200,25 @@ class Bench:
         with course.during(Phase.REFERENCE):
             return comparisons, found.cost(course.references)
 
-    def _with_dials(self, course: "_WatchedCourse", found: OneRun, compared: Comparison) -> Comparison:
-        """The comparison with what the dials read, where golden has any and the logits are such as golden's."""
+    def _with_dials(self, course: "_WatchedCourse", found: OneRun, compared: Comparison, surely: bool) -> Comparison:
+        """The comparison with what the dials read, where golden has any and the logits are such as golden's.
+
+        `surely`: of as many batches as it takes, which are run for it.
+        """
         if not compared.shape_matches or not compared.finite:
             return compared
         if self._reader is None:
             from conformance.dials.reading import Reader  # a process that reads no cell's dials never imports them
 
             self._reader = Reader()
-        return replace(compared, readings=self._reader(found, course.references))
+        if not surely:
+            return replace(compared, readings=self._reader(found, course.references))
+
+        def again(number: int) -> OneRun:
+            other: OneRun = _WatchedCourse(course.cell, self, self._seed + another_batch(number)).run()
+            return other
+
+        return replace(compared, readings=self._reader.surely(found, course.references, again))
 
     def origin(self, cell: Cell) -> Origin | None:
         """Where the wrong numbers of a cell begin that was found out of bounds; it runs once more for that.
@@ -309,8 +323,8 @@ class Bench:
 class _WatchedCourse(Course):
     """A course of which the bench keeps times and evidence, and into which it seeds its fault."""
 
-    def __init__(self, cell: Cell, bench: Bench) -> None:
-        super().__init__(cell, None, doing(cell), bench.device, bench._seed)
+    def __init__(self, cell: Cell, bench: Bench, seed: int | None = None) -> None:
+        super().__init__(cell, None, doing(cell), bench.device, bench._seed if seed is None else seed)
         self.seconds: dict[str, float] = {}  # by phase
         self.parts = Evidence()
         self.declared: dict[str, bool] = {}

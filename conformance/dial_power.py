@@ -7,11 +7,12 @@ seeds: how small an error is read, how often the truth lies inside the error bar
 import contextlib
 import logging
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from conformance.dials import DIALS
 from conformance.dials.reading import Reader
 from conformance.faults import FAULTS
 from conformance.faults.catalogue import THROUGH_SDPA
+from conformance.judging.found import OneRun
 from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
@@ -34,6 +36,8 @@ from matrix.architectures import Architecture, load_architectures
 from matrix.axes import Attention, Dtype, Padding, SdpaKernel
 from matrix.cell import Cell, make_cell
 from matrix.command_line import run
+from matrix.dialled import another_batch, dials_add_up
+from matrix.dials import Reading
 from matrix.errors import UsageError, quoted
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import Device, Stack, detect_stack
@@ -43,7 +47,7 @@ from reports.files import make_room_for, write_whole
 ARCHITECTURES = (*THROUGH_SDPA, "falcon_alibi")
 # Sizes that are seeded, from the largest to the first that is not seen.
 SIZES = {
-    "%": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50),
+    "%": (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10, 50),
     "tokens": (0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1),
 }
 HONEST = (
@@ -114,7 +118,7 @@ class Laboratory:
             if (self._share.dials and name not in self._share.dials) or not dial.suits(model):
                 continue
             for size in reversed(SIZES[dial.knob.unit]):
-                trial = self.trial(cell, model, dial.turning(model, size), dial=name, size=size)
+                trial = self.trial(cell, model, partial(dial.turning, model, size), dial=name, size=size)
                 if not any(one.speaks_of(name) for one in trial.readings):
                     break  # it moves nothing in this fixture
                 yield trial
@@ -132,7 +136,7 @@ class Laboratory:
             ):
                 model = self.loaded()
                 fault.loaded(model, cell)
-                yield self.trial(cell, model, fault.running(model), fault=fault.name)
+                yield self.trial(cell, model, partial(fault.running, model), fault=fault.name)
 
     def cell(
         self,
@@ -158,7 +162,7 @@ class Laboratory:
         self,
         cell: Cell,
         model: Any,
-        turned: AbstractContextManager[None] | None = None,
+        turned: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
         *,
         dial: str = "",
         size: float = 0.0,
@@ -170,10 +174,17 @@ class Laboratory:
             UsageError: the architecture does not answer through SDPA, so that it has none.
         """
         references = SharedReferences(cell, self._source, self._device, self._kept)
-        course = Course(cell, self._source, doing(cell), self._device, self._share.seed, references)
-        with turned or contextlib.nullcontext():
-            found = course.run(model)
-        comparisons = course.compare(found)
+
+        def course(number: int = 0) -> Course:
+            seed = self._share.seed + another_batch(number)
+            return Course(cell, self._source, doing(cell), self._device, seed, references)
+
+        def ran(number: int = 0) -> OneRun:
+            with turned():
+                return course(number).run(model)
+
+        found = ran()
+        comparisons = course().compare(found)
         if self._reader.directions(references, found.forced) is None:
             raise UsageError(f"{cell.architecture} does not answer through SDPA")
         return DialTrial(
@@ -185,8 +196,13 @@ class Laboratory:
             size=size,
             fault=fault,
             seen=any(oracle.problems(one) for one in comparisons),
-            readings=list(self._reader(found, references)),
+            readings=list(self._read(found, references, ran)),
         )
+
+    def _read(self, found: OneRun, references: SharedReferences, again: Callable[[int], OneRun]) -> tuple[Reading, ...]:
+        if dials_add_up(references.cell, self._share.stack.device):
+            return self._reader.surely(found, references, again)
+        return self._reader(found, references)
 
 
 @app.command()

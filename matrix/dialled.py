@@ -1,10 +1,11 @@
 """Which cells dials are read of (`matrix/dials.py` says what a reading means)."""
 
 from matrix.architectures import Architecture
-from matrix.axes import Dtype
+from matrix.axes import Attention, Dtype
 from matrix.cell import SILENT, Cell
 from matrix.stack import Device
 
+_APART = 1_000_003  # seeds that people and tests choose are nearer to each other
 _WORKLOADS = ("prefill", "continued")  # whose logits they are read in
 
 
@@ -27,3 +28,17 @@ def dials_judge(cell: Cell, architecture: Architecture) -> bool:
     calibrated error bars.
     """
     return cell.dtype is not Dtype.FLOAT32 and not architecture.inputs
+
+
+def dials_add_up(cell: Cell, device: Device) -> bool:
+    """Whether readings of other batches are added: not of what is compiled for each.
+
+    Nor on a GPU, where nobody has seen yet how far honest ones stray that add up.
+    """
+    compiles = cell.transformation.compiles or cell.attention is Attention.FLEX_ATTENTION
+    return device is Device.CPU and not compiles
+
+
+def another_batch(number: int) -> int:
+    """What is added to a seed for another batch of the same kind, numbered from 1."""
+    return _APART * number

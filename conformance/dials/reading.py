@@ -1,12 +1,13 @@
 """What the dials read of a run, over directions that all cells with the same truth share."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from conformance.dials.directions import Directions, directions_of
 from conformance.dials.fit import readings
 from conformance.judging.found import OneRun
 from conformance.judging.shared import Batch, SharedReferences
-from matrix.dials import Reading
+from matrix.dials import Reading, added, batches_asked
 
 _BYTES_KEPT = 256 * 2**20
 
@@ -24,6 +25,20 @@ class Reader:
             return ()
         baseline, golden = (references(found.forced, golden=golden) for golden in (False, True))
         return readings(directions, found.logits, baseline, golden)
+
+    def surely(
+        self, found: OneRun, references: SharedReferences, again: Callable[[int], OneRun]
+    ) -> tuple[Reading, ...]:
+        """The same of as many batches as it takes (`matrix/dials.py`), added up.
+
+        Args:
+            found, references: of the run.
+            again: the same cell with another batch, numbered from 1.
+        """
+        batches = [self(found, references)]
+        while len(batches) < batches_asked(added(batches), references.cell.dtype):
+            batches.append(self(again(len(batches)), references))
+        return added(batches)
 
     def directions(self, references: SharedReferences, batch: Batch) -> Directions | None:
         """What each dial does to golden's logits of a batch, or None (`directions_of`)."""

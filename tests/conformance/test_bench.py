@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,12 @@ import torch
 import transformers
 
 from conformance.bench import Bench
+from conformance.dials import DIALS
 from conformance.dials.reading import Reader
 from conformance.faults import FAULTS
+from conformance.models.fixtures import fixture
+from conformance.models.loading import Source, load
+from conformance.rooms import doing
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
 from matrix.dials import cause
@@ -385,6 +390,34 @@ def test_what_is_below_the_bounds_of_its_size_fails_by_its_dial(
         dials=dials,
     )
     assert verdict(spoiled, "gpt2-bfloat16-sdpa-left-prefill") is expected
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0.02, Verdict.INACCURATE), (0.0, Verdict.SUPPORTED)])
+def test_other_batches_tell_what_the_first_leaves_in_doubt(
+    tmp_path_factory: pytest.TempPathFactory, size: float, expected: Verdict
+) -> None:
+    """Two hundredths of a percent of softmax scale, in float16: less than rounding moves any logit by."""
+    dial = DIALS["scale"]
+    spoiled = Bench(
+        device=Device.CPU,
+        architectures=ARCHITECTURES,
+        fixture_cache=tmp_path_factory.mktemp("fixtures"),
+        fault=replace(FAULTS["scale_1_percent"], running=lambda model: dial.turning(model, size)),
+    )
+    cell = "bert-float16-sdpa-left-prefill"
+    observation = observe(spoiled, cell)
+    (read,) = (one for one in observation.readings if one.dial == "scale")
+    assert read.batches > 1
+    assert read.is_off is (expected is Verdict.INACCURATE)
+    assert verdict(spoiled, cell) is expected
+
+
+def test_a_model_that_was_handed_in_is_read_once(bench: Bench, tmp_path: Path) -> None:
+    cell = parse_cell("bert-float16-sdpa-left-prefill")
+    architecture = ARCHITECTURES[cell.architecture]
+    handed = load(cell, Source(architecture, str(fixture(architecture, tmp_path, 0))), doing(cell))
+    assert {one.batches for one in bench.run(cell, handed).readings} == {1}
+    assert {one.batches for one in bench.run(cell).readings} != {1}
 
 
 def test_an_error_in_float32_is_explained_by_its_dial(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
-from matrix.dialled import dials_judge, has_dials
-from matrix.dials import KNOBS, Reading, cause, explanation, moved, off, percent
+from matrix.dialled import another_batch, dials_add_up, dials_judge, has_dials
+from matrix.dials import BATCHES, KNOBS, Reading, added, batches_asked, cause, explanation, moved, off, percent
 from matrix.stack import Device
+from matrix.transformations import TRANSFORMATIONS
 
 
 def reading(
@@ -40,6 +41,48 @@ def test_what_explains_next_to_nothing_of_the_error_is_rounding_that_all_positio
     explains: float, is_off: bool
 ) -> None:
     assert reading(value=0.171, bar=0.028, explains=explains).is_off is is_off
+
+
+@pytest.mark.parametrize(
+    ("value", "explains", "is_off"), [(0.051, 0.002, True), (0.049, 0.002, False), (0.051, 0.0009, False)]
+)
+def test_of_batches_that_add_up_less_is_enough(value: float, explains: float, is_off: bool) -> None:
+    assert reading(value=value, bar=0.01, explains=explains, batches=4).is_off is is_off
+    assert not reading(value=value, bar=0.01, explains=explains).is_off
+
+
+def test_readings_of_batches_are_a_mean_with_the_bar_of_a_mean() -> None:
+    (one,) = added([[reading(value=0.3, bar=0.03, explains=0.2)], [reading(value=0.1, bar=0.04, explains=0.1)]])
+    assert (one.value, one.bar, one.explains) == pytest.approx((0.2, 0.025, 0.15))
+    assert one.batches == 2
+    assert one.said.endswith("± 0.025 % in 2 batches")
+
+
+def test_what_was_not_read_of_every_batch_stays_as_the_first_says() -> None:
+    both = reading("values", value=0.5, also=("head_gain",))
+    first, scale = reading("values", value=0.5), reading()
+    assert added([[scale, first], [scale, both]])[1] == first
+    assert added([[scale, first], []]) == (scale, first)
+    assert added([[]]) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "batches", "dtype", "asked"),
+    [
+        (0.0, 0.005, 1, "float16", 1),  # as fine as is asked for
+        (0.0, 0.012, 1, "float16", 6),
+        (0.0, 0.0049, 6, "float16", 6),
+        (0.0, 0.012, 1, "bfloat16", 1),
+        (0.0, 0.012, 1, "float32", 1),
+        (0.0, 1.0, 1, "float16", BATCHES),
+        (0.0, float("nan"), 1, "float16", 1),
+        (0.03, 0.01, 1, "bfloat16", BATCHES),  # doubtful
+        (0.13, 0.01, 1, "bfloat16", 1),  # off beyond doubt
+        (0.009, 0.001, 1, "bfloat16", 1),  # smaller than anybody would notice
+    ],
+)
+def test_as_many_batches_are_asked_as_it_takes(value: float, bar: float, batches: int, dtype: str, asked: int) -> None:
+    assert batches_asked([reading("values"), reading(value=value, bar=bar, batches=batches)], dtype) == asked
 
 
 def test_a_dial_of_another_release_fails_nothing() -> None:
@@ -124,3 +167,13 @@ def test_dials_judge_where_bars_were_calibrated_and_only_explain_elsewhere() -> 
     cell = parse_cell("llama-bfloat16-sdpa-prefill")
     assert has_dials(cell, installed, Device.CPU)
     assert not dials_judge(cell, installed)
+
+
+def test_readings_add_up_where_they_were_calibrated_and_nothing_is_compiled_for_each() -> None:
+    plain, flex = (parse_cell(f"llama-bfloat16-{one}-prefill") for one in ("sdpa", "flex_attention"))
+    assert dials_add_up(plain, Device.CPU)
+    assert not dials_add_up(plain, Device.CUDA)
+    assert not dials_add_up(flex, Device.CPU)
+    assert not dials_add_up(replace(plain, transformation=TRANSFORMATIONS["compiled"]), Device.CPU)
+    assert another_batch(0) == 0
+    assert len({seed + another_batch(number) for seed in range(100) for number in range(BATCHES)}) == 100 * BATCHES

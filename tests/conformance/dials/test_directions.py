@@ -32,7 +32,7 @@ def laboratory(name: str, cache: Path, dtype: Dtype = Dtype.BFLOAT16) -> Laborat
 def turned(name: str, cache: Path, dial: str, size: float, dtype: Dtype = Dtype.BFLOAT16) -> DialTrial:
     own = laboratory(name, cache, dtype)
     model = own.loaded()
-    return own.trial(own.cell(), model, DIALS[dial].turning(model, size), dial=dial, size=size)
+    return own.trial(own.cell(), model, functools.partial(DIALS[dial].turning, model, size), dial=dial, size=size)
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,15 @@ def test_below_the_bounds_of_its_size_an_error_is_read(cache: Path) -> None:
     trial = turned("llama", cache, "scale", 1.0)
     assert not trial.seen
     assert trial.is_read
+
+
+@pytest.mark.parametrize(("name", "dtype", "size"), [("gpt2", Dtype.FLOAT16, 0.02), ("bert", Dtype.BFLOAT16, 0.3)])
+def test_what_one_batch_cannot_tell_several_do(name: str, dtype: Dtype, size: float, cache: Path) -> None:
+    trial = turned(name, cache, "scale", size, dtype)
+    assert trial.is_read
+    assert trial.own is not None
+    assert trial.own.batches > 1
+    assert abs(trial.own.value - size) <= SURELY * trial.own.bar
 
 
 @pytest.mark.parametrize("dial", sorted(set(DIALS) - {"softcap"}))  # which no model has that SDPA takes
