@@ -54,19 +54,20 @@ class _Scale:
 
 
 def picture(advice: Advice) -> Markup:
-    """The picture; empty where nothing was timed."""
-    timed = [entry for entry in advice.entries if entry.figures]
+    """The picture, of as many rows as decide; empty where nothing was timed with them."""
+    rows = advice.asked.wanted.rows[0]
+    timed = [(entry, figures) for entry in advice.entries for figures in entry.figures if figures.rows == rows]
     if not timed:
         return Markup("")
-    times = [entry.figures[0].whole for entry in timed]
-    peaks = [float(max(1, entry.figures[0].peak)) for entry in timed]
+    times = [figures.whole for _, figures in timed]
+    peaks = [float(max(1, figures.peak)) for _, figures in timed]
     across = _Scale(min(times) / _BESIDE, max(times) * _BESIDE, _LEFT, WIDTH - _RIGHT)
     down = _Scale(min(peaks) / _BESIDE, max(peaks) * _BESIDE, HEIGHT - _BOTTOM, _TOP)
     dots = [
         Dot(across.at(time), down.at(peak), _kind(entry, advice), f"{entry.name}: {entry.why_not or 'advised'}")
-        for entry, time, peak in zip(timed, times, peaks, strict=True)
+        for (entry, _), time, peak in zip(timed, times, peaks, strict=True)
     ]
-    joined = sorted((dot.x, dot.y) for dot, entry in zip(dots, timed, strict=True) if entry.front)
+    joined = sorted((dot.x, dot.y) for dot, (entry, _) in zip(dots, timed, strict=True) if entry.front)
     svg = template_environment().get_template("advice.svg.j2")
     text = svg.render(
         width=WIDTH,
@@ -78,7 +79,7 @@ def picture(advice: Advice) -> Markup:
         path=" ".join(f"{x},{y}" for x, y in joined),
         x_ticks=across.ticks(1e-3),
         y_ticks=down.ticks(2**30),
-        rows=timed[0].figures[0].rows,
+        rows=rows,
     )
     return Markup(text)  # which the template has escaped
 

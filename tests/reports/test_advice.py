@@ -6,7 +6,7 @@ import pytest
 
 from matrix.advice.call import Paste
 from matrix.advice.search import State, search
-from matrix.advice.wanted import Wanted
+from matrix.advice.wanted import Prefer, Wanted
 from matrix.errors import UsageError
 from matrix.stack import Device
 from reports.advice import Advice, Subject, advice_lines, advice_of, differing, fell, holds, read_advice
@@ -18,8 +18,8 @@ QUICK, FALSE = "bfloat16-flash_attention_2", "bfloat16-sdpa-mem_efficient"
 TIMES = {QUICK: 0.01, FALSE: 0.001, "bfloat16-eager": 0.04}
 
 
-def advised(**changes: object) -> Advice:
-    model, wanted = model_of(), Wanted()
+def advised(prefer: Prefer = Prefer.LATENCY, **changes: object) -> Advice:
+    model, wanted = model_of(), Wanted(prefer=prefer)
     table = Table(lambda one: TIMES.get(one.name, 0.02), wrong={FALSE}, noise=0.01, **changes)  # type: ignore[arg-type]
     found = search(model, wanted, STACK, RULES, table)
     subject = Subject(
@@ -80,6 +80,15 @@ def test_the_page_has_the_answer_the_picture_and_why_not_and_nothing_in_it_is_ma
     assert "wrong: max error 9 exceeds 1" in page
     assert '<circle class="bits' in page
     assert f"<title>{FALSE}" not in page, "what is wrong is not timed, and has no place in the picture"
+
+
+@pytest.mark.parametrize(
+    ("prefer", "said"), [(Prefer.LATENCY, "milliseconds for 1 row;"), (Prefer.THROUGHPUT, "milliseconds for 8 rows;")]
+)
+def test_the_picture_is_of_the_rows_that_decide(prefer: Prefer, said: str) -> None:
+    page = render_advice(advised(prefer))
+    assert said in page
+    assert page.count('<circle class="advised"') == 1
 
 
 def test_where_nothing_can_be_advised_the_page_says_so() -> None:
