@@ -1,8 +1,8 @@
 """Hold an advice against what somebody else would do: `python -m conformance.advising.beside ADVICE.json`.
 
 The advised call goes in turns with the same call in a hand-written loop, which knows nothing of this suite: the figures
-of both are to agree. With `--all` every configuration of the advice that is right is measured in turns instead, however
-slow it was: how far is the advised one from the best?
+of both are to agree. With `--all` every configuration of the advice that is right is measured in turns instead, once
+where it is far behind: how far is the advised one from the best?
 """
 
 import json

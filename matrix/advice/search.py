@@ -35,6 +35,7 @@ FEWEST_ROUNDS, MOST_ROUNDS = 3, 8
 SHORT = 32  # tokens that come out in the rungs before the final
 _HALF_AT_LEAST = 2
 _AS_SOON = 1.1  # two first tokens that were measured once
+_FAR_BEHIND = 1.5  # times as long, at every number of rows: no noise that was seen reaches so far in all of them
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
 _UNTIL_BACKENDS, _UNTIL_WAYS, _UNTIL_ALIKE, _FOR_THE_FINAL, _UNTIL_THE_END = 0.65, 0.4, 0.5, 0.35, 0.1
@@ -233,9 +234,10 @@ def search_again(model: Model, wanted: Wanted, trials: Trials, ones: Sequence[Co
 
 
 def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Configuration], rounds: int) -> Found:
-    """Measure all of these that are right in so many rounds, however slow they are: how good can it get?
+    """Measure all of these that are right in so many rounds: how good can it get?
 
-    Each in turns with the first of them alone: a machine that holds all of them at once, compiled, there is not.
+    Each in turns with the first of them alone: a machine that holds all of them at once, compiled, there is not. What
+    is far behind the first in one round, with each number of rows, is spared the others.
     """
     found = Found({})
     hunt = _Hunt(model, wanted, trials, found)
@@ -247,6 +249,8 @@ def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Conf
         for _ in range(rounds):
             hunt.round([*first, one], turn, wanted.batches)
             turn += 1
+            if first and hunt.is_far_behind(first[0], one):
+                break
         first = first or [one]
     return found
 
@@ -386,6 +390,17 @@ class _Hunt:
         for one in _in_turn(ones, turn):
             for rows in batches:
                 self._time(one, rows, self.wanted.new, turn, self.found.known[one].final)
+
+    def is_far_behind(self, first: Configuration, one: Configuration) -> bool:
+        """Whether it takes by far longer than the first with each number of rows, by the rounds that both have."""
+        ours, theirs = (self.found.known[each].final for each in (first, one))
+        beside = [
+            (ours[rows][turn].whole, sample.whole)
+            for rows, samples in theirs.items()
+            for turn, sample in samples.items()
+            if turn in ours.get(rows, {})
+        ]
+        return bool(beside) and all(other > _FAR_BEHIND * usual for usual, other in beside)
 
     def _meant(self, one: Configuration) -> bool:
         return self.only is None or one.cell in self.only or one == self.model.default
