@@ -215,8 +215,13 @@ class Bench:
             return replace(compared, readings=self._reader(found, course.references))
 
         def again(number: int) -> OneRun:
-            other: OneRun = _WatchedCourse(course.cell, self, self._seed + another_batch(number)).run()
-            return other
+            other = _WatchedCourse(course.cell, self, self._seed + another_batch(number))
+            try:
+                found_of_it: OneRun = other.run()
+            except BaseException:
+                course.phase = other.phase  # it is the candidate that raised, and not what judges it
+                raise
+            return found_of_it
 
         return replace(compared, readings=self._reader.surely(found, course.references, again))
 

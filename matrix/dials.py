@@ -61,6 +61,11 @@ KNOBS = {
 }
 
 
+def rule(batches: int) -> tuple[float, float]:
+    """Beyond how many bars a reading of so many batches is off, and what share of the error it is to explain."""
+    return (BARS, SHARE) if batches == 1 else (BARS_ADDED, SHARE_ADDED)
+
+
 @dataclass(frozen=True)
 class Reading:
     """How far one dial is off in a run, less what eager attention in the same dtype is off by."""
@@ -76,7 +81,7 @@ class Reading:
     @property
     def is_off(self) -> bool:
         """Whether it fails a cell. A dial that this release does not know fails none."""
-        bars, share = (BARS, SHARE) if self.batches == 1 else (BARS_ADDED, SHARE_ADDED)
+        bars, share = rule(self.batches)
         return self._is_beyond(bars) and self.explains >= share
 
     @property
@@ -125,17 +130,18 @@ def batches_asked(readings: Iterable[Reading], dtype: str) -> int:
 def added(batches: Sequence[Sequence[Reading]]) -> tuple[Reading, ...]:
     """The readings of several batches as one: their mean, with the bar of a mean.
 
-    What was not read of every batch, as a dial that another batch cannot tell from a second one, stays as the first
-    says.
+    As the first says stays what is off there beyond doubt, and what was not read of every batch, as a dial that another
+    batch cannot tell from a second one.
     """
     first, *others = batches
     found = [{(one.dial, one.also): one for one in batch} for batch in others]
-    return tuple(
-        _mean([one, *(batch[one.dial, one.also] for batch in found)])
-        if all((one.dial, one.also) in batch for batch in found)
-        else one
-        for one in first
-    )
+
+    def summed(one: Reading) -> Reading:
+        same = [batch[one.dial, one.also] for batch in found if (one.dial, one.also) in batch]
+        is_clear = one.is_off and not one.is_doubtful
+        return one if is_clear or len(same) < len(found) else _mean([one, *same])
+
+    return tuple(summed(one) for one in first)
 
 
 def _mean(readings: Sequence[Reading]) -> Reading:
@@ -180,8 +186,9 @@ def moved(before: Reading, after: Reading) -> bool:
     step = abs(after.value - before.value)
     if knob is None or not math.isfinite(step):
         return False
-    significant = step > max(BARS * math.hypot(before.bar, after.bar), knob.material)
-    return significant and max(before.explains, after.explains) >= SHARE
+    bars, share = rule(min(before.batches, after.batches))
+    significant = step > max(bars * math.hypot(before.bar, after.bar), knob.material)
+    return significant and max(before.explains, after.explains) >= share
 
 
 def percent(share: float) -> str:

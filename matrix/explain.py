@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from matrix.architectures import Architecture, Kind
 from matrix.axes import Dtype, Padding, SdpaKernel
 from matrix.cell import SILENT, Cell
-from matrix.dialled import dials_judge, has_dials
-from matrix.dials import BARS, KNOBS, SHARE
+from matrix.dialled import dials_add_up, dials_judge, has_dials
+from matrix.dials import BATCHES, KNOBS, rule
 from matrix.expectation import Outcome, Rule, expect
 from matrix.oracle import AGREEING, QUANTISED, SINGLE, UNQUANTISED
 from matrix.rooms import Inputs
@@ -55,10 +55,15 @@ def explain(
     allowed = f"max error <= {tolerance.k_max:g} x the baseline's + floor, mean error <= {tolerance.k_mean:g} x"
     yield f"  {allowed} the baseline's"
     if has_dials(cell, architecture, stack.device) and dials_judge(cell, architecture):
-        least = f"{100 * SHARE:g} % of the error"
-        yield f"  no dial of attention that explains {least} is off by {BARS:g} error bars and its material size"
+        bars, share = rule(1)
+        least = f"{100 * share:g} % of the error"
+        yield f"  no dial of attention that explains {least} is off by {bars:g} error bars and its material size"
         named = ", ".join(f"{knob.words} {knob.material:g} {knob.unit}" for knob in list(KNOBS.values())[:3])
         yield f"    ({named}, ...)"
+        if dials_add_up(cell, stack.device):
+            bars, share = rule(BATCHES)
+            least = f"{100 * share:g} % and {bars:g} bars are enough"
+            yield f"    in doubt up to {BATCHES} batches are added up, of which {least}"
     yield "  and every submodule, kernel, module type, dtype and device is what the cell names"
     expectation = expect(cell, stack, rules)
     yield f"expected on this stack ({stack.device}): {expectation.outcome}"

@@ -54,8 +54,10 @@ class _Scale:
 
 
 def picture(advice: Advice) -> Markup:
-    """The picture, of as many rows as decide; empty where nothing was timed with them."""
-    rows = advice.asked.wanted.rows[0]
+    """The picture, of as many rows as decide, or as what is advised was timed with; empty where nothing was timed."""
+    told = [{figures.rows for figures in entry.figures} for entry in advice.entries]
+    advised = [rows for rows, entry in zip(told, advice.entries, strict=True) if _kind(entry, advice) == "advised"]
+    rows = next((one for one in advice.asked.wanted.rows if any(one in known for known in advised or told)), 0)
     timed = [(entry, figures) for entry in advice.entries for figures in entry.figures if figures.rows == rows]
     if not timed:
         return Markup("")

@@ -7,7 +7,6 @@ twice the repeats; the last few are measured in turns together with what they ar
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import partial
 from math import inf
 from statistics import fmean
 from typing import Protocol
@@ -35,10 +34,11 @@ FEWEST_ROUNDS, MOST_ROUNDS = 3, 8
 SHORT = 32  # tokens that come out in the rungs before the final
 _HALF_AT_LEAST = 2
 _AS_SOON = 1.1  # two first tokens that were measured once
+_IN_REACH = 1.1  # times the best of the final: what was measured once and takes more is not worth another
 _FAR_BEHIND = 1.5  # times as long, at every number of rows: no noise that was seen reaches so far in all of them
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
-_UNTIL_BACKENDS, _UNTIL_WAYS, _UNTIL_ALIKE, _FOR_THE_FINAL, _UNTIL_THE_END = 0.65, 0.4, 0.5, 0.35, 0.1
+_UNTIL_BACKENDS, _UNTIL_WAYS, _UNTIL_ALIKE, _FOR_THE_FINAL, _UNTIL_THE_END = 0.65, 0.4, 0.5, 0.35, 0.15
 _OVERRUN = 0.2  # as a share of the time, until the fewest rounds are done: of fewer no noise can be told
 
 
@@ -261,6 +261,8 @@ class _Hunt:
     ) -> None:
         self.model, self.wanted, self.trials, self.found, self.only = model, wanted, trials, found, only
         self._compiling = 0.0  # what it takes to compile a model, as a share of the time
+        self._rounds = 0  # of finals
+        self._round = 0.0  # what the longest of them took, as a share of the time
         self._turn = -1  # before the final; below 0, so that no two are the same
         self._rows = wanted.rows
 
@@ -324,60 +326,59 @@ class _Hunt:
         With as many rows as decide first, until one is told from the next; then with the others, as time goes. How much
         memory they take decides as well, where it may be too much.
         """
-        decide = self._deciding
+        decide = self._rows[:1] if self.wanted.memory is None else self._rows
         finalists = self._may(ranked)[:FINALISTS]
-        ones = [one for one in self._beside(finalists) if self.is_right(one)]
+        # Where the noise tells nothing apart the default is advised, and held against eager attention in its dtype.
+        beside = [self.model.default]
+        beside += [eager_of(one, self.model.architecture) for one in (*finalists[:1], self.model.default)]
+        ones = list(dict.fromkeys([*finalists, *beside]))
+        ones = [one for one in ones if self.is_right(one)]
+        begin, self._rounds = self._rounds, self._rounds + MOST_ROUNDS
         for turn in range(MOST_ROUNDS):
             left = self.trials.left()
             if turn >= FEWEST_ROUNDS and (left <= 0 or self._decided(finalists)):
                 break
             if turn and left <= -_OVERRUN:
                 break
-            self.round(ones, turn, decide)
+            self.round(ones, begin + turn, decide)
+            self._round = max(self._round, left - self.trials.left())
         # Other rows are other shapes, for which is compiled once more.
         ones = [one for one in ones if not one.compiles or self.trials.left() > self._compiling - _OVERRUN]
         others = self._rows[len(decide) :]
         for turn in range(FEWEST_ROUNDS if others else 0):
             if self.trials.left() <= (0 if turn else -_OVERRUN):
                 break
-            self.round(ones, turn, others)
+            self.round(ones, begin + turn, others)
 
     def late(self) -> None:
-        """Try what was not reached after all, as long as there is time: what is nearest to the best first.
+        """Try what was not reached, as long as there is time: what is nearest to the best first.
 
-        Each is measured in turns with the best, with what is not told from it, and with what that is held against.
+        What may be the best then is measured in a final of its own, with those of the first: only what was measured in
+        the same rounds is compared.
         """
         known = self.found.known
-        finalists = self._may([one for one in known if known[one].final])
+        finalists = [one for one in self.ranked(list(known)) if known[one].final]
+        best = next(iter(self._may(finalists)), None)
         waiting = [one for one in known if known[one].finding.state is State.NOT_REACHED]
-        turn = MOST_ROUNDS
-        while waiting and (finalists := self._may(finalists)):
-            one = min(waiting, key=partial(departures, default=finalists[0]))
-            waiting.remove(one)
-            alike = [other for other in finalists[1:] if not self._better(finalists[0], other)]
+        tried: list[Configuration] = []
+        for one in sorted(waiting, key=lambda one: departures(one, best or self.model.default)):
             del known[one]
-            if not self._judged(one, _UNTIL_THE_END):
-                continue
-            ones = [other for other in self._beside([finalists[0], *alike]) if self.is_right(other)]
-            for _ in range(FEWEST_ROUNDS):
-                if self.trials.left() > -_OVERRUN:
-                    self.round([*ones, one], turn, self._deciding)
-                    turn += 1
-            finalists.append(one)
-
-    @property
-    def _deciding(self) -> Sequence[int]:
-        return self._rows[:1] if self.wanted.memory is None else self._rows
+            if self._judged(one, _UNTIL_THE_END):
+                self._sample(one)
+                self._turn -= 1
+                tried.append(one)
+        within = inf if best is None else _IN_REACH * cost(known[best], self.wanted)
+        in_reach = any(cost(known[one], self.wanted) <= within for one in self._may(tried))
+        if in_reach and self.trials.left() + _OVERRUN >= FEWEST_ROUNDS * self._round:
+            for measured in known.values():
+                for rows, samples in measured.final.items():
+                    measured.before[rows] = measured.before.get(rows, {}) | samples
+                measured.final = {}
+            self.final(self.ranked([*finalists, *tried]))
 
     def _may(self, ones: Sequence[Configuration]) -> list[Configuration]:
         """Those that may be advised, the best first."""
         return [one for one in self.ranked(ones) if not self._excluded(one)]
-
-    def _beside(self, finalists: Sequence[Configuration]) -> list[Configuration]:
-        """These, and what they are held against."""
-        # Where the noise tells nothing apart the default is advised, and held against eager attention in its dtype.
-        beside = [eager_of(one, self.model.architecture) for one in (*finalists[:1], self.model.default)]
-        return list(dict.fromkeys([*finalists, self.model.default, *beside]))
 
     def _better(self, one: Configuration, other: Configuration) -> bool:
         """Whether it is told to be better, by the rounds that both have."""
@@ -392,7 +393,7 @@ class _Hunt:
                 self._time(one, rows, self.wanted.new, turn, self.found.known[one].final)
 
     def is_far_behind(self, first: Configuration, one: Configuration) -> bool:
-        """Whether it takes by far longer than the first with each number of rows, by the rounds that both have."""
+        """Whether it takes by far longer than the first with each number of rows, in at least two calls of both."""
         ours, theirs = (self.found.known[each].final for each in (first, one))
         beside = [
             (ours[rows][turn].whole, sample.whole)
@@ -400,7 +401,7 @@ class _Hunt:
             for turn, sample in samples.items()
             if turn in ours.get(rows, {})
         ]
-        return bool(beside) and all(other > _FAR_BEHIND * usual for usual, other in beside)
+        return len(beside) > 1 and all(other > _FAR_BEHIND * usual for usual, other in beside)
 
     def _meant(self, one: Configuration) -> bool:
         return self.only is None or one.cell in self.only or one == self.model.default

@@ -11,6 +11,7 @@ import torch
 import transformers
 
 from conformance.bench import Bench
+from conformance.course import Course
 from conformance.dials import DIALS
 from conformance.dials.reading import Reader
 from conformance.faults import FAULTS
@@ -21,7 +22,7 @@ from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
 from matrix.dials import cause
 from matrix.expectation import SUPPORTED
-from matrix.observation import Ending, Observation
+from matrix.observation import Ending, Observation, Phase
 from matrix.shortage import is_of_the_host
 from matrix.stack import Device, detect_stack
 from matrix.verdict import Verdict, judge
@@ -418,6 +419,21 @@ def test_a_model_that_was_handed_in_is_read_once(bench: Bench, tmp_path: Path) -
     handed = load(cell, Source(architecture, str(fixture(architecture, tmp_path, 0))), doing(cell))
     assert {one.batches for one in bench.run(cell, handed).readings} == {1}
     assert {one.batches for one in bench.run(cell).readings} != {1}
+
+
+def test_what_raises_with_another_batch_is_the_cells_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = Course.run
+
+    def run(course: Course, model: Any = None) -> Any:
+        if course.seed != 0:
+            course.phase = "forward"
+            raise IndexError("a token that the first batch has not")
+        return usual(course, model)
+
+    monkeypatch.setattr(Course, "run", run)
+    observation = observe(bench, "bert-float16-sdpa-left-prefill")
+    assert observation.failure is not None
+    assert (observation.ending, observation.failure.phase) == (Ending.RAISED, Phase.FORWARD)
 
 
 def test_an_error_in_float32_is_explained_by_its_dial(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -41,7 +41,10 @@ def judged(bench: Bench, cell_id: str, fault: str = "") -> tuple[Observation, Ju
     return observation, judge(cell, ARCHITECTURES[cell.architecture], observation, SUPPORTED, Device.CPU)
 
 
-@pytest.mark.parametrize("cell_id", [CELL, "llama-bfloat16-sdpa-tp2-reload"])
+@pytest.mark.parametrize(
+    "cell_id",
+    [CELL, "llama-bfloat16-sdpa-tp2-reload", "llama-float16-sdpa-tp2-left-prefill"],  # the last with dials
+)
 def test_two_processes_are_one(bench: Bench, cell_id: str) -> None:
     observation, judgement = judged(bench, cell_id)
     assert judgement.verdict is Verdict.SUPPORTED, judgement.reason

@@ -66,6 +66,13 @@ def test_what_was_not_read_of_every_batch_stays_as_the_first_says() -> None:
     assert added([[]]) == ()
 
 
+def test_what_is_off_beyond_doubt_in_the_first_batch_is_not_averaged_away() -> None:
+    clear, doubtful = (reading(value=value, bar=0.01, explains=0.1) for value in (0.15, 0.07))
+    others = [[reading()]] * (BATCHES - 1)
+    assert added([[clear], *others]) == (clear,)
+    assert not added([[doubtful], *others])[0].is_off
+
+
 @pytest.mark.parametrize(
     ("value", "bar", "batches", "dtype", "asked"),
     [
@@ -147,6 +154,12 @@ def test_a_dial_has_moved_by_what_would_make_it_off(before: Reading, after: Read
     assert moved(before, after) is has_moved
 
 
+def test_of_batches_that_add_up_a_dial_has_moved_by_what_makes_it_off_in_them() -> None:
+    before, after = (reading(value=value, bar=0.01, explains=0.002, batches=8) for value in (0.0, 0.075))
+    assert moved(before, after)
+    assert not moved(before, replace(after, batches=1))
+
+
 def test_nothing_here_imports_torch() -> None:
     code = "import sys, matrix.dials, reports.dials; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -174,6 +187,7 @@ def test_readings_add_up_where_they_were_calibrated_and_nothing_is_compiled_for_
     assert dials_add_up(plain, Device.CPU)
     assert not dials_add_up(plain, Device.CUDA)
     assert not dials_add_up(flex, Device.CPU)
+    assert not dials_add_up(parse_cell("llama-float16-sdpa-tp2-left-prefill"), Device.CPU)
     assert not dials_add_up(replace(plain, transformation=TRANSFORMATIONS["compiled"]), Device.CPU)
     assert another_batch(0) == 0
     assert len({seed + another_batch(number) for seed in range(100) for number in range(BATCHES)}) == 100 * BATCHES

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from matrix.advice.call import Paste
-from matrix.advice.search import State, search
+from matrix.advice.search import Failed, State, search
 from matrix.advice.wanted import Prefer, Wanted
 from matrix.errors import UsageError
 from matrix.stack import Device
@@ -88,6 +88,12 @@ def test_the_page_has_the_answer_the_picture_and_why_not_and_nothing_in_it_is_ma
 def test_the_picture_is_of_the_rows_that_decide(prefer: Prefer, said: str) -> None:
     page = render_advice(advised(prefer))
     assert said in page
+    assert page.count('<circle class="advised"') == 1
+
+
+def test_where_the_rows_that_decide_do_not_fit_the_picture_is_of_those_that_do() -> None:
+    page = render_advice(advised(Prefer.THROUGHPUT, failing={8: Failed(State.OUT_OF_MEMORY, "CUDA out of memory")}))
+    assert "milliseconds for 1 row;" in page
     assert page.count('<circle class="advised"') == 1
 
 

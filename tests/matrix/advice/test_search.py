@@ -197,6 +197,12 @@ def test_what_is_far_behind_with_each_number_of_rows_is_measured_once(rows: tupl
     assert len(found.known[MODEL.default].final[1]) == 5 + rounds
 
 
+def test_of_one_number_of_rows_one_call_is_not_enough_to_be_far_behind() -> None:
+    slow, wanted = eager_of(MODEL.default, MODEL.architecture), Wanted(batches=(1,))
+    table = Table(lambda one: 0.02 if one == slow else 0.01)
+    assert len(search_all(MODEL, wanted, table, [MODEL.default, slow], 5).known[slow].final[1]) == 2
+
+
 def test_a_default_that_is_wrong_is_never_advised() -> None:
     found = search(MODEL, WANTED, STACK, RULES, Table(lambda one: 0.01, wrong={MODEL.default.name}))
     choice = choose(found, MODEL, WANTED)
@@ -251,9 +257,7 @@ def test_what_compiles_is_tried_as_long_as_there_is_time_to_judge_and_to_time_it
     compiled = {one: known.finding.state for one, known in found.known.items() if one.compiles}
     reached = [one for one, state in compiled.items() if state is not State.NOT_REACHED]
     assert [one.name for one in reached] == [
-        "bfloat16-sdpa-static-generate_compiles",
-        "bfloat16-flash_attention_2-static-generate_compiles",
-        "float16-flash_attention_2-static-generate_compiles",  # after the final
+        f"bfloat16-{backend}-static-generate_compiles" for backend in ("sdpa", "flash_attention_2")
     ]
     assert len(compiled) > 2
 
@@ -360,28 +364,33 @@ def test_who_asks_for_less_is_taken_for_it_only_near_the_best(usual: float, advi
 class Patient(Table):
     """A machine on which judging what is not reached in its wave would take too long then, and does not at the end."""
 
-    fastest: str = ""
     kept: float = 0.3  # of the time, when the first final begins
+    by_round: float = 0.0  # what each round of a final takes of it
     finals: int = 0
+    wrong_with: tuple[str, int] = ("", 0)  # what is wrong with so many rows, as it was compiled for them
 
     def left(self) -> float:
-        return self.kept if self.finals else super().left()
+        return self.kept - self.by_round * self.finals if self.finals else super().left()
 
     def say(self, line: str) -> None:
         self.finals += line.startswith("final")
+
+    def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+        found = super().time(one, rows, new, turn)
+        return Failed(State.WRONG, "max error 9 exceeds 1") if (one.name, rows) == self.wrong_with else found
 
 
 LATE = "bfloat16-sdpa-static-generate_compiles"
 
 
-def hurried(kept: float) -> tuple[Found, Table]:
+def hurried(wanted: Wanted = WANTED, **changes: object) -> tuple[Found, Patient]:
     """Waves that end at once; what nobody reached in them is by far the best."""
-    table = Patient(lambda one: 0.001 if one.name == LATE else 0.01, most=20, noise=0.01, kept=kept)
-    return search(MODEL, WANTED, STACK, RULES, table), table
+    table = Patient(lambda one: 0.001 if one.name == LATE else 0.01, most=20, noise=0.01, **changes)  # type: ignore[arg-type]
+    return search(MODEL, wanted, STACK, RULES, table), table
 
 
 def test_what_was_not_reached_is_tried_after_the_final_while_there_is_time() -> None:
-    found, _ = hurried(kept=0.3)
+    found, _ = hurried()
     choice = choose(found, MODEL, WANTED)
     assert choice is not None
     assert choice.advised.name == LATE
@@ -390,8 +399,38 @@ def test_what_was_not_reached_is_tried_after_the_final_while_there_is_time() -> 
     assert choice.over_eager is not None
     assert choice.over_eager.told
     assert not choice.alike
+    assert set(found.known[choice.advised].final) == set(WANTED.batches)
+    rounds = {turn for known in found.known.values() for turns in known.final.values() for turn in turns}
+    assert all(set(known.final[1]) == rounds for known in found.known.values() if known.final)
     for one in found.known:
         assert not why_not(one, found, choice, MODEL, WANTED).startswith(("not timed", "within the noise"))
+
+
+def test_what_is_tried_late_and_wrong_with_other_rows_is_not_advised() -> None:
+    choice = choose(hurried(wrong_with=(LATE, 8))[0], MODEL, WANTED)
+    assert choice is not None
+    assert choice.advised == MODEL.default
+
+
+def test_where_what_was_tried_late_is_no_better_the_final_stands() -> None:
+    table = Patient(lambda one: 0.01 if one == MODEL.default else 0.02, most=20, noise=0.01)
+    found = search(MODEL, WANTED, STACK, RULES, table)
+    assert State.NOT_REACHED not in {known.finding.state for known in found.known.values()}
+    assert 0 in found.known[MODEL.default].final[1]
+
+
+def test_a_final_for_which_there_is_no_time_is_not_begun() -> None:
+    found, table = hurried(kept=1.85, by_round=0.15)
+    assert LATE in table.timed
+    assert 0 in found.known[MODEL.default].final[1], "the first stands"
+    assert choose(found, MODEL, WANTED) is not None
+
+
+def test_where_nothing_that_was_reached_may_be_advised_the_rest_is_tried() -> None:
+    wanted = Wanted(memory=2 * 10**9, loss=0.1)
+    choice = choose(hurried(wanted, kept=0.9)[0], MODEL, wanted)
+    assert choice is not None
+    assert choice.advised.cell.quantisation.stored_as
 
 
 def test_nothing_is_begun_at_the_very_end() -> None:
