@@ -91,6 +91,13 @@ def test_explain_says_what_should_happen_and_where_that_is_documented(printed: P
     assert "the class does not set _supports_sdpa" in text
 
 
+@pytest.mark.parametrize(("cell", "told"), [("llama-float16-sdpa", True), ("llama-float16-flex_attention", False)])
+def test_explain_says_of_how_many_batches_dials_are_read(cell: str, told: bool, printed: Printed) -> None:
+    text = "\n".join(printed("matrix", "explain", f"{cell}-left-prefill"))
+    assert "off by 6 error bars" in text
+    assert ("up to 16 batches are added up, of which 0.1 % and 5 bars are enough" in text) is told
+
+
 def test_explain_heeds_rules_and_waivers_of_the_user(tmp_path: Path, printed: Printed) -> None:
     rule, waiver = tmp_path / "rules.toml", tmp_path / "waivers.toml"
     rule.write_text('[[rule]]\ncells = "architecture=llama"\noutcome = "supported"\nsource = "my page"\n')
