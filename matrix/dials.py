@@ -106,8 +106,8 @@ class Reading:
     def said(self) -> str:
         """The reading in words: `softmax scale +5.00 ± 0.03 %`."""
         shown = digits(self.bar, self.value)
-        added = "" if self.batches == 1 else f" in {self.batches} batches"
-        return f"{self.words} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}{added}"
+        summed = "" if self.batches == 1 else f" in {self.batches} batches"
+        return f"{self.words} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}{summed}"
 
     @property
     def share(self) -> str:
@@ -127,7 +127,7 @@ def batches_asked(readings: Iterable[Reading], dtype: str) -> int:
     return min(BATCHES, asked)
 
 
-def added(batches: Sequence[Sequence[Reading]]) -> tuple[Reading, ...]:
+def added_up(batches: Sequence[Sequence[Reading]]) -> tuple[Reading, ...]:
     """The readings of several batches as one: their mean, with the bar of a mean.
 
     As the first says stays what is off there beyond doubt, and what was not read of every batch, as a dial that another
@@ -139,12 +139,12 @@ def added(batches: Sequence[Sequence[Reading]]) -> tuple[Reading, ...]:
     def summed(one: Reading) -> Reading:
         same = [batch[one.dial, one.also] for batch in found if (one.dial, one.also) in batch]
         is_clear = one.is_off and not one.is_doubtful
-        return one if is_clear or len(same) < len(found) else _mean([one, *same])
+        return one if is_clear or len(same) < len(found) else _as_one([one, *same])
 
     return tuple(summed(one) for one in first)
 
 
-def _mean(readings: Sequence[Reading]) -> Reading:
+def _as_one(readings: Sequence[Reading]) -> Reading:
     count = len(readings)
     return replace(
         readings[0],

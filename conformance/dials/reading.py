@@ -7,7 +7,7 @@ from conformance.dials.directions import Directions, directions_of
 from conformance.dials.fit import readings
 from conformance.judging.found import OneRun
 from conformance.judging.shared import Batch, SharedReferences
-from matrix.dials import Reading, added, batches_asked
+from matrix.dials import Reading, added_up, batches_asked
 
 _BYTES_KEPT = 256 * 2**20
 
@@ -36,9 +36,9 @@ class Reader:
             again: the same cell with another batch, numbered from 1.
         """
         batches = [self(found, references)]
-        while len(batches) < batches_asked(added(batches), references.cell.dtype):
+        while len(batches) < batches_asked(added_up(batches), references.cell.dtype):
             batches.append(self(again(len(batches)), references))
-        return added(batches)
+        return added_up(batches)
 
     def directions(self, references: SharedReferences, batch: Batch) -> Directions | None:
         """What each dial does to golden's logits of a batch, or None (`directions_of`)."""

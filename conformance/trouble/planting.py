@@ -95,8 +95,8 @@ def _wire(scene: Scene) -> None:
 
         make(self, on_phase=told, **named)
 
-    def compared_and_struck(self: Bench, *args: Any) -> Any:
-        found = compared(self, *args)
+    def compared_and_struck(self: Bench, *args: Any, **named: Any) -> Any:
+        found = compared(self, *args, **named)
         scene.reaches(Moment.AFTER)
         return found
 

@@ -9,7 +9,7 @@ import pytest
 from matrix.architectures import load_architectures
 from matrix.cell import parse_cell
 from matrix.dialled import another_batch, dials_add_up, dials_judge, has_dials
-from matrix.dials import BATCHES, KNOBS, Reading, added, batches_asked, cause, explanation, moved, off, percent
+from matrix.dials import BATCHES, KNOBS, Reading, added_up, batches_asked, cause, explanation, moved, off, percent
 from matrix.stack import Device
 from matrix.transformations import TRANSFORMATIONS
 
@@ -52,7 +52,7 @@ def test_of_batches_that_add_up_less_is_enough(value: float, explains: float, is
 
 
 def test_readings_of_batches_are_a_mean_with_the_bar_of_a_mean() -> None:
-    (one,) = added([[reading(value=0.3, bar=0.03, explains=0.2)], [reading(value=0.1, bar=0.04, explains=0.1)]])
+    (one,) = added_up([[reading(value=0.3, bar=0.03, explains=0.2)], [reading(value=0.1, bar=0.04, explains=0.1)]])
     assert (one.value, one.bar, one.explains) == pytest.approx((0.2, 0.025, 0.15))
     assert one.batches == 2
     assert one.said.endswith("± 0.025 % in 2 batches")
@@ -61,16 +61,16 @@ def test_readings_of_batches_are_a_mean_with_the_bar_of_a_mean() -> None:
 def test_what_was_not_read_of_every_batch_stays_as_the_first_says() -> None:
     both = reading("values", value=0.5, also=("head_gain",))
     first, scale = reading("values", value=0.5), reading()
-    assert added([[scale, first], [scale, both]])[1] == first
-    assert added([[scale, first], []]) == (scale, first)
-    assert added([[]]) == ()
+    assert added_up([[scale, first], [scale, both]])[1] == first
+    assert added_up([[scale, first], []]) == (scale, first)
+    assert added_up([[]]) == ()
 
 
 def test_what_is_off_beyond_doubt_in_the_first_batch_is_not_averaged_away() -> None:
     clear, doubtful = (reading(value=value, bar=0.01, explains=0.1) for value in (0.15, 0.07))
     others = [[reading()]] * (BATCHES - 1)
-    assert added([[clear], *others]) == (clear,)
-    assert not added([[doubtful], *others])[0].is_off
+    assert added_up([[clear], *others]) == (clear,)
+    assert not added_up([[doubtful], *others])[0].is_off
 
 
 @pytest.mark.parametrize(
