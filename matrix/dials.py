@@ -17,7 +17,7 @@ BARS = 6.0
 # heads 0.17 % louder in bfloat16 than eager's, and explained a ten-thousandth. Of 1,027 turned dials that cost none.
 SHARE = 0.005
 # Other batches of the same kind are rounded otherwise: what is off is off there too, and of readings that add up the
-# bar is shorter and without the long tail: of 1,586 readings of 156 honest runs on a CPU (thirteen architectures, three
+# bar is shorter and without the long tail: of 1,448 readings of 156 honest runs on a CPU (thirteen architectures, three
 # seeds, two kernels) the farthest lay at 3.3 bars in eight batches added up, and at 8.2 in one of them.
 BATCHES = 16
 BARS_ADDED, SHARE_ADDED = 5.0, 0.001
