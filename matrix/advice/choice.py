@@ -60,8 +60,8 @@ def _over(known: Course, one: Configuration, other: Configuration, wanted: Wante
 def _between(ours: Known, theirs: Known, wanted: Wanted) -> Gain | None:
     """By the rounds of the final; of what fell out before it by those that both have from there, or the means of them.
 
-    What was tried after the final may have met the other in neither: then by the means of what there is of both. None
-    where one of them was not timed.
+    Where each was held against a third alone (`search_all`), by the means of what there is of both. None where one of
+    them was not timed.
     """
     if (found := gain(costs(ours, wanted), costs(theirs, wanted))) is not None:
         return found

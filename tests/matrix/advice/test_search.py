@@ -197,6 +197,18 @@ def test_what_is_far_behind_with_each_number_of_rows_is_measured_once(rows: tupl
     assert len(found.known[MODEL.default].final[1]) == 5 + rounds
 
 
+def test_what_was_held_against_a_third_alone_is_not_called_alike() -> None:
+    tokens = {"bfloat16-sdpa": 0.014, "bfloat16-eager": 0.010, "bfloat16-flash_attention_2": 0.012}
+    cells = (plain_cell(MODEL.architecture, *name.split("-")) for name in tokens)
+    ones = [Configuration(cell) for cell in cells]
+    found = search_all(MODEL, WANTED, Table(lambda one: tokens[one.name]), ones, 3)
+    choice = choose(found, MODEL, WANTED)
+    assert choice is not None
+    assert (choice.advised, choice.alike) == (ones[1], ())
+    said = why_not(ones[2], found, choice, MODEL, WANTED)
+    assert said == "slower: about 1.20 times, not measured in the same rounds"
+
+
 def test_of_one_number_of_rows_one_call_is_not_enough_to_be_far_behind() -> None:
     slow, wanted = eager_of(MODEL.default, MODEL.architecture), Wanted(batches=(1,))
     table = Table(lambda one: 0.02 if one == slow else 0.01)
