@@ -187,7 +187,7 @@ class Bench:
         device, judge = Device(self.device.type), dials_judge(course.cell, architecture)
         asked = self._dials and (beyond or judge)
         if asked and has_dials(course.cell, architecture, device):
-            surely = judge and not beyond and not once and dials_add_up(course.cell, device)
+            surely = judge and not beyond and not once and dials_add_up(course.cell)
             # What only explains fails nothing, nor does it for the many ways in which classes call SDPA.
             with course.during(Phase.REFERENCE), contextlib.suppress(*(() if judge else (Exception,))):
                 comparisons = tuple(self._with_dials(course, found, one, surely) for one in comparisons)

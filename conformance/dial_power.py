@@ -200,7 +200,7 @@ class Laboratory:
         )
 
     def _read(self, found: OneRun, references: SharedReferences, again: Callable[[int], OneRun]) -> tuple[Reading, ...]:
-        if dials_add_up(references.cell, self._share.stack.device):
+        if dials_add_up(references.cell):
             return self._reader.surely(found, references, again)
         return self._reader(found, references)
 

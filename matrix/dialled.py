@@ -30,14 +30,12 @@ def dials_judge(cell: Cell, architecture: Architecture) -> bool:
     return cell.dtype is not Dtype.FLOAT32 and not architecture.inputs
 
 
-def dials_add_up(cell: Cell, device: Device) -> bool:
+def dials_add_up(cell: Cell) -> bool:
     """Whether readings of other batches are added: not of what is compiled for each, nor of several processes, of which
     one alone judges.
-
-    Nor on a GPU, where nobody has seen yet how far honest ones stray that add up.
     """
     compiles = cell.transformation.compiles or cell.attention is Attention.FLEX_ATTENTION
-    return device is Device.CPU and not compiles and cell.device_map.processes == 1
+    return not compiles and cell.device_map.processes == 1
 
 
 def another_batch(number: int) -> int:

@@ -60,7 +60,7 @@ def explain(
         yield f"  no dial of attention that explains {least} is off by {bars:g} error bars and its material size"
         named = ", ".join(f"{knob.words} {knob.material:g} {knob.unit}" for knob in list(KNOBS.values())[:3])
         yield f"    ({named}, ...)"
-        if dials_add_up(cell, stack.device):
+        if dials_add_up(cell):
             bars, share = rule(BATCHES)
             least = f"{100 * share:g} % and {bars:g} bars are enough"
             yield f"    in doubt up to {BATCHES} batches are added up, of which {least}"
