@@ -6,9 +6,7 @@ seeds: how small an error is read, how often the truth lies inside the error bar
 
 import contextlib
 import logging
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +27,7 @@ from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
 from conformance.plugin.workers import auto_workers
+from conformance.pool import processes
 from conformance.rooms import doing
 from conformance.spellings import quieten
 from matrix import oracle
@@ -132,6 +131,7 @@ class Laboratory:
             if (
                 not self._share.dials
                 and fault.suits(self._architecture)
+                and cell.dtype not in fault.eager_does_it_in
                 and fault.cell(self._architecture, cell.dtype) == cell
             ):
                 model = self.loaded()
@@ -232,8 +232,7 @@ def main(
         for name in architecture or ARCHITECTURES
         for one in dtype or Dtype
     ]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or auto_workers(stack) or 1, mp_context=context) as pool:
+    with processes(workers or auto_workers(stack) or 1, len(stack.gpus)) as pool:
         trials = [trial for share in pool.map(measure_share, work) for trial in share]
     power = DialPower(started=started, finished=datetime.now(UTC), stack=stack, trials=trials)
     write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")

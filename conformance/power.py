@@ -9,13 +9,12 @@ whether there was anything to see. Last the suite itself is spoiled, in every wa
 import contextlib
 import logging
 import multiprocessing
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -33,6 +32,7 @@ from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, from_pretrained, golden_dtype, torch_dtype
 from conformance.models.outputs import forward
 from conformance.plugin.workers import auto_workers
+from conformance.pool import processes
 from conformance.sabotage import SABOTAGE, sabotage_trials
 from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS
 from matrix import oracle
@@ -43,6 +43,7 @@ from matrix.command_line import run
 from matrix.constraints import why_impossible
 from matrix.expectation import SUPPORTED
 from matrix.installed import FIXTURE_CACHE, with_installed
+from matrix.observation import Comparison
 from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
@@ -52,7 +53,7 @@ from reports.power import Power, Rules, Trial, power_lines, read_power, summaris
 
 # Faults need an architecture with softcapped scores, which the matrix itself does not try.
 ARCHITECTURES = Path(__file__).parent / "faults" / "architectures"
-SWEEP = (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)  # per cent of softmax scale
+SWEEP = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 5, 10)  # per cent of softmax scale
 
 # What is seeded into every type of the installed library: what any attention may have, and what tells its traits apart.
 ZOO_FAULTS = (
@@ -102,7 +103,7 @@ def measure_share(share: Share) -> list[Trial]:
     architectures = _installed(share.fixture_cache) if share.zoo else load_architectures(ARCHITECTURES)
     architecture, waivers = architectures[share.architecture], load_waivers(architectures)
     chosen = [find(name) for name in share.faults] or list(FAULTS.values())
-    suited = [fault for fault in chosen if fault.suits(architecture)]
+    suited = [fault for fault in chosen if fault.suits(architecture) and share.dtype not in fault.eager_does_it_in]
     # The matrix does not try it: what it shows is no fault, and is none without one.
     faults = [one for one in suited if why_impossible(one.cell(architecture, share.dtype), architecture) is None]
     extra = not share.zoo and share.architecture not in load_architectures()
@@ -156,16 +157,20 @@ class _Laboratory:
 
     def trial(self, cell: Cell, fault: Fault | None, *, percent: float | None = None) -> Trial:
         """Run the cell with the fault, or honestly, and ask every rule."""
-        judgement, ratio = self._judge(cell, fault)
+        judgement, comparisons = self._judge(cell, fault)
+        ratios = [bound.ratio for comparison in comparisons for bound in oracle.bounds(comparison)]
+        of_size = [oracle.problems(replace(comparison, readings=())) for comparison in comparisons]
+        too_large = any(of_size) if of_size else None
         logits = self._logits
         if fault is not None and judgement.verdict not in _OF_FAULTS:
             raise AssertionError(f"{fault.name} in {cell}: {judgement.verdict}: {judgement.reason}")
         missed = judgement.verdict is Verdict.SUPPORTED
         to_noise = self._signal_to_noise(cell, fault) if fault is not None and missed else None
-        caught = Rules(suite=not missed)
+        caught = Rules(suite=not missed, size=too_large)
         if logits is not None:
             caught = Rules(
                 suite=not missed,
+                size=too_large,
                 transformers=not transformers_passes(logits, cell.dtype),
                 assert_close=not assert_close_passes(logits, cell.dtype),
                 greedy_text=self._text_differs(cell, fault) if percent is None else None,
@@ -177,7 +182,7 @@ class _Laboratory:
             dtype=cell.dtype,
             architecture=cell.architecture,
             verdict=judgement.verdict,
-            ratio=ratio,
+            ratio=max(ratios, default=None),
             caught=caught,
             signal_to_noise=to_noise,
         )
@@ -196,13 +201,12 @@ class _Laboratory:
             if not trial.caught.suite:
                 return
 
-    def _judge(self, cell: Cell, fault: Fault | None) -> tuple[Judgement, float | None]:
+    def _judge(self, cell: Cell, fault: Fault | None) -> tuple[Judgement, tuple[Comparison, ...]]:
         self._logits = None
         self._bench.fault = fault
         observation = self._bench.run(cell)
-        ratios = [bound.ratio for comparison in observation.comparisons for bound in oracle.bounds(comparison)]
         judgement = judge(cell, self._architecture, observation, SUPPORTED, self._stack.device)
-        return judgement, max(ratios, default=None)
+        return judgement, observation.comparisons
 
     def _keep(self, found: OneRun, references: References) -> None:
         references = found.truth(references)
@@ -283,15 +287,6 @@ def _installed(fixture_cache: Path) -> Mapping[str, Architecture]:
     return with_installed(load_architectures(), fixture_cache)
 
 
-def _take_a_gpu(turns: Any, gpus: int) -> None:
-    """Have this process see one GPU, so that each has as many processes as the others."""
-    with turns.get_lock():
-        turn, turns.value = turns.value, turns.value + 1
-    if gpus > 1:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible[turn % gpus]
-
-
 def measure(
     work: Sequence[Share],
     stack: Stack,
@@ -305,9 +300,7 @@ def measure(
 
     Interrupted, it gives what there is.
     """
-    started, context = datetime.now(UTC), multiprocessing.get_context("spawn")
-    turns = context.Value("i", 0)
-    pool = ProcessPoolExecutor(workers, context, _take_a_gpu, (turns, len(stack.gpus)))
+    started, pool = datetime.now(UTC), processes(workers, len(stack.gpus))
     spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage]
     shares = [pool.submit(measure_share, share) for share in work]
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pydantic import AwareDatetime, Field
@@ -19,6 +19,7 @@ FOLDER = Path(__file__).parent / "power"
 # The rules that are asked, in the order of the columns.
 RULES = {
     "suite": "this suite",
+    "size": "by the size of the error alone",
     "transformers": "transformers: atol/rtol, 80 % of rows",
     "assert_close": "torch.testing.assert_close",
     "greedy_text": "same greedy text",
@@ -29,6 +30,7 @@ class Rules(Part):
     """For each rule, whether it cries foul; None where it was not asked or there were no logits to ask it of."""
 
     suite: bool
+    size: bool | None = Field(default=None, description="the suite without dials and without evidence")
     transformers: bool | None = None
     assert_close: bool | None = None
     greedy_text: bool | None = None
@@ -108,19 +110,29 @@ class PowerSummary(Part):
     limits: dict[Dtype, dict[str, float | None]] = Field(
         description="by architecture, the smallest error of the softmax scale that is caught, in per cent"
     )
+    size_limits: dict[Dtype, dict[str, float | None]] = Field(
+        default={}, description="the same by the size of the error alone, where that was asked"
+    )
 
     def limit(self, dtype: Dtype) -> float | None:
         """The smallest scale error that is caught on every architecture, in per cent."""
-        found = list(self.limits.get(dtype, {}).values())
-        if not found or None in found:
-            return None
-        return max(limit for limit in found if limit is not None)
+        return _on_every_one(self.limits.get(dtype, {}))
+
+    def size_limit(self, dtype: Dtype) -> float | None:
+        """The same by the size of the error alone."""
+        return _on_every_one(self.size_limits.get(dtype, {}))
+
+
+def _on_every_one(limits: Mapping[str, float | None]) -> float | None:
+    found = [limit for limit in limits.values() if limit is not None]
+    return max(found) if found and len(found) == len(limits) else None
 
 
 def summarise(power: Power) -> PowerSummary:
     """The trials, counted."""
     seeded = [trial for trial in power.trials if trial.fault and trial.percent is None]
     honest = [trial for trial in power.trials if not trial.fault and trial.percent is None]
+    swept = [trial for trial in power.trials if trial.percent is not None]
     return PowerSummary(
         stack=power.stack,
         finished=power.finished,
@@ -134,7 +146,8 @@ def summarise(power: Power) -> PowerSummary:
         honest=_by_dtype(honest),
         misses=[trial for trial in seeded if not trial.caught.suite],
         sabotage=power.sabotage,
-        limits=_limits(trial for trial in power.trials if trial.percent is not None),
+        limits=_limits(swept, lambda rules: rules.suite),
+        size_limits=_limits([one for one in swept if one.caught.size is not None], lambda rules: rules.size is True),
     )
 
 
@@ -153,7 +166,7 @@ def _tally(answers: list[Rules]) -> Tally:
     )
 
 
-def _limits(sweep: Iterable[Trial]) -> dict[Dtype, dict[str, float | None]]:
+def _limits(sweep: Iterable[Trial], caught: Callable[[Rules], bool]) -> dict[Dtype, dict[str, float | None]]:
     groups: dict[tuple[Dtype, str], list[Trial]] = {}
     for trial in sweep:
         groups.setdefault((trial.dtype, trial.architecture), []).append(trial)
@@ -161,7 +174,7 @@ def _limits(sweep: Iterable[Trial]) -> dict[Dtype, dict[str, float | None]]:
     for (dtype, architecture), trials in groups.items():
         limit = None
         for trial in sorted(trials, key=lambda trial: trial.percent or 0, reverse=True):
-            if not trial.caught.suite:
+            if not caught(trial.caught):
                 break
             limit = trial.percent
         found.setdefault(dtype, {})[architecture] = limit
@@ -205,8 +218,9 @@ def power_lines(summary: PowerSummary) -> Iterator[str]:
             yield f"{label:<40}" + "".join(f"  {_share(t, rule):>12}" for t in found)
     yield ""
     for dtype in Dtype:
-        limit = summary.limit(dtype)
-        yield f"detection limit in {dtype}: " + (f"{limit:g} % of softmax scale" if limit is not None else "none")
+        limit, by_size = summary.limit(dtype), summary.size_limit(dtype)
+        said = f"{limit:g} % of softmax scale" if limit is not None else "none"
+        yield f"detection limit in {dtype}: {said}" + (f"; {by_size:g} % by size alone" if by_size is not None else "")
     if summary.sabotage:
         caught = sum(trial.caught for trial in summary.sabotage)
         yield f"sabotage of the suite itself: {caught} of {len(summary.sabotage)} cells not green"

@@ -18,7 +18,7 @@ from conformance.faults.catalogue import (
     is_decoder,
     named,
 )
-from matrix.axes import Attention
+from matrix.axes import Attention, Dtype
 from matrix.cell import Cell
 
 GROUPED = having("gqa", "llama", "mistral")
@@ -161,7 +161,11 @@ def values_in_fp8(call: Attend) -> torch.Tensor:
     return call(value=call.value.to(torch.float8_e4m3fn).to(call.value.dtype))
 
 
-@attention_fault("probabilities_in_bfloat16", "scores accumulated in bfloat16, as a kernel without an fp32 accumulator")
+@attention_fault(
+    "probabilities_in_bfloat16",
+    "scores accumulated in bfloat16, as a kernel without an fp32 accumulator",
+    eager_does_it_in=(Dtype.BFLOAT16,),
+)
 def probabilities_in_bfloat16(call: Attend) -> torch.Tensor:
     """Scores and probabilities rounded to bfloat16 at every step."""
     bias = call.bias.float().clamp_min(torch.finfo(torch.bfloat16).min).bfloat16()

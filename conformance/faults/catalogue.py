@@ -35,6 +35,8 @@ class Fault:
     running: Callable[[Model], AbstractContextManager[None]] = lambda model: contextlib.nullcontext()
     # Done to the folder of the candidate's checkpoint, where it is written in a format.
     spoilt: Callable[[Path, Cell], None] | None = None
+    # Where eager attention does the same, bit for bit: there it is no fault, and nothing could tell it.
+    eager_does_it_in: tuple[Dtype, ...] = ()
 
     def cell(self, architecture: Architecture, dtype: Dtype) -> Cell:
         """Where it is looked for: an uneven batch, padded on the left unless it says otherwise."""
@@ -140,12 +142,23 @@ def attention_fault(
     suits: Callable[[Architecture], bool] = lambda architecture: True,
     workload: str = "prefill",
     padding: Padding = Padding.LEFT,
+    eager_does_it_in: tuple[Dtype, ...] = (),
 ) -> Callable[[Callable[[Attend], torch.Tensor]], Callable[[Attend], torch.Tensor]]:
     """Make a fault of a function that answers one call of attention wrongly."""
 
     def register(wrong: Callable[[Attend], torch.Tensor]) -> Callable[[Attend], torch.Tensor]:
         running = functools.partial(sdpa_answered_by, wrong)
-        add(Fault(name, stands_for, suits, workload, padding=padding, running=running))
+        add(
+            Fault(
+                name,
+                stands_for,
+                suits,
+                workload,
+                padding=padding,
+                running=running,
+                eager_does_it_in=eager_does_it_in,
+            )
+        )
         return wrong
 
     return register

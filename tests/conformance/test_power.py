@@ -9,20 +9,33 @@ import torch
 
 from conformance import power
 from conformance.common_rules import Logits, assert_close_passes, transformers_passes
+from conformance.faults import Fault, catalogue
+from conformance.faults.attention import wrong_scale
+from conformance.faults.catalogue import sdpa_answered_by
 from conformance.power import Share, measure_share
 from matrix.axes import Dtype
 from matrix.verdict import Verdict
 from reports.power import Rules, Trial
 from tests.builders import make_stack
 
-FAULTS = ("scale_2_percent", "probabilities_in_bfloat16", "served_by_eager", "stale_cache_slot")
+FAULTS = ("scale_1_percent", "scale_2_percent", "served_by_eager", "stale_cache_slot")
+HIDDEN = Fault(
+    "scale_0_02_percent",
+    "an error that no comparison of logits could tell",
+    lambda architecture: True,
+    running=lambda model: sdpa_answered_by(wrong_scale(0.02), model),
+)
 
 
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trial]:
-    share = Share("gpt2", Dtype.BFLOAT16, make_stack(), tmp_path_factory.mktemp("fixtures"), FAULTS)
-    found = measure_share(share)
-    assert [trial.fault for trial in found] == ["", "", *FAULTS]
+    # Of the last eager attention does the same in bfloat16.
+    asked = (*FAULTS, HIDDEN.name, "probabilities_in_bfloat16")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(catalogue.FAULTS, HIDDEN.name, HIDDEN)
+        share = Share("gpt2", Dtype.BFLOAT16, make_stack(), tmp_path_factory.mktemp("fixtures"), asked)
+        found = measure_share(share)
+    assert [trial.fault for trial in found] == ["", "", *FAULTS, HIDDEN.name]
     return {trial.fault: trial for trial in found}
 
 
@@ -31,7 +44,7 @@ def test_an_honest_run_is_not_accused(trials: dict[str, Trial]) -> None:
     assert not trials[""].caught.suite
 
 
-@pytest.mark.parametrize("fault", ["scale_2_percent", "served_by_eager", "stale_cache_slot"])
+@pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_caught(trials: dict[str, Trial], fault: str) -> None:
     assert trials[fault].caught.suite
 
@@ -41,8 +54,13 @@ def test_evidence_sees_what_numbers_cannot(trials: dict[str, Trial]) -> None:
     assert not trials["served_by_eager"].caught.transformers
 
 
+def test_what_a_dial_sees_is_told_from_what_the_size_of_the_error_shows(trials: dict[str, Trial]) -> None:
+    by_size = {name: trials[name].caught.size for name in ("", *FAULTS[:2])}
+    assert by_size == {"": False, "scale_1_percent": False, "scale_2_percent": True}
+
+
 def test_a_miss_is_measured_against_the_noise(trials: dict[str, Trial]) -> None:
-    missed = trials["probabilities_in_bfloat16"]
+    missed = trials[HIDDEN.name]
     assert not missed.caught.suite
     assert missed.signal_to_noise is not None
     assert 0 < missed.signal_to_noise < 1

@@ -87,7 +87,8 @@ def test_faults_honest_runs_and_the_sweep_are_counted_apart() -> None:
     found = summary(EXAMPLE)
     assert found.total[Dtype.FLOAT32].asked["suite"] == found.total[Dtype.FLOAT32].caught["suite"] == 2
     assert found.total[Dtype.BFLOAT16].caught["suite"] == 0
-    assert found.honest[Dtype.FLOAT32].caught == {"suite": 0, "transformers": 0, "assert_close": 1, "greedy_text": 0}
+    alarms = {"suite": 0, "size": 0, "transformers": 0, "assert_close": 1, "greedy_text": 0}
+    assert found.honest[Dtype.FLOAT32].caught == alarms
     assert found.honest[Dtype.FLOAT32].asked["greedy_text"] == 0
     assert [fault.name for fault in found.faults] == list(FAULTS)
     assert found.architectures == ["llama", "gpt2"]
@@ -161,6 +162,17 @@ def test_limits_stand_for_all_architectures_together_and_for_each() -> None:
     assert "on every one 5 % none found llama 2 % none found gpt2 5 % not measured" in text
     assert "no sweep of the softmax scale" in section(summary([trial("scale_2_percent", caught=True)]))
     assert limit_text(0.05) == "0.05 %"
+
+
+def test_the_limit_by_the_size_of_the_error_stands_beside_that_of_the_suite() -> None:
+    swept = sweep((5, True), (2, True), (1, False))
+    for one, by_size in zip(swept, (True, False, False), strict=True):
+        one.caught = one.caught.model_copy(update={"size": by_size})
+    found = summary(swept)
+    assert (found.limit(Dtype.FLOAT32), found.size_limit(Dtype.FLOAT32)) == (2, 5)
+    assert "on every one, by the size of the error alone 5 %" in section(found)
+    assert "detection limit in float32: 2 % of softmax scale; 5 % by size alone" in power_lines(found)
+    assert "by the size of the error alone" not in section(summary(EXAMPLE)).partition("Detection limit")[2]
 
 
 def test_what_should_have_been_caught_comes_before_what_is_below_noise() -> None:

@@ -1,14 +1,16 @@
 """Every seeded fault is caught where it can show, and the same cell without it is green."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from conformance.bench import Bench
 from conformance.faults import FAULTS
 from conformance.power import ARCHITECTURES as EXTRA_ARCHITECTURES
 from matrix.architectures import load_architectures
-from matrix.axes import Dtype
+from matrix.axes import Attention, Dtype
 from matrix.cell import Cell
 from matrix.expectation import SUPPORTED
 from matrix.stack import Device, detect_stack
@@ -55,9 +57,8 @@ def test_the_catalogue_is_large_and_says_what_each_fault_stands_for() -> None:
 
 @pytest.mark.parametrize("name", sorted(IN_ONE_PROCESS))
 def test_a_seeded_fault_is_caught(cache: Path, name: str) -> None:
-    # bfloat16 is where most noise hides a fault; 1 % of scale and bfloat16 itself drown in it, as they must.
-    drowns = name in ("scale_1_percent", "probabilities_in_bfloat16")
-    cell = cell_for(name, Dtype.FLOAT16 if drowns else Dtype.BFLOAT16)
+    # bfloat16 is where most noise hides a fault.
+    cell = cell_for(name, Dtype.FLOAT16 if Dtype.BFLOAT16 in FAULTS[name].eager_does_it_in else Dtype.BFLOAT16)
     skip_unless_installed(cell)
     assert verdict(cell, cache, name) in (Verdict.INACCURATE, Verdict.SUBSTITUTED)
 
@@ -68,6 +69,31 @@ def test_a_seeded_fault_is_caught(cache: Path, name: str) -> None:
 def test_without_a_fault_the_same_cells_are_green(cache: Path, cell: Cell) -> None:
     skip_unless_installed(cell)
     assert verdict(cell, cache, None) is Verdict.SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "same"),
+    [
+        *((name, dtype, True) for name, fault in FAULTS.items() for dtype in fault.eager_does_it_in),
+        ("probabilities_in_bfloat16", Dtype.FLOAT16, False),
+        ("scale_1_percent", Dtype.BFLOAT16, False),
+    ],
+)
+def test_what_eager_does_too_is_the_same_bit_for_bit_and_called_no_fault_there(
+    cache: Path, name: str, dtype: Dtype, same: bool
+) -> None:
+    cell = cell_for(name, dtype)
+    answers: list[torch.Tensor] = []
+    for attention, fault in ((Attention.EAGER, None), (cell.attention, FAULTS[name])):
+        bench = Bench(
+            device=Device.CPU,
+            architectures=ARCHITECTURES,
+            fixture_cache=cache,
+            fault=fault,
+            on_found=lambda found, references: answers.append(found.logits[found.attended]),
+        )
+        bench.run(replace(cell, attention=attention))
+    assert torch.equal(*answers) == same
 
 
 def test_a_fault_can_be_seeded_into_a_run(tmp_path: Path) -> None:
