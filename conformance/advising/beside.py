@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from conformance.advising.command import Advising, Asked, configurations
-from matrix.advice.noise import Gain, gain
+from matrix.advice.noise import MOST_REPEATS, SHORT, Gain, gain
 from matrix.advice.search import Failed, Found, Known, Sample, State, Trials, costs, excluded, search_all
 from matrix.advice.space import Configuration, Model
 from matrix.advice.wanted import Prefer, Wanted
@@ -98,11 +98,12 @@ def loop(call: str, prompt: int, new: int) -> str:
     The last lines of the call are run as they stand; before them its inputs are made as long as was asked for.
     """
     head, _, tail = call.partition("with torch.no_grad()")
-    return _LOOP.format(head=head, tail=f"with torch.no_grad(){tail}", prompt=prompt, new=new, warm_up=_WARM_UP)
+    asked = {"prompt": prompt, "new": new, "warm_up": _WARM_UP, "short": SHORT, "most": MOST_REPEATS}
+    return _LOOP.format(head=head, tail=f"with torch.no_grad(){tail}", **asked)
 
 
 _LOOP = """\
-import json, sys, time
+import json, math, statistics, sys, time
 {head}
 def synchronise():
     if torch.cuda.is_available():
@@ -114,6 +115,11 @@ def timed(source):
     exec(source, globals())
     synchronise()
     return time.perf_counter() - began
+
+def settled(source):
+    once = timed(source)
+    times = min({most}, math.ceil({short} / once)) if once < {short} else 0
+    return statistics.median([timed(source) for _ in range(times)] or [once])
 
 call = compile({tail!r}, "call", "exec")
 one = compile({tail!r}.replace("max_new_tokens={new}", "max_new_tokens=1"), "one", "exec")
@@ -130,7 +136,7 @@ for line in sys.stdin:
     for _ in range(0 if rows in warm else {warm_up}):
         timed(call)
     warm.add(rows)
-    found = {{"whole": timed(call), "first": timed(one) if {new} else 0.0}}
+    found = {{"whole": settled(call), "first": settled(one) if {new} else 0.0}}
     print(json.dumps(found), flush=True)
 """
 

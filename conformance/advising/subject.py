@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from conformance.models.loading import Source, load, torch_dtype
 from conformance.models.outputs import forward, logits_of
 from conformance.rooms import doing
 from matrix import oracle
+from matrix.advice.noise import repeats
 from matrix.advice.search import Failed, Finding, Sample, Spelled, State
 from matrix.cell import parse_cell
 from matrix.evidence import substitutions
@@ -142,7 +144,10 @@ class Subject:
         return compared, where
 
     def time(self, way: Way, rows: int, length: int, new: int) -> Sample | Failed:
-        """One call, after those that warm up. What `generate` compiles anew for its shapes is judged in them first."""
+        """One call after those that warm up, or the median of several short ones.
+
+        What `generate` compiles anew for its shapes is judged in them first.
+        """
         self.run_as(way)
         model = self.model
         batch = moved(timed_batch(self.source, model.config, rows, length), self.device, torch_dtype(self.cell.dtype))
@@ -162,18 +167,25 @@ class Subject:
             warmed = time.perf_counter() - began
             self._warm.add((way, rows, new))
             self._reset_peak()
-            self._synchronise()
-            began = time.perf_counter()
-            first = call()
-            self._synchronise()
-            whole = time.perf_counter() - began
+            first, whole = self._clocked(call)
+            if again := [self._clocked(call) for _ in range(repeats(whole))]:
+                first, whole = (median(seconds) for seconds in zip(*again, strict=True))
         return Sample(
-            first=first - began if first is not None else whole,
+            first=first,
             whole=whole,
             new=new,
             peak=self._peak(),
             warm_up=0.0 if warm else warmed,
         )
+
+    def _clocked(self, call: Callable[[], float | None]) -> tuple[float, float]:
+        """Seconds until the first token, and the whole call's."""
+        self._synchronise()
+        began = time.perf_counter()
+        first = call()
+        self._synchronise()
+        whole = time.perf_counter() - began
+        return (first - began if first is not None else whole), whole
 
     def held(self) -> int:
         """Bytes that it holds of the device while it waits."""

@@ -61,8 +61,9 @@ def subject_of(checkpoint: Path, references: Path, compiles: Any = None) -> tupl
 
 
 def test_what_is_left_to_generate_is_compiled_when_it_is_judged_and_when_it_is_timed(
-    checkpoint: Path, tmp_path: Path
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("conformance.advising.subject.repeats", lambda seconds: 0)
     runs = []
 
     def compiles(graph: Any, inputs: Any) -> Any:
@@ -95,6 +96,28 @@ def test_what_generate_compiles_is_judged_in_the_shapes_that_are_timed_and_compi
         assert isinstance(subject.time(way, rows, 30, NEW), Sample)
         assert (graphs_traced() > judged) is (rows == 5), "other rows are compiled for, and judged"
         assert (way, rows, 30, NEW) in subject._right
+
+
+@pytest.mark.parametrize(
+    ("calls", "counted"),
+    [
+        ([(0.01, 0.06), (0.003, 0.04), (0.002, 0.02)], (0.0025, 0.03)),
+        ([(0.3, 0.4)], (0.3, 0.4)),
+    ],
+)
+def test_a_short_call_is_timed_again_at_once_and_the_first_does_not_count(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    calls: list[tuple[float, float]],
+    counted: tuple[float, float],
+) -> None:
+    subject, way = subject_of(checkpoint, tmp_path)
+    left = iter(calls)
+    monkeypatch.setattr(Subject, "_clocked", lambda self, call: next(left))
+    sample = subject.time(way, 1, 24, NEW)
+    assert (sample.first, sample.whole) == pytest.approx(counted)
+    assert next(left, None) is None
 
 
 def test_what_is_compiled_wrongly_for_other_rows_is_wrong(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from matrix.advice.noise import Gain, gain, middle
+from matrix.advice.noise import MOST_REPEATS, SHORT, Gain, gain, middle, repeats
 
 
 def test_a_round_that_was_slow_for_both_says_nothing() -> None:
@@ -14,6 +14,13 @@ def test_a_round_that_was_slow_for_both_says_nothing() -> None:
     assert found.ratio == pytest.approx(1.5)
     assert found.low == pytest.approx(1.5)
     assert found.better
+
+
+@pytest.mark.parametrize(
+    ("seconds", "more"), [(1.0, 0), (SHORT, 0), (SHORT / 3, 3), (SHORT / 2.5, 3), (SHORT / 1000, MOST_REPEATS)]
+)
+def test_only_a_short_call_is_timed_again(seconds: float, more: int) -> None:
+    assert repeats(seconds) == more
 
 
 def test_one_round_tells_no_difference() -> None:
