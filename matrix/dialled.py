@@ -6,28 +6,26 @@ from matrix.cell import SILENT, Cell
 from matrix.stack import Device
 
 _APART = 1_000_003  # seeds that people and tests choose are nearer to each other
-_WORKLOADS = ("prefill", "continued")  # whose logits they are read in
+_JUDGED = ("prefill", "continued")  # in whose logits the error bars were calibrated
 
 
 def has_dials(cell: Cell, architecture: Architecture, device: Device) -> bool:
     """Whether its dials can be read, if its class answers through SDPA at all.
 
-    Not in other workloads, of quantised weights, and of layers that remember by other means. Nor of what a map keeps on
-    the CPU beside a baseline on the GPU: bars know the rounding of one.
+    Not of layers that remember by other means, nor of what a map keeps on the CPU beside a baseline on the GPU: bars
+    know the rounding of one.
     """
-    if cell.device_map.on_the_cpu and device is Device.CUDA:
-        return False
-    plain = cell.workload in _WORKLOADS and cell.quantisation == SILENT["quantisation"]
-    return plain and not architecture.recurrent
+    return not architecture.recurrent and not (cell.device_map.on_the_cpu and device is Device.CUDA)
 
 
 def dials_judge(cell: Cell, architecture: Architecture) -> bool:
     """Whether a dial that is off fails it within its error bound; else dials only explain what is out of bounds.
 
-    In float32 the size of an error says more than any direction, and of types of the installed library nobody
-    calibrated error bars.
+    In float32 the size of an error says more than any direction. Of types of the installed library, of generations, of
+    runs that are held against each other and of quantised weights nobody calibrated error bars.
     """
-    return cell.dtype is not Dtype.FLOAT32 and not architecture.inputs
+    calibrated = cell.workload in _JUDGED and cell.quantisation == SILENT["quantisation"] and not architecture.inputs
+    return calibrated and cell.dtype is not Dtype.FLOAT32
 
 
 def dials_add_up(cell: Cell) -> bool:

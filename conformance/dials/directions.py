@@ -1,7 +1,7 @@
 """What each dial does to golden's logits, per unit: finite differences, made once for a fixture and a batch."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -49,6 +49,29 @@ class Directions:
     def seen(self, logits: torch.Tensor) -> torch.Tensor:
         """What they speak of: of logits of shape (batch, positions, classes) those of shape (judged, looked at)."""
         return logits.detach().cpu()[self.attended][:, :: self.stride].double()
+
+    def where(self, places: torch.Tensor, attended: torch.Tensor) -> "Directions | None":
+        """The same of these places alone, in this order; None where golden was not looked at in one of them.
+
+        Args:
+            places: int64, (judged,), of a batch's positions, numbered row by row.
+            attended: bool, (batch, positions) of the logits that will be read: where these places are judged in them.
+        """
+        numbers = torch.full(self.attended.shape, -1)
+        numbers[self.attended] = torch.arange(int(self.attended.sum()))
+        at = numbers.flatten()[places]
+        if bool((at < 0).any()):
+            return None
+        if self.attended.equal(attended) and bool((at.diff() > 0).all()):
+            return self
+        found = tuple(replace(one, slope=one.slope[at], bend=one.bend[at]) for one in self.found)
+        return replace(
+            self,
+            found=tuple(one for one in found if bool(one.slope.any())),
+            attended=attended,
+            groups=tuple(torch.unique(group[at], return_inverse=True)[1] for group in self.groups),
+            turned=lambda dial, by: self.turned(dial, by)[at],
+        )
 
     @property
     def nbytes(self) -> int:

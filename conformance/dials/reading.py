@@ -3,11 +3,15 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
+import torch
+
 from conformance.dials.directions import Directions, directions_of
 from conformance.dials.fit import readings
-from conformance.judging.found import OneRun
+from conformance.judging.found import OneRun, TwoRuns
 from conformance.judging.shared import Batch, SharedReferences
 from matrix.dials import Reading, added_up, batches_asked
+
+Found = OneRun | TwoRuns
 
 _BYTES_KEPT = 256 * 2**20
 
@@ -18,13 +22,22 @@ class Reader:
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[object, ...], Directions | None] = OrderedDict()
 
-    def __call__(self, found: OneRun, references: SharedReferences) -> tuple[Reading, ...]:
-        """How far each dial is off; empty where there are none, and where they speak of other positions."""
-        directions = self.directions(references, found.forced)
-        if directions is None or not directions.attended.equal(found.attended):
+    def __call__(self, found: Found, references: SharedReferences) -> tuple[Reading, ...]:
+        """How far each dial is off; empty where there are none, and where they speak of something else.
+
+        A generation is read in its steps, by what turning a dial does to one pass over the tokens that it chose. Of two
+        runs that should agree the one is read that is further from golden.
+        """
+        if not _is_logits(found, references):
             return ()
-        baseline, golden = (references(found.forced, golden=golden) for golden in (False, True))
-        return readings(directions, found.logits, baseline, golden)
+        directions = self.directions(references, found.forced)
+        if directions is None or (directions := directions.where(*_places(found, directions.attended))) is None:
+            return ()
+        baseline, golden = (_picked(found)(references(found.forced, golden=golden)) for golden in (False, True))
+        if isinstance(found, OneRun):
+            return readings(directions, found.logits, baseline, golden)
+        ours = max((found.one, found.other), key=lambda logits: _distance(directions, logits, golden))
+        return readings(directions, ours, baseline, golden)
 
     def surely(
         self, found: OneRun, references: SharedReferences, again: Callable[[int], OneRun]
@@ -48,3 +61,24 @@ class Reader:
             while len(made) > 1 and sum(kept.nbytes for kept in made.values() if kept) > _BYTES_KEPT:
                 made.popitem(last=False)
         return made[key]
+
+
+def _is_logits(found: object, references: SharedReferences) -> bool:
+    """Whether these are logits of the model that the references are of, rounded in no way that only a cache rounds."""
+    if isinstance(found, OneRun):
+        return found.said is None and found.rounding is None and found.truth(references) is references
+    return isinstance(found, TwoRuns)
+
+
+def _picked(found: Found) -> Callable[[torch.Tensor], torch.Tensor]:
+    return found.pick if isinstance(found, OneRun) else lambda logits: logits
+
+
+def _places(found: Found, attended: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which places of a batch its judged logits are of, numbered row by row, and where in them they are judged."""
+    numbered = torch.arange(attended.numel()).reshape(*attended.shape, 1)
+    return _picked(found)(numbered)[..., 0][found.attended], found.attended
+
+
+def _distance(directions: Directions, logits: torch.Tensor, golden: torch.Tensor) -> float:
+    return float((directions.seen(logits) - directions.seen(golden)).norm())

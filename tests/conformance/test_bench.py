@@ -19,6 +19,7 @@ from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
 from conformance.rooms import doing
 from matrix.architectures import load_architectures
+from matrix.axes import Dtype
 from matrix.cell import parse_cell
 from matrix.dials import cause
 from matrix.expectation import SUPPORTED
@@ -436,15 +437,37 @@ def test_what_raises_with_another_batch_is_the_cells_own(bench: Bench, monkeypat
     assert (observation.ending, observation.failure.phase) == (Ending.RAISED, Phase.FORWARD)
 
 
-def test_an_error_in_float32_is_explained_by_its_dial(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize(
+    ("fault", "cell", "dial", "size"),
+    [
+        ("causal_off_by_one", "llama-float32-sdpa-left-prefill", "next_token", 100),
+        ("scale_5_percent", "llama-float16-sdpa-left-generate", "scale", 5),
+        ("scale_5_percent", "llama-float16-sdpa-left-cache_crop", "scale", 5),
+        ("scale_10_percent", "llama-bfloat16-sdpa-left-beam", "scale", 10),
+        ("alibi_missing", "falcon_alibi-float16-sdpa-left-generate", "alibi", -100),
+        # Of the two runs one is right: the padded one of these, the one with the other tokens of those.
+        ("padding_ignored", "gpt2-float32-sdpa-left-padding_invariance", "padding", 100),
+        ("causal_off_by_one", "llama-float32-sdpa-causality", "next_token", 100),
+        ("scale_5_percent", "llama-float16-sdpa-int8-left-prefill", "scale", 5),
+    ],
+)
+def test_what_is_out_of_bounds_is_explained_by_its_dial_where_dials_do_not_judge(
+    tmp_path_factory: pytest.TempPathFactory, fault: str, cell: str, dial: str, size: int
+) -> None:
     cache = tmp_path_factory.mktemp("fixtures")
-    spoiled = Bench(
-        device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=FAULTS["causal_off_by_one"]
-    )
-    (comparison,) = observe(spoiled, "llama-float32-sdpa-left-prefill").comparisons
+    spoiled = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=FAULTS[fault])
+    (comparison,) = observe(spoiled, cell).comparisons
     found = cause(comparison.readings)
     assert found is not None
-    assert (found.dial, round(found.value)) == ("next_token", 100)
+    assert (found.dial, round(found.value)) == (dial, size)
+
+
+def test_no_dial_speaks_of_what_is_no_logit(tmp_path_factory: pytest.TempPathFactory) -> None:
+    cache, fault = tmp_path_factory.mktemp("fixtures"), FAULTS["requests_mixed"]
+    spoiled = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault)
+    observation = spoiled.run(fault.cell(ARCHITECTURES["llama"], Dtype.FLOAT32))
+    assert [one.name for one in observation.comparisons] == ["log-probabilities"]
+    assert observation.readings == ()
 
 
 @pytest.mark.parametrize(("dtype", "ending"), [("float32", Ending.COMPLETED), ("bfloat16", Ending.RAISED)])

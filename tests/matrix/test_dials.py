@@ -174,7 +174,15 @@ def test_no_dial_is_read_of_what_stays_on_the_cpu_beside_a_baseline_on_the_gpu(d
 
 def test_dials_judge_where_bars_were_calibrated_and_only_explain_elsewhere() -> None:
     known = load_architectures()
-    for cell, judges in (("llama-bfloat16-sdpa-prefill", True), ("llama-float32-sdpa-prefill", False)):
+    for cell, judges in (
+        ("llama-bfloat16-sdpa-prefill", True),
+        ("llama-bfloat16-sdpa-continued", True),
+        ("llama-float32-sdpa-prefill", False),
+        ("llama-bfloat16-sdpa-generate", False),
+        ("llama-bfloat16-sdpa-left-padding_invariance", False),
+        ("llama-bfloat16-sdpa-nf4-prefill", False),
+    ):
+        assert has_dials(parse_cell(cell), known["llama"], Device.CPU)
         assert dials_judge(parse_cell(cell), known["llama"]) is judges
     installed = replace(known["llama"], inputs={"tokens": True})
     cell = parse_cell("llama-bfloat16-sdpa-prefill")

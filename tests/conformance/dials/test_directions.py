@@ -11,6 +11,7 @@ import torch
 from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
 from conformance.dials.catalogue import answered, parts
+from conformance.dials.directions import Direction, Directions, blocks, rows
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
 from matrix.dials import KNOBS, off
@@ -160,3 +161,35 @@ def test_parts_are_found_by_the_last_part_of_their_name(cache: Path) -> None:
 def test_a_worker_starts_without_them() -> None:
     code = "import sys, conformance.bench; sys.exit(any(name.startswith('conformance.dials') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
+def directions_of_two_rows() -> Directions:
+    """Two rows of ten places, of which the second's first two are padding; each place has its number as its slope."""
+    attended = torch.ones(2, 10, dtype=torch.bool)
+    attended[1, :2] = False
+    slope = torch.arange(20.0, dtype=torch.float64)[attended.flatten()][:, None]
+    one = Direction(DIALS["scale"], 1.0, slope, torch.zeros_like(slope), 0.0)
+    none = Direction(DIALS["padding"], 1.0, torch.where(slope < 5, slope, 0.0), torch.zeros_like(slope), 0.0)
+    return Directions((one, none), attended, (blocks(attended), rows(attended)), 1, lambda dial, by: by * slope)
+
+
+def test_directions_of_some_places_come_in_the_order_in_which_they_are_asked_for() -> None:
+    whole = directions_of_two_rows()
+    asked = torch.tensor([19, 7, 8, 12])
+    some = whole.where(asked, torch.ones(1, 4, dtype=torch.bool))
+    assert some is not None
+    assert [one.dial.name for one in some.found] == ["scale"], "the other moves none of these"
+    assert (
+        some.found[0].slope.flatten().tolist() == some.turned(DIALS["scale"], 1.0).flatten().tolist() == [19, 7, 8, 12]
+    )
+    in_blocks, in_rows = (group.tolist() for group in some.groups)
+    assert in_rows == [1, 0, 0, 1]
+    assert in_blocks[1] != in_blocks[2], "eight neighbours of one row are one block"
+    assert some.seen(torch.arange(4.0).reshape(1, 4, 1)).flatten().tolist() == [0, 1, 2, 3]
+
+
+def test_directions_of_all_places_are_those_and_of_padding_there_are_none() -> None:
+    whole = directions_of_two_rows()
+    places = torch.arange(20)[whole.attended.flatten()]
+    assert whole.where(places, whole.attended) is whole
+    assert whole.where(torch.tensor([3, 11]), torch.ones(1, 2, dtype=torch.bool)) is None
