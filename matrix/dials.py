@@ -58,6 +58,7 @@ KNOBS = {
     "rotation": Knob("positions of the keys", "tokens", 0.0002, least=-4.0, most=4.0),
     "alibi": Knob("slopes of ALiBi", "%", 0.02),
     "relative_bias": Knob("relative position bias", "%", 0.02),
+    "experts": Knob("share of the normalisation of experts' weights that is lost", "%", 0.02, least=0.0, most=100.0),
     "learned": Knob("learned positions", "tokens", 0.0002, least=-1.0, most=1.0),
 }
 

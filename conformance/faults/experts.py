@@ -14,13 +14,14 @@ _MIXTURES = named("mixtral", "qwen3_moe", "glm4_moe", "jamba")
 _RENORMALISED = named("mixtral", "qwen3_moe", "glm4_moe")
 
 
-def _routers(model: Model) -> Iterator[torch.nn.Module]:
+def routers(model: Model) -> Iterator[torch.nn.Module]:
+    """The modules that choose experts."""
     return (module for path, module in model.named_modules() if path.endswith((".gate", ".router")))
 
 
 def wrong_router(model: Model, cell: Cell) -> None:
     """Each token goes to the experts after its own."""
-    for router in _routers(model):
+    for router in routers(model):
         router.weight.data = router.weight.data.roll(1, 0)
 
 
@@ -35,7 +36,7 @@ def _routed(change: Callable[..., tuple[torch.Tensor, ...]]) -> Callable[[Model]
 
     @contextlib.contextmanager
     def running(model: Model) -> Iterator[None]:
-        hooks = [router.register_forward_hook(lambda _, given, made: change(*made)) for router in _routers(model)]
+        hooks = [router.register_forward_hook(lambda _, given, made: change(*made)) for router in routers(model)]
         try:
             yield
         finally:

@@ -73,6 +73,7 @@ def test_of_an_honest_backend_no_dial_is_off(name: str, dtype: Dtype, cache: Pat
         ("t5", "relative_bias", 5.0),
         ("falcon_alibi", "alibi", 10.0),
         ("codegen", "rotation", 0.05),
+        ("qwen3_moe", "experts", 100.0),
     ],
 )
 def test_what_is_turned_is_named_first_and_its_size_is_read(name: str, dial: str, size: float, cache: Path) -> None:
