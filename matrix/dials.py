@@ -79,6 +79,8 @@ class Reading:
     explains: float  # share of the squared error against golden that this dial explains alone
     also: tuple[str, ...] = ()  # dials that do the same to this fixture: which of them it is cannot be told
     batches: int = 1  # whose readings are added up
+    call: int = 0  # of attention, from 1, in which alone it is off; 0 where it was asked of all
+    calls: int = 0  # that there are, where one of them is
 
     @property
     def is_off(self) -> bool:
@@ -109,7 +111,8 @@ class Reading:
         """The reading in words: `softmax scale +5.00 ± 0.03 %`."""
         shown = digits(self.bar, self.value)
         summed = "" if self.batches == 1 else f" in {self.batches} batches"
-        return f"{self.words} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}{summed}"
+        alone = f" in call {self.call} of {self.calls} alone" if self.call else ""
+        return f"{self.words} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}{alone}{summed}"
 
     @property
     def share(self) -> str:

@@ -26,7 +26,7 @@ from reports.printable import printable
 
 # A new minor version adds fields; a new major version changes the meaning of old ones. Since 2.0 a matrix.json says
 # once what many records say (reports/compact.py).
-SCHEMA_VERSION = "2.9"
+SCHEMA_VERSION = "2.10"
 READ_VERSIONS = ("1", "2")
 
 # How the first problem begins of a run that ended before its plan did.

@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ class Dial:
     suits: Callable[[Model], bool]  # the models that have it
     turning: Callable[[Model, float], AbstractContextManager[None]]  # while entered, it is off by so much
     explains_only: bool = False  # whether it is looked for only in what is far off: near others, it would blur them
+    in_calls: bool = True  # whether it is turned in each call of attention, so that it can be in one of them alone
 
     @property
     def knob(self) -> Knob:
@@ -65,11 +67,41 @@ def attention_dial(
     return register
 
 
+_ONLY: ContextVar[int | None] = ContextVar("the one call of attention that is turned", default=None)
+
+
+@contextlib.contextmanager
+def in_call(number: int | None) -> Iterator[None]:
+    """While entered, what a dial does to calls of attention it does to this one alone, counted from 0; None for all."""
+    before = _ONLY.set(number)
+    try:
+        yield
+    finally:
+        _ONLY.reset(before)
+
+
 @contextlib.contextmanager
 def answered(model: Model, answer: Callable[[Attend], torch.Tensor] = lambda call: call()) -> Iterator[None]:
     """While entered, attention is explicit: what differs between two answers is the dial, and no kernel."""
-    with sdpa_answered_by(answer, model, softcap_of(model)):
+    only = _ONLY.get()
+
+    def where_asked(call: Attend) -> torch.Tensor:
+        return answer(call) if only in (None, call.number) else call()
+
+    with sdpa_answered_by(where_asked, model, softcap_of(model)):
         yield
+
+
+def counted(model: Model, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, int]:
+    """What a run answers through explicit attention, and how often that is called."""
+    numbers: list[int] = []
+
+    def answer(call: Attend) -> torch.Tensor:
+        numbers.append(call.number)
+        return call()
+
+    with answered(model, answer):
+        return run(), len(numbers)
 
 
 def softcap_of(model: Model) -> float | None:

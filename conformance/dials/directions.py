@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from conformance.dials.catalogue import DIALS, Dial, Model, answered
+from conformance.dials.catalogue import DIALS, Dial, Model, counted, in_call
 from conformance.judging.precision import exactly
 from conformance.judging.shared import Batch, SharedReferences
 from conformance.models.batches import judged, rows_of, told
@@ -22,6 +22,8 @@ BENT = 0.1  # of its length a direction may change from one step to two; else th
 SMALLEST = 1 / 8  # of a dial's step, which is halved so far at most
 ROUGH = 0.5  # of its length; what changes by more even then is rounding, and says nothing
 
+Turning = Callable[[Dial, float, int | None], torch.Tensor]
+
 
 @dataclass(frozen=True, eq=False)
 class Direction:
@@ -33,6 +35,7 @@ class Direction:
     bend: torch.Tensor  # (positions, classes), logits per unit squared
     bent: float  # by what share of its length the direction changes over one step
     at: float = 0.0  # by how much the dial is turned where the slope is taken
+    call: int | None = None  # of attention, which alone is turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +46,9 @@ class Directions:
     attended: torch.Tensor  # bool, (batch, positions): where they are judged
     groups: tuple[torch.Tensor, ...]  # int64, (judged positions,) each: their blocks, and their rows, from 0
     stride: int  # each so many-th class was looked at
-    turned: Callable[[Dial, float], torch.Tensor]  # what turning a dial by so much does to the logits of those shapes
+    # What turning a dial by so much does to the logits of those shapes, in one call of attention where it is numbered.
+    turned: Turning
+    calls: int  # of attention in a forward pass
     explaining: tuple[Dial, ...] = ()  # the model's that only explain, which are turned where something is far off
 
     def seen(self, logits: torch.Tensor) -> torch.Tensor:
@@ -70,7 +75,7 @@ class Directions:
             found=tuple(one for one in found if bool(one.slope.any())),
             attended=attended,
             groups=tuple(torch.unique(group[at], return_inverse=True)[1] for group in self.groups),
-            turned=lambda dial, by: self.turned(dial, by)[at],
+            turned=lambda dial, by, call: self.turned(dial, by, call)[at],
         )
 
     @property
@@ -108,8 +113,8 @@ def directions(
         dials: by name.
     """
     given = told(batch, model, architecture)
-    with torch.no_grad(), exactly(dtype, True), answered(model):
-        straight = forward(model, given).cpu()
+    with torch.no_grad(), exactly(dtype, True):
+        straight, calls = counted(model, lambda: forward(model, given).cpu())
     attended = judged(batch, straight).cpu()
     stride = max(1, int(attended.sum()) * straight.shape[-1] // NUMBERS)
 
@@ -118,26 +123,27 @@ def directions(
 
     base = seen(straight)
 
-    def turned(dial: Dial, by: float) -> torch.Tensor:
-        with torch.no_grad(), exactly(dtype, True), dial.turning(model, by):
+    def turned(dial: Dial, by: float, call: int | None = None) -> torch.Tensor:
+        with torch.no_grad(), exactly(dtype, True), in_call(call), dial.turning(model, by):
             return seen(forward(model, given)) - base
 
     suited = [dial for dial in dials.values() if dial.suits(model)]
     found = straight_enough([dial for dial in suited if not dial.explains_only], turned)
     explaining = tuple(dial for dial in suited if dial.explains_only)
-    return Directions(tuple(found), attended, (blocks(attended), rows(attended)), stride, turned, explaining)
+    groups = blocks(attended), rows(attended)
+    return Directions(tuple(found), attended, groups, stride, turned, calls, explaining)
 
 
-def straight_enough(dials: Iterable[Dial], turned: Callable[[Dial, float], torch.Tensor]) -> list[Direction]:
+def straight_enough(dials: Iterable[Dial], turned: Turning) -> list[Direction]:
     """The directions of those dials that move anything, and not by rounding alone."""
     return [direction for dial in dials if (direction := _direction(dial, turned)) is not None]
 
 
-def _direction(dial: Dial, turned: Callable[[Dial, float], torch.Tensor]) -> Direction | None:
+def _direction(dial: Dial, turned: Turning) -> Direction | None:
     """The direction of a dial at the longest step at which it is straight enough, or None if it moves nothing."""
 
     def moved(by: float) -> torch.Tensor:
-        return turned(dial, by) / by
+        return turned(dial, by, None) / by
 
     step, twice = dial.step, moved(2 * dial.step)
     while True:

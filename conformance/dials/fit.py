@@ -1,6 +1,6 @@
 """One least squares of an error on all directions at once: by how much each dial is off, and how sure that is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -15,6 +15,7 @@ ALIKE = 0.98  # cosine of two directions beyond which nobody can tell which of t
 REACH = 4.0  # steps up to which a bend is believed
 CROOKED = 0.05  # of its length that a direction may have changed at the size that was read; else golden is asked again
 FAR = 2.0  # times what eager attention errs by, which the difference of two honest runs does not come to
+WHOLE = 0.98  # of an error; nobody asks for a part where all of it explains so much
 WORTH = 0.2  # of an error that a large turn must explain alone, to be looked for at all
 SEVERAL = 3  # dials that are looked for so
 SETTLED = 1e-3  # of its size by which the turn of a dial may differ from what it is read to be
@@ -72,6 +73,8 @@ def readings(
             bar=(bar**2 + (value * _uncertain(one, value)) ** 2) ** 0.5,
             explains=share,
             also=names,
+            call=0 if one.call is None else one.call + 1,
+            calls=directions.calls if one.call is not None else 0,
         )
         for names, (one, value, bar), share in zip(also, _read(chosen, fit), shares, strict=True)
     )
@@ -105,28 +108,67 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
         starts = [(at, by) for at in range(len(chosen)) if at not in large for by in (0.0, *chosen[at].dial.marks)]
         shares = {(at, by): _alone(_moved(chosen[at], directions, by), left) for at, by in starts}
         (at, by), share = max(shares.items(), key=lambda item: item[1], default=((0, 0.0), 0.0))
+        call = None
+        if (single := _in_one_call(chosen, directions, shares, left)) is not None:
+            (at, by, call), share = single
         if share < WORTH:
             break
         dial = chosen[at].dial
-        value = _settled(dial, directions, left, by or _along(chosen[at].slope, left))
+
+        def turn(by: float, dial: Dial = dial, call: int | None = call) -> torch.Tensor:
+            return directions.turned(dial, by, call)
+
+        value = _settled(dial, turn, left, by or _along(chosen[at].slope, left))
         if not value:
             break
-        moved = directions.turned(dial, value)
+        moved = turn(value)
         back = value * NEAR  # towards 0, where all dials can be
-        slope = (moved - directions.turned(dial, value - back)) / back
-        chosen[at] = Direction(dial, abs(value), slope, torch.zeros_like(slope), 0.0, value)
+        slope = (moved - turn(value - back)) / back
+        chosen[at] = Direction(dial, abs(value), slope, torch.zeros_like(slope), 0.0, value, call)
         large[at], left = moved, left - moved
     return large
 
 
-def _settled(dial: Dial, directions: Directions, error: torch.Tensor, start: float) -> float:
+def _in_one_call(
+    chosen: Sequence[Direction],
+    directions: Directions,
+    shares: Mapping[tuple[int, float], float],
+    error: torch.Tensor,
+) -> tuple[tuple[int, float, int], float] | None:
+    """The dial, its size and the one call of attention that leave less than half of what the best leaves in all calls.
+
+    None where there is none. Each dial is turned far in each call, and by all its sizes where that explains the most.
+
+    Args:
+        shares: of the error, that dials explain in all calls, by their place among the chosen and their size.
+    """
+    in_calls = dict.fromkeys(at for at, _ in shares if chosen[at].dial.in_calls)
+    most = max(shares.values(), default=0.0)
+    if directions.calls < 2 or not in_calls or most > WHOLE:
+        return None
+
+    def alone(at: int, by: float, call: int) -> float:
+        return _alone(directions.turned(chosen[at].dial, by, call), error)
+
+    places = [(at, call) for at in in_calls for call in range(directions.calls)]
+    far = {(at, call): alone(at, chosen[at].dial.marks[-1], call) for at, call in places}
+    found = {
+        (at, by, call): alone(at, by, call)
+        for at, call in sorted(places, key=lambda place: -far[place])[:SEVERAL]
+        for by in (chosen[at].dial.step, *chosen[at].dial.marks)
+    }
+    best = max(found, key=lambda one: found[one])
+    return (best, found[best]) if 1 - found[best] < (1 - most) / 2 else None
+
+
+def _settled(dial: Dial, turn: Callable[[float], torch.Tensor], error: torch.Tensor, start: float) -> float:
     """The size at which the turn of a dial is what the error says: Steffensen's iteration, within what can be."""
     value = dial.held(start)
     for _ in range(ROUNDS):
-        once = dial.held(value * _along(directions.turned(dial, value), error)) if value else 0.0
+        once = dial.held(value * _along(turn(value), error)) if value else 0.0
         if abs(once - value) <= SETTLED * abs(value) or not once:
             return once
-        twice = dial.held(once * _along(directions.turned(dial, once), error))
+        twice = dial.held(once * _along(turn(once), error))
         curved = twice - 2 * once + value
         value = dial.held(value - (once - value) ** 2 / curved) if curved else twice
     return value
@@ -134,7 +176,7 @@ def _settled(dial: Dial, directions: Directions, error: torch.Tensor, start: flo
 
 def _moved(one: Direction, directions: Directions, by: float) -> torch.Tensor:
     """What a dial does that is off by so much; off by next to nothing, what it does per unit."""
-    return directions.turned(one.dial, by) if by else one.slope
+    return directions.turned(one.dial, by, None) if by else one.slope
 
 
 def _along(direction: torch.Tensor, error: torch.Tensor) -> float:

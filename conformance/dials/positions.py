@@ -94,4 +94,4 @@ def _tables(model: Model) -> list[torch.nn.Embedding]:
     return [table for table in parts(model, *_LEARNED) if isinstance(table, torch.nn.Embedding)]
 
 
-add(Dial("learned", 0.01, (-1.0, -0.3, 0.3, 1.0), lambda model: bool(_tables(model)), _blended))
+add(Dial("learned", 0.01, (-1.0, -0.3, 0.3, 1.0), lambda model: bool(_tables(model)), _blended, in_calls=False))

@@ -36,4 +36,4 @@ def _as_they_were(model: Model, by: float) -> Iterator[None]:
             hook.remove()
 
 
-add(Dial("experts", 1.0, (10.0, 100.0), normalising, _as_they_were, explains_only=True))
+add(Dial("experts", 1.0, (10.0, 100.0), normalising, _as_they_were, explains_only=True, in_calls=False))

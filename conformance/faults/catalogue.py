@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -63,6 +64,7 @@ class Attend:
     groups: int  # query heads to a key/value head
     softcap: float | None = None  # of the scores, which SDPA has none of
     uncapped: float = 0.0  # share of the scores that the cap lets through as they are
+    number: int = 0  # of the calls since SDPA is answered so
 
     def __call__(self, **changes: Any) -> torch.Tensor:
         """The right answer to the call, or to one that differs by `changes`."""
@@ -175,6 +177,7 @@ def sdpa_answered_by(
     groups = heads // (getattr(config, "num_key_value_heads", None) or heads)
     functional = torch.nn.functional
     usual = functional.scaled_dot_product_attention
+    numbers = itertools.count()
 
     @functools.wraps(usual)
     def answer(
@@ -190,7 +193,8 @@ def sdpa_answered_by(
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
         scale = query.shape[-1] ** -0.5 if scale is None else scale
-        return wrong(Attend(query, key, value, _bias(query, key, attn_mask, is_causal), scale, groups, softcap))
+        bias = _bias(query, key, attn_mask, is_causal)
+        return wrong(Attend(query, key, value, bias, scale, groups, softcap, number=next(numbers)))
 
     functional.scaled_dot_product_attention = answer  # type: ignore[assignment]
     try:

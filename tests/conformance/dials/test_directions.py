@@ -1,8 +1,10 @@
 """Dials of real models: what is turned is read, within its bar, and nothing else is off."""
 
+import contextlib
 import functools
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
-from conformance.dials.catalogue import answered, parts
+from conformance.dials.catalogue import answered, in_call, parts
 from conformance.dials.directions import Direction, Directions, blocks, rows
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
@@ -20,7 +22,7 @@ from matrix.stack import Device
 from reports.dials import DialTrial
 from tests.builders import ARCHITECTURES, ROOT, make_stack
 
-SPREAD = ("llama", "mistral", "gpt2", "t5", "falcon_alibi")  # together they have all dials
+SPREAD = ("llama", "mistral", "gpt2", "t5", "falcon_alibi", "qwen3_moe")  # together they have all dials
 SURELY = 4.0  # error bars: what is here asked once is not asked a hundred times
 
 
@@ -164,6 +166,36 @@ def test_a_worker_starts_without_them() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "dial", "size", "call", "calls"),
+    [
+        ("llama", "scale", 30.0, 0, 2),
+        ("llama", "kv_heads", 100.0, 1, 2),
+        ("mistral", "window", 100.0, 1, 2),
+        ("bert", "middle_key", 100.0, 1, 2),
+        ("falcon_alibi", "alibi", -100.0, 0, 2),
+        ("t5", "relative_bias", 50.0, 4, 6),
+        ("llama", "scale", 30.0, None, 0),
+        ("gpt2", "learned", 1.0, None, 0),
+    ],
+)
+def test_what_is_turned_in_one_call_of_attention_is_laid_to_it_alone(
+    name: str, dial: str, size: float, call: int | None, calls: int, cache: Path
+) -> None:
+    own = laboratory(name, cache, Dtype.FLOAT32)
+    model = own.loaded()
+
+    @contextlib.contextmanager
+    def turning() -> Iterator[None]:
+        with in_call(call), DIALS[dial].turning(model, size):
+            yield
+
+    first = off(own.trial(own.cell(), model, turning).readings)[0]
+    assert (first.dial, first.call, first.calls) == (dial, 0 if call is None else call + 1, calls)
+    assert first.value == pytest.approx(size, rel=1e-3)
+    assert (f"in call {first.call} of {calls} alone" in first.said) == bool(calls)
+
+
 def directions_of_two_rows() -> Directions:
     """Two rows of ten places, of which the second's first two are padding; each place has its number as its slope."""
     attended = torch.ones(2, 10, dtype=torch.bool)
@@ -171,7 +203,9 @@ def directions_of_two_rows() -> Directions:
     slope = torch.arange(20.0, dtype=torch.float64)[attended.flatten()][:, None]
     one = Direction(DIALS["scale"], 1.0, slope, torch.zeros_like(slope), 0.0)
     none = Direction(DIALS["padding"], 1.0, torch.where(slope < 5, slope, 0.0), torch.zeros_like(slope), 0.0)
-    return Directions((one, none), attended, (blocks(attended), rows(attended)), 1, lambda dial, by: by * slope)
+    return Directions(
+        (one, none), attended, (blocks(attended), rows(attended)), 1, lambda dial, by, call: by * slope, 2
+    )
 
 
 def test_directions_of_some_places_come_in_the_order_in_which_they_are_asked_for() -> None:
@@ -181,7 +215,9 @@ def test_directions_of_some_places_come_in_the_order_in_which_they_are_asked_for
     assert some is not None
     assert [one.dial.name for one in some.found] == ["scale"], "the other moves none of these"
     assert (
-        some.found[0].slope.flatten().tolist() == some.turned(DIALS["scale"], 1.0).flatten().tolist() == [19, 7, 8, 12]
+        some.found[0].slope.flatten().tolist()
+        == some.turned(DIALS["scale"], 1.0, None).flatten().tolist()
+        == [19, 7, 8, 12]
     )
     in_blocks, in_rows = (group.tolist() for group in some.groups)
     assert in_rows == [1, 0, 0, 1]

@@ -34,11 +34,11 @@ def made(slopes: Sequence[torch.Tensor], bends: Sequence[torch.Tensor] | None = 
         for name, (slope, bend) in zip(NAMES, seen, strict=False)
     ]
 
-    def turned(dial: object, by: float) -> torch.Tensor:
+    def turned(dial: object, by: float, call: int | None) -> torch.Tensor:
         at = [one.dial for one in found].index(dial)  # type: ignore[arg-type]
         return by * found[at].slope + by**2 * found[at].bend
 
-    return Directions(tuple(found), ATTENDED, (blocks(ATTENDED), rows(ATTENDED)), 1, turned)
+    return Directions(tuple(found), ATTENDED, (blocks(ATTENDED), rows(ATTENDED)), 1, turned, 1)
 
 
 def read(directions: Directions, error: torch.Tensor, usual: torch.Tensor | None = None) -> tuple[Reading, ...]:
