@@ -27,7 +27,7 @@ from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
 from conformance.plugin.workers import auto_workers
-from conformance.pool import processes
+from conformance.pool import processes, results
 from conformance.rooms import doing
 from conformance.spellings import quieten
 from matrix import oracle
@@ -40,7 +40,7 @@ from matrix.dials import Reading
 from matrix.errors import UsageError, quoted
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import Device, Stack, detect_stack
-from reports.dials import DialPower, DialTrial, dial_lines, dial_markdown
+from reports.dials import DialPower, DialTrial, dial_lines, dial_markdown, read_dial_power
 from reports.files import make_room_for, write_whole
 
 ARCHITECTURES = (*THROUGH_SDPA, "falcon_alibi")
@@ -232,14 +232,32 @@ def main(
         for name in architecture or ARCHITECTURES
         for one in dtype or Dtype
     ]
-    with processes(workers or auto_workers(stack) or 1, len(stack.gpus)) as pool:
-        trials = [trial for share in pool.map(measure_share, work) for trial in share]
-    power = DialPower(started=started, finished=datetime.now(UTC), stack=stack, trials=trials)
+    asked = " ".join([*(dial or ()), *(["honest"] if honest else [])])
+    trials = _interrupted(output, stack, asked)
+    measured = {(trial.architecture, trial.dtype, trial.seed) for trial in trials}
+    work = [share for share in work if (share.architecture, share.dtype, share.seed) not in measured]
+    pool = processes(workers or auto_workers(stack) or 1, len(stack.gpus))
+    done = results(pool, [pool.submit(measure_share, share) for share in work])
+    trials += [trial for share in done for trial in share]
+    left = len(work) - len(done)
+    power = DialPower(started=started, finished=datetime.now(UTC), stack=stack, trials=trials, asked=asked, left=left)
     write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
     write_whole(output.with_suffix(".md"), dial_markdown(power))
     for line in dial_lines(power):
         typer.echo(line)
     typer.echo(f"written to {output} and {output.with_suffix('.md')}")
+    if left:
+        typer.echo(f"interrupted or failed: {left} architectures, each in a dtype and a seed, are left")
+        typer.echo("the same command goes on")
+        raise typer.Exit(1)
+
+
+def _interrupted(output: Path, stack: Stack, asked: str) -> list[DialTrial]:
+    """What the same measurement on this stack found before it was interrupted."""
+    if not output.is_file():
+        return []
+    before = read_dial_power(output)
+    return before.trials if before.left and (before.stack, before.asked) == (stack, asked) else []
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ whether there was anything to see. Last the suite itself is spoiled, in every wa
 
 import contextlib
 import logging
-import multiprocessing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +30,7 @@ from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, from_pretrained, golden_dtype, torch_dtype
 from conformance.models.outputs import forward
 from conformance.plugin.workers import auto_workers
-from conformance.pool import processes
+from conformance.pool import processes, results
 from conformance.sabotage import SABOTAGE, sabotage_trials
 from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS
 from matrix import oracle
@@ -49,7 +47,7 @@ from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
 from matrix.workloads import WORKLOADS
 from reports.files import make_room_for, write_whole
-from reports.power import Power, Rules, Trial, power_lines, read_power, summarise, zoo_lines
+from reports.power import Power, Rules, SabotageTrial, Trial, power_lines, read_power, summarise, zoo_lines
 
 # Faults need an architecture with softcapped scores, which the matrix itself does not try.
 ARCHITECTURES = Path(__file__).parent / "faults" / "architectures"
@@ -122,7 +120,7 @@ def measure_share(share: Share) -> list[Trial]:
     for fault in faults:
         if fault.cell(architecture, share.dtype) in runnable:
             trials += laboratory.seeded(fault.cell(architecture, share.dtype), fault, if_it_applies=share.zoo)
-    if not share.faults and not extra and runnable:
+    if not share.faults and not extra and laboratory.swept(share.dtype) in runnable:
         trials += laboratory.sweep(share.dtype)
     return trials
 
@@ -187,16 +185,14 @@ class _Laboratory:
             signal_to_noise=to_noise,
         )
 
+    def swept(self, dtype: Dtype) -> Cell:
+        """The cell of the sweep."""
+        return _scale_off_by(SWEEP[0]).cell(self._architecture, dtype)
+
     def sweep(self, dtype: Dtype) -> Iterator[Trial]:
         """Scale errors from the largest to the first that is not caught."""
         for percent in reversed(SWEEP):
-            fault = Fault(
-                f"scale {percent:g} %",
-                "a sweep for the detection limit",
-                lambda architecture: True,
-                running=lambda model, percent=percent: sdpa_answered_by(wrong_scale(percent), model),
-            )
-            trial = self.trial(fault.cell(self._architecture, dtype), fault, percent=percent)
+            trial = self.trial(self.swept(dtype), _scale_off_by(percent), percent=percent)
             yield trial
             if not trial.caught.suite:
                 return
@@ -258,6 +254,15 @@ class _Laboratory:
         return float(signal / noise)
 
 
+def _scale_off_by(percent: float) -> Fault:
+    return Fault(
+        f"scale {percent:g} %",
+        "a sweep for the detection limit",
+        lambda architecture: True,
+        running=lambda model: sdpa_answered_by(wrong_scale(percent), model),
+    )
+
+
 def shares(stack: Stack, fixture_cache: Path, faults: tuple[str, ...]) -> list[Share]:
     """The work, in parts for one process each."""
     # The catalogue is of attention: beside recurrent layers its faults drown.
@@ -298,29 +303,21 @@ def measure(
 ) -> Power:
     """All trials, in the order of architectures, dtypes and faults, after those that are known.
 
-    Interrupted, it gives what there is.
+    Interrupted, it gives what there is, and so it does where a part fails.
     """
     started, pool = datetime.now(UTC), processes(workers, len(stack.gpus))
     spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage]
     shares = [pool.submit(measure_share, share) for share in work]
-    try:
-        wait([*spoiled, *shares])
-        done, told = shares, spoiled
-    except KeyboardInterrupt:  # which the processes may have heard too
-        wait([*spoiled, *shares], timeout=1)  # for what is on its way
-        done, told = ([one for one in some if one.done() and not one.exception()] for some in (shares, spoiled))
-        for process in multiprocessing.active_children():
-            process.kill()
-    pool.shutdown(wait=False, cancel_futures=True)
+    done = results(pool, [*spoiled, *shares])
     return Power(
         started=started,
         finished=datetime.now(UTC),
         stack=stack,
         faults={fault.name: fault.stands_for for fault in FAULTS.values()},
-        trials=[*known, *(trial for share in done for trial in share.result())],
-        sabotage=[trial for one in told for trial in one.result()],
+        trials=[*known, *(one for some in done for one in some if isinstance(one, Trial))],
+        sabotage=[one for some in done for one in some if isinstance(one, SabotageTrial)],
         asked=asked,
-        left=len(work) - len(done) + len(spoiled) - len(told),
+        left=len(spoiled) + len(shares) - len(done),
     )
 
 
@@ -363,7 +360,8 @@ def main(
         typer.echo(line)
     typer.echo(f"written to {output}")
     if power.left:
-        typer.echo(f"interrupted: {power.left} architectures, each in a dtype, are left; the same command goes on")
+        said = "interrupted or failed: {left} architectures, each in a dtype, are left; the same command goes on"
+        typer.echo(said.format(left=power.left))
         raise typer.Exit(1)
 
 
