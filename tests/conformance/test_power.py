@@ -74,6 +74,19 @@ def test_a_format_that_is_dequantised_at_load_is_tried_for_the_library_is_heard(
     assert seeded.caught.suite
 
 
+@pytest.mark.parametrize(
+    ("architecture", "fault", "swept"), [("gpt_oss", "mxfp4_block_scale", False), ("bert", "scale_10_percent", True)]
+)
+def test_the_softmax_scale_is_swept_where_its_cell_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, fault: str, swept: bool
+) -> None:
+    monkeypatch.setattr(power, "FAULTS", {fault: catalogue.FAULTS[fault]})
+    monkeypatch.setattr(power, "SWEEP", (10,))
+    found = measure_share(Share(architecture, Dtype.FLOAT32, make_stack(), tmp_path, ()))
+    assert [trial.fault for trial in found[:2]] == ["", fault]
+    assert [trial.percent for trial in found[2:]] == ([10] if swept else [])
+
+
 def logits(error: float, *, rows: int = 1) -> Logits:
     """Five rows, of which so many are off by so much where they are attended to, and wildly off where not."""
     eager = torch.ones(5, 3, 4)
