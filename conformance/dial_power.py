@@ -40,7 +40,8 @@ from matrix.dials import Reading
 from matrix.errors import UsageError, quoted
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import Device, Stack, detect_stack
-from reports.dials import DialPower, DialTrial, dial_lines, dial_markdown, read_dial_power
+from reports.campaign import interrupted
+from reports.dials import COMMAND, DialPower, DialTrial, dial_lines, dial_markdown
 from reports.files import make_room_for, write_whole
 
 ARCHITECTURES = (*THROUGH_SDPA, "falcon_alibi")
@@ -233,7 +234,8 @@ def main(
         for one in dtype or Dtype
     ]
     asked = " ".join([*(dial or ()), *(["honest"] if honest else [])])
-    trials = _interrupted(output, stack, asked)
+    before = interrupted(output, DialPower, COMMAND, stack, asked)
+    trials = list(before.trials) if before is not None else []
     measured = {(trial.architecture, trial.dtype, trial.seed) for trial in trials}
     work = [share for share in work if (share.architecture, share.dtype, share.seed) not in measured]
     pool = processes(workers or auto_workers(stack) or 1, len(stack.gpus))
@@ -250,14 +252,6 @@ def main(
         typer.echo(f"interrupted or failed: {left} architectures, each in a dtype and a seed, are left")
         typer.echo("the same command goes on")
         raise typer.Exit(1)
-
-
-def _interrupted(output: Path, stack: Stack, asked: str) -> list[DialTrial]:
-    """What the same measurement on this stack found before it was interrupted."""
-    if not output.is_file():
-        return []
-    before = read_dial_power(output)
-    return before.trials if before.left and (before.stack, before.asked) == (stack, asked) else []
 
 
 if __name__ == "__main__":

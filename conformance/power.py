@@ -46,8 +46,9 @@ from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
 from matrix.workloads import WORKLOADS
+from reports.campaign import interrupted
 from reports.files import make_room_for, write_whole
-from reports.power import Power, Rules, SabotageTrial, Trial, power_lines, read_power, summarise, zoo_lines
+from reports.power import COMMAND, Power, Rules, SabotageTrial, Trial, power_lines, summarise, zoo_lines
 
 # Faults need an architecture with softcapped scores, which the matrix itself does not try.
 ARCHITECTURES = Path(__file__).parent / "faults" / "architectures"
@@ -321,14 +322,6 @@ def measure(
     )
 
 
-def _interrupted(output: Path, stack: Stack, asked: str) -> list[Trial]:
-    """What the same measurement on this stack found before it was interrupted."""
-    if not output.is_file():
-        return []
-    before = read_power(output)
-    return before.trials if before.left and (before.stack, before.asked) == (stack, asked) else []
-
-
 @app.command()
 def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="where the JSON goes")] = Path(
@@ -351,7 +344,8 @@ def main(
     work = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
     sabotage = () if faults or zoo else tuple(SABOTAGE)
     asked = " ".join([*faults, *(["zoo"] if zoo else [])])
-    known = _interrupted(output, stack, asked)
+    before = interrupted(output, Power, COMMAND, stack, asked)
+    known = before.trials if before is not None else []
     measured = {(trial.architecture, trial.dtype) for trial in known}
     work = [share for share in work if (share.architecture, share.dtype) not in measured]
     power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1, known, asked)

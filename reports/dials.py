@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from matrix.axes import Dtype
 from matrix.dials import KNOBS, Reading, cause, off
-from matrix.errors import UsageError
-from matrix.stack import Stack
-from reports.packed import read_plain
+from reports.campaign import Campaign
 from reports.part import Part
 
+COMMAND = "python -m conformance.dial_power"
 SURE = 1.96  # error bars within which the truth is to lie 95 times in 100
 
 
@@ -51,15 +49,10 @@ class DialTrial(Part):
         return bool(first := off(self.readings)) and first[0].speaks_of(self.dial)
 
 
-class DialPower(Part):
-    """All trials of one machine."""
+class DialPower(Campaign):
+    """All trials of one machine. What is left is of one architecture, dtype and seed each."""
 
-    started: AwareDatetime
-    finished: AwareDatetime
-    stack: Stack
     trials: list[DialTrial]
-    asked: str = Field(default="", description="which dials were turned; empty for all")
-    left: int = Field(default=0, description="architectures, each in a dtype and a seed, that are to be measured yet")
 
     @property
     def honest(self) -> list[DialTrial]:
@@ -75,20 +68,6 @@ class DialPower(Part):
     def turned(self) -> list[DialTrial]:
         """Runs in which a dial was turned, and read to be off."""
         return [trial for trial in self.trials if trial.dial and trial.is_read]
-
-
-def read_dial_power(path: Path) -> DialPower:
-    """What `python -m conformance.dial_power` wrote.
-
-    Raises:
-        UsageError: the file cannot be read, or is something else.
-    """
-    content = read_plain(path)
-    try:
-        return DialPower.model_validate_json(content)
-    except ValueError as error:
-        said = str(error).splitlines()[0]
-        raise UsageError(f"{path}: not what python -m conformance.dial_power writes: {said}") from None
 
 
 def inside(trials: Iterable[DialTrial]) -> tuple[int, int]:

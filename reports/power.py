@@ -8,12 +8,12 @@ from pathlib import Path
 from pydantic import AwareDatetime, Field
 
 from matrix.axes import Dtype
-from matrix.errors import UsageError
 from matrix.stack import Device, Stack
 from matrix.verdict import Verdict
-from reports.packed import read_plain
+from reports.campaign import Campaign, read_campaign
 from reports.part import Part
 
+COMMAND = "python -m conformance.power"
 FOLDER = Path(__file__).parent / "power"
 
 # The rules that are asked, in the order of the columns.
@@ -68,17 +68,12 @@ class SabotageTrial(Part):
     caught: bool = Field(description="whether the cell is not green, or what was spoiled was named and mended")
 
 
-class Power(Part):
-    """All trials of one machine."""
+class Power(Campaign):
+    """All trials of one machine. What is left is of one architecture and dtype each, or a way to spoil the suite."""
 
-    started: AwareDatetime
-    finished: AwareDatetime
-    stack: Stack
     faults: dict[str, str] = Field(description="name -> the real bug that it stands for")
     trials: list[Trial]
     sabotage: list[SabotageTrial] = Field(default=[], description="the same of the suite itself")
-    asked: str = Field(default="", description="which faults, into what; empty for all into the suite's architectures")
-    left: int = Field(default=0, description="architectures, each in a dtype, that were left when it was interrupted")
 
 
 class Tally(Part):
@@ -187,11 +182,7 @@ def read_power(path: Path) -> Power:
     Raises:
         UsageError: the file cannot be read, or is something else.
     """
-    content = read_plain(path)
-    try:
-        return Power.model_validate_json(content)
-    except ValueError as error:
-        raise UsageError(f"{path}: not what python -m conformance.power writes: {str(error).splitlines()[0]}") from None
+    return read_campaign(path, Power, COMMAND)
 
 
 def published_power(device: Device) -> PowerSummary | None:

@@ -137,19 +137,10 @@ def test_nothing_is_seeded_into_a_cell_that_the_matrix_does_not_try(
     assert measure_share(Share("llama", Dtype.FLOAT32, make_stack(), tmp_path, ("scale_1_percent",))) == []
 
 
-def test_what_was_measured_before_an_interruption_is_kept_and_not_measured_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(power, "measure_share", played)
     stack = make_stack()
     work = [power.Share(name, Dtype.FLOAT32, stack, tmp_path, ()) for name in ("gpt2", "llama")]
     found = power.measure(work, stack, tmp_path, (), 1, [trial("opt")])
     assert [one.architecture for one in found.trials] == ["opt", "gpt2"]
     assert found.left == 1
-    output = tmp_path / "power.json"
-    output.write_text(found.model_dump_json())
-    assert power._interrupted(output, stack, "") == found.trials
-    assert power._interrupted(output, make_stack({"torch": "1.0"}), "") == []
-    assert power._interrupted(output, stack, "zoo") == []
-    output.write_text(found.model_copy(update={"left": 0}).model_dump_json())
-    assert power._interrupted(output, stack, "") == []

@@ -1,0 +1,45 @@
+"""Processes that share out work: what they have done is kept, whatever becomes of the rest."""
+
+import os
+import signal
+
+import pytest
+
+from conformance.pool import processes, results
+
+
+def done(share: int) -> int:
+    """In a process of a pool: what is done, what fails, or what interrupts who waits."""
+    if share == 1:
+        raise ValueError("of the second share")
+    if share == 3:
+        os.kill(os.getppid(), signal.SIGINT)
+        signal.pause()
+    return share
+
+
+@pytest.mark.parametrize("shares", [(0, 1, 2), (0, 1, 2, 3)])
+def test_what_fails_or_is_interrupted_loses_nothing_of_the_rest(
+    shares: tuple[int, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pool = processes(1, 0)
+    assert results(pool, [pool.submit(done, share) for share in shares]) == [0, 2]
+    assert "ValueError: of the second share" in capsys.readouterr().err
+
+
+def gpu(share: int) -> str | None:
+    """In a process of a pool: which GPU it sees."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "told", "seen"), [(2, "5,7", {"5"}), (2, None, {"0"}), (1, "5", {"5"}), (0, "", {""})]
+)
+def test_a_process_sees_one_of_several_gpus(
+    gpus: int, told: str | None, seen: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if told is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
+    pool = processes(1, gpus)
+    assert set(results(pool, [pool.submit(gpu, share) for share in range(2)])) == seen
