@@ -35,6 +35,8 @@ SHORT = 32  # tokens that come out in the rungs before the final
 _HALF_AT_LEAST = 2
 _AS_SOON = 1.1  # two first tokens that were measured once
 _IN_REACH = 1.1  # times the best of the final: what was measured once and takes more is not worth another
+_MORE = 4  # times as many rounds as were asked for, at most
+_COUNTS = 0.05  # of the time: what is advised is to be so near to the best
 _FAR_BEHIND = 1.5  # times as long, at every number of rows: no noise that was seen reaches so far in all of them
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
@@ -237,7 +239,8 @@ def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Conf
     """Measure all of these that are right in so many rounds: how good can it get?
 
     Each in turns with the first of them alone: a machine that holds all of them at once, compiled, there is not. What
-    is far behind the first in one round, with each number of rows, is spared the others.
+    is far behind the first in one round, with each number of rows, is spared the others. Where nobody knows after them
+    if it is better by what counts, there are more: of many, one that was lucky in three would be called the best.
     """
     found = Found({})
     hunt = _Hunt(model, wanted, trials, found)
@@ -246,11 +249,13 @@ def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Conf
     for one in ones:
         if not hunt.is_right(one):
             continue
-        for _ in range(rounds):
-            hunt.round([*first, one], turn, wanted.batches)
-            turn += 1
+        for done in range(_MORE * rounds):
             if first and hunt.is_far_behind(first[0], one):
                 break
+            if done >= rounds and not (first and hunt.may_be_better(first[0], one)):
+                break
+            hunt.round([*first, one], turn, wanted.batches)
+            turn += 1
         first = first or [one]
     return found
 
@@ -402,6 +407,16 @@ class _Hunt:
             if turn in ours.get(rows, {})
         ]
         return len(beside) > 1 and all(other > _FAR_BEHIND * usual for usual, other in beside)
+
+    def may_be_better(self, first: Configuration, one: Configuration) -> bool:
+        """Whether nobody knows yet if the first takes longer by more than counts, with some number of rows."""
+        ours, theirs = (self.found.known[each].final for each in (first, one))
+        seconds = (
+            [{turn: sample.whole for turn, sample in known[rows].items()} for known in (theirs, ours)]
+            for rows in theirs.keys() & ours.keys()
+        )
+        found = (gain(*pair) for pair in seconds)
+        return any(beside is not None and beside.low < 1 + _COUNTS < beside.high for beside in found)
 
     def _meant(self, one: Configuration) -> bool:
         return self.only is None or one.cell in self.only or one == self.model.default

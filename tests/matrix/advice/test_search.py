@@ -197,6 +197,14 @@ def test_what_is_far_behind_with_each_number_of_rows_is_measured_once(rows: tupl
     assert len(found.known[MODEL.default].final[1]) == 5 + rounds
 
 
+@pytest.mark.parametrize(("takes", "rounds"), [(0.0095, 12), (0.013, 3)])
+def test_what_may_be_better_by_what_counts_has_more_rounds(takes: float, rounds: int) -> None:
+    other = eager_of(MODEL.default, MODEL.architecture)
+    table = Table(lambda one: takes if one == other else 0.01, noise=0.03, seed=1)
+    found = search_all(MODEL, WANTED, table, [MODEL.default, other], 3)
+    assert {len(samples) for samples in found.known[other].final.values()} == {rounds}
+
+
 def test_what_was_held_against_a_third_alone_is_not_called_alike() -> None:
     tokens = {"bfloat16-sdpa": 0.014, "bfloat16-eager": 0.010, "bfloat16-flash_attention_2": 0.012}
     cells = (plain_cell(MODEL.architecture, *name.split("-")) for name in tokens)
