@@ -235,11 +235,16 @@ def main(
     ]
     asked = " ".join([*(dial or ()), *(["honest"] if honest else [])])
     before = interrupted(output, DialPower, COMMAND, stack, asked)
-    trials = list(before.trials) if before is not None else []
+    wanted = {(share.architecture, share.dtype, share.seed) for share in work}
+    known = before.trials if before is not None else []
+    trials = [trial for trial in known if (trial.architecture, trial.dtype, trial.seed) in wanted]
     measured = {(trial.architecture, trial.dtype, trial.seed) for trial in trials}
     work = [share for share in work if (share.architecture, share.dtype, share.seed) not in measured]
     pool = processes(workers or auto_workers(stack) or 1, len(stack.gpus))
-    done = results(pool, [pool.submit(measure_share, share) for share in work])
+    done = results(
+        pool,
+        {f"{one.architecture} in {one.dtype}, seed {one.seed}": pool.submit(measure_share, one) for one in work},
+    )
     trials += [trial for share in done for trial in share]
     left = len(work) - len(done)
     power = DialPower(started=started, finished=datetime.now(UTC), stack=stack, trials=trials, asked=asked, left=left)

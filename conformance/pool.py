@@ -3,9 +3,12 @@
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
+
+from matrix.errors import UsageError
 
 Result = TypeVar("Result")
 
@@ -24,17 +27,28 @@ def _take_a_gpu(turns: Any, gpus: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible[turn % gpus]
 
 
-def results(pool: ProcessPoolExecutor, asked: Sequence[Future[Result]]) -> list[Result]:
-    """What the pool was asked for, in order, without what failed, which is said, and what an interruption left."""
+def results(pool: ProcessPoolExecutor, asked: Mapping[str, Future[Result]]) -> list[Result]:
+    """What the pool was asked for, in order, without what failed, which is said, and what an interruption left.
+
+    Args:
+        pool: which ends with this.
+        asked: by what it is called.
+
+    Raises:
+        UsageError: by one of them.
+    """
     try:
-        wait(asked)
+        wait(asked.values())
     except KeyboardInterrupt:  # which the processes may have heard too
-        wait(asked, timeout=1)  # for what is on its way
-        for process in multiprocessing.active_children():
+        wait(asked.values(), timeout=1)  # for what is on its way
+        for process in list(pool._processes.values()):
             process.kill()
-    done = [one for one in asked if one.done() and not one.cancelled()]
+    done = {name: one for name, one in asked.items() if one.done() and not one.cancelled()}
     pool.shutdown(wait=False, cancel_futures=True)
-    for one in done:
-        if (error := one.exception()) is not None:
-            print(f"{type(error).__name__}: {error}", file=sys.stderr)
-    return [one.result() for one in done if one.exception() is None]
+    failed = {name: error for name, one in done.items() if (error := one.exception()) is not None}
+    for name, error in failed.items():
+        if isinstance(error, UsageError):
+            raise error
+        print(f"{name}:", file=sys.stderr)
+        traceback.print_exception(error)
+    return [one.result() for name, one in done.items() if name not in failed]

@@ -9,6 +9,7 @@ whether there was anything to see. Last the suite itself is spoiled, in every wa
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -307,9 +308,11 @@ def measure(
     Interrupted, it gives what there is, and so it does where a part fails.
     """
     started, pool = datetime.now(UTC), processes(workers, len(stack.gpus))
-    spoiled = [pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage]
-    shares = [pool.submit(measure_share, share) for share in work]
-    done = results(pool, [*spoiled, *shares])
+    submitted: dict[str, Future[list[SabotageTrial] | list[Trial]]] = {
+        **{name: pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage},
+        **{f"{share.architecture} in {share.dtype}": pool.submit(measure_share, share) for share in work},
+    }
+    done = results(pool, submitted)
     return Power(
         started=started,
         finished=datetime.now(UTC),
@@ -318,7 +321,7 @@ def measure(
         trials=[*known, *(one for some in done for one in some if isinstance(one, Trial))],
         sabotage=[one for some in done for one in some if isinstance(one, SabotageTrial)],
         asked=asked,
-        left=len(spoiled) + len(shares) - len(done),
+        left=len(submitted) - len(done),
     )
 
 
@@ -345,7 +348,8 @@ def main(
     sabotage = () if faults or zoo else tuple(SABOTAGE)
     asked = " ".join([*faults, *(["zoo"] if zoo else [])])
     before = interrupted(output, Power, COMMAND, stack, asked)
-    known = before.trials if before is not None else []
+    wanted = {(share.architecture, share.dtype) for share in work}
+    known = [one for one in (before.trials if before else []) if (one.architecture, one.dtype) in wanted]
     measured = {(trial.architecture, trial.dtype) for trial in known}
     work = [share for share in work if (share.architecture, share.dtype) not in measured]
     power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1, known, asked)

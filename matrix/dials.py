@@ -102,17 +102,21 @@ class Reading:
         return dial in (self.dial, *self.also)
 
     @property
-    def words(self) -> str:
+    def name(self) -> str:
         """What the dial is called, and those that it cannot be told from."""
         return " or ".join(KNOBS[name].words if name in KNOBS else name for name in (self.dial, *self.also))
+
+    @property
+    def words(self) -> str:
+        """The same, and where it is off if not everywhere."""
+        return self.name + (f" in call {self.call} of {self.calls} alone" if self.call else "")
 
     @property
     def said(self) -> str:
         """The reading in words: `softmax scale +5.00 ± 0.03 %`."""
         shown = digits(self.bar, self.value)
         summed = "" if self.batches == 1 else f" in {self.batches} batches"
-        alone = f" in call {self.call} of {self.calls} alone" if self.call else ""
-        return f"{self.words} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}{alone}{summed}"
+        return f"{self.words} {self.value:+.{shown}f} ± {self.bar:.{shown}f} {self.unit}{summed}"
 
     @property
     def share(self) -> str:
@@ -136,13 +140,14 @@ def added_up(batches: Sequence[Sequence[Reading]]) -> tuple[Reading, ...]:
     """The readings of several batches as one: their mean, with the bar of a mean.
 
     As the first says stays what is off there beyond doubt, and what was not read of every batch, as a dial that another
-    batch cannot tell from a second one.
+    batch cannot tell from a second one, or lays to one call of attention.
     """
     first, *others = batches
-    found = [{(one.dial, one.also): one for one in batch} for batch in others]
+    found = [{(one.dial, one.also, one.call): one for one in batch} for batch in others]
 
     def summed(one: Reading) -> Reading:
-        same = [batch[one.dial, one.also] for batch in found if (one.dial, one.also) in batch]
+        key = one.dial, one.also, one.call
+        same = [batch[key] for batch in found if key in batch]
         is_clear = one.is_off and not one.is_doubtful
         return one if is_clear or len(same) < len(found) else _as_one([one, *same])
 

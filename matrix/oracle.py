@@ -146,6 +146,11 @@ def problems(comparison: Comparison) -> tuple[str, ...]:
     return (*beyond, *(f"{comparison.name}: {dial}" for dial in dials))
 
 
+def logits_are_off(comparison: Comparison) -> bool:
+    """Whether the logits are out of bounds, and not only what was made of them."""
+    return any(not bound.holds for bound in bounds(comparison)[:2])
+
+
 def _gate(comparison: Comparison) -> tuple[str, ...]:
     gate = []
     if comparison.positions == 0:

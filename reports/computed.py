@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from matrix import oracle
 from matrix.dials import KNOBS, Reading, digits
 from reports.dials import SURE
 from reports.document import Record, backend_of
@@ -51,10 +52,13 @@ class Outlier:
 
 
 def rows(records: Iterable[Record], backends: Sequence[str]) -> list[Row]:
-    """By dtype and dial, of the backends in their order; empty where nothing was read."""
+    """By dtype and dial, of the backends in their order; empty where nothing was read.
+
+    Of cells that are within bounds: of others dials only say why.
+    """
     found: dict[tuple[str, str], dict[str, set[tuple[float, float]]]] = {}
     for record, one in _readings(records):
-        if not one.is_off:
+        if not one.is_off and not any(oracle.logits_are_off(each) for each in record.observation.comparisons):
             by_backend = found.setdefault((record.axes["dtype"], one.dial), {})
             # The same cell under another device map reads the same, digit by digit, and is no second witness.
             by_backend.setdefault(backend_of(record), set()).add((one.value, one.bar))

@@ -345,7 +345,7 @@ def _what_is_wrong(one: Record | RowRecord, standing: Standing) -> tuple[str, ..
     if standing is Standing.WRONG:
         of_backend = f"wrong numbers: {backend_of(one)}"
         dial = laid_to(one)
-        by_dial = (f"{of_backend}, {dial.words}",) if dial is not None else ()
+        by_dial = (f"{of_backend}, {dial.name}",) if dial is not None else ()
         if origin is None:
             return by_dial or (f"{of_backend}, {one.axes['workload']}",)
         what = "gradients" if origin.backwards else "numbers"

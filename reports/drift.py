@@ -156,13 +156,13 @@ def dial_moves(before: Side, after: Side, name: str) -> Iterator[tuple[str, str]
             yield was.words, f"{was.said} -> {now.said.removeprefix(now.words).strip()}"
 
 
-def _readings(side: Side, name: str) -> dict[tuple[str, ...], list[Reading]]:
-    """What the runs of a side read, by comparison and dial; dials that nobody can tell apart are one."""
-    found: dict[tuple[str, ...], list[Reading]] = {}
+def _readings(side: Side, name: str) -> dict[tuple[str | int, ...], list[Reading]]:
+    """What the runs of a side read, by comparison, dial and call; dials that nobody can tell apart are one."""
+    found: dict[tuple[str | int, ...], list[Reading]] = {}
     for record in side.records(name):
         for comparison in record.observation.comparisons:
             for one in comparison.readings:
-                found.setdefault((comparison.name, one.dial, *one.also), []).append(one)
+                found.setdefault((comparison.name, one.call, one.dial, *one.also), []).append(one)
     return found
 
 

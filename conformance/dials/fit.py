@@ -72,7 +72,7 @@ def readings(
             value=one.at + value,
             bar=(bar**2 + (value * _uncertain(one, value)) ** 2) ** 0.5,
             explains=share,
-            also=names,
+            also=names if one.call is None else (),  # they are alike in all calls together
             call=0 if one.call is None else one.call + 1,
             calls=directions.calls if one.call is not None else 0,
         )
@@ -101,7 +101,7 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
     same of what is left.
     """
     # Each time golden is turned is a forward pass, and what was looked at for one dial is looked at again for the next.
-    directions = replace(directions, turned=cache(directions.turned))
+    once, directions = directions, replace(directions, turned=cache(directions.turned))
     large: dict[int, torch.Tensor] = {}
     left = error
     for _ in range(SEVERAL):
@@ -109,7 +109,7 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
         shares = {(at, by): _alone(_moved(chosen[at], directions, by), left) for at, by in starts}
         (at, by), share = max(shares.items(), key=lambda item: item[1], default=((0, 0.0), 0.0))
         call = None
-        if (single := _in_one_call(chosen, directions, shares, left)) is not None:
+        if not large and (single := _in_one_call(chosen, once, shares, left)) is not None:
             (at, by, call), share = single
         if share < WORTH:
             break

@@ -26,7 +26,8 @@ class Reader:
         """How far each dial is off; empty where there are none, and where they speak of something else.
 
         A generation is read in its steps, by what turning a dial does to one pass over the tokens that it chose. Of two
-        runs that should agree the one is read that is further from golden.
+        runs that should agree it is read how the one that is further from golden differs from the other: what both do
+        wrong is not why they disagree.
         """
         if not _is_logits(found, references):
             return ()
@@ -36,8 +37,12 @@ class Reader:
         baseline, golden = (_picked(found)(references(found.forced, golden=golden)) for golden in (False, True))
         if isinstance(found, OneRun):
             return readings(directions, found.logits, baseline, golden)
-        ours = max((found.one, found.other), key=lambda logits: _distance(directions, logits, golden))
-        return readings(directions, ours, baseline, golden)
+        golden = golden.cpu()
+        nearer, ours = sorted(
+            (found.one.detach().cpu(), found.other.detach().cpu()),
+            key=lambda logits: _distance(directions, logits, golden),
+        )
+        return readings(directions, ours.double() - nearer.double() + golden, baseline, golden)
 
     def surely(
         self, found: OneRun, references: SharedReferences, again: Callable[[int], OneRun]

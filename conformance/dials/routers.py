@@ -7,13 +7,13 @@ import torch
 
 from conformance.dials.catalogue import Dial, Model, add, answered
 from conformance.faults.experts import routers
-from conformance.spellings import text_config
+
+ALIKE = 1e-3  # of a weight, that the softmax of the scores may give otherwise
 
 
-def normalising(model: Model) -> bool:
-    """Whether the weights of the experts that a softmax has chosen are made to add up to one."""
-    chosen = [router for router in routers(model) if not hasattr(router, "e_score_correction_bias")]
-    return bool(chosen) and bool(getattr(text_config(model.config), "norm_topk_prob", True))
+def mixture(model: Model) -> bool:
+    """Whether it chooses experts."""
+    return next(routers(model), None) is not None
 
 
 @contextlib.contextmanager
@@ -21,10 +21,13 @@ def _as_they_were(model: Model, by: float) -> Iterator[None]:
     """While entered, the weights of the chosen experts are by so many per cent what they were before."""
 
     def change(router: torch.nn.Module, given: object, made: object) -> object:
-        if not isinstance(made, tuple) or len(made) != 3:
-            return made  # of a release whose routers hand out scores alone
+        if not isinstance(made, tuple) or len(made) != 3 or made[2].dtype != torch.int64:
+            return made  # of a release or a class whose routers hand out something else
         scores, weights, experts = made
-        shares = scores.double().softmax(-1).gather(-1, experts).sum(-1, keepdim=True)
+        before = scores.double().softmax(-1).gather(-1, experts)
+        shares = before.sum(-1, keepdim=True)
+        if not torch.allclose(weights.double(), before / shares, rtol=ALIKE, atol=ALIKE):
+            return made  # chosen by a sigmoid, or never made to add up to one
         return scores, (weights * (1 + by / 100 * (shares - 1))).to(weights.dtype), experts
 
     hooks = [router.register_forward_hook(change) for router in routers(model)]
@@ -36,4 +39,4 @@ def _as_they_were(model: Model, by: float) -> Iterator[None]:
             hook.remove()
 
 
-add(Dial("experts", 1.0, (10.0, 100.0), normalising, _as_they_were, explains_only=True, in_calls=False))
+add(Dial("experts", 1.0, (10.0, 100.0), mixture, _as_they_were, explains_only=True, in_calls=False))

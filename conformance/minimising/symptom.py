@@ -107,7 +107,7 @@ def plain_model(architecture: Architecture) -> Any:
 
 
 def _inaccurate(judgement: Judgement, origin: Origin | None, laid: Reading | None) -> Symptom:
-    reason, dial = "; ".join([judgement.reason, *begins(origin)]), laid.words if laid is not None else ""
+    reason, dial = "; ".join([judgement.reason, *begins(origin)]), laid.name if laid is not None else ""
     if origin is None:
         return Symptom(judgement.verdict, reason, "", dial=dial)
     return Symptom(judgement.verdict, reason, origin.kind, origin.pattern, dial)

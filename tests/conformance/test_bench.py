@@ -1,7 +1,9 @@
 """The engine on real models: seeded faults are caught, honest cells are not accused."""
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from conformance.course import Course
 from conformance.dials import DIALS
 from conformance.dials.reading import Reader
 from conformance.faults import FAULTS
+from conformance.faults.attention import padding_ignored
+from conformance.faults.catalogue import Attend, sdpa_answered_by
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
 from conformance.rooms import doing
@@ -460,6 +464,34 @@ def test_what_is_out_of_bounds_is_explained_by_its_dial_where_dials_do_not_judge
     found = cause(comparison.readings)
     assert found is not None
     assert (found.dial, round(found.value)) == (dial, size)
+
+
+def test_of_two_runs_that_disagree_the_cause_is_not_what_both_do_wrong(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    @contextlib.contextmanager
+    def both(model: Any) -> Iterator[None]:
+        def answer(call: Attend) -> torch.Tensor:
+            return padding_ignored(replace(call, scale=1.2 * call.scale))
+
+        with sdpa_answered_by(answer, model):
+            yield
+
+    cache = tmp_path_factory.mktemp("fixtures")
+    fault = replace(FAULTS["padding_ignored"], running=both)
+    spoiled = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault)
+    (comparison,) = observe(spoiled, "gpt2-float32-sdpa-left-padding_invariance").comparisons
+    found = cause(comparison.readings)
+    assert found is not None
+    assert found.dial == "padding"
+
+
+def test_what_is_wrong_in_no_logit_is_not_laid_to_a_dial(tmp_path_factory: pytest.TempPathFactory) -> None:
+    cache = tmp_path_factory.mktemp("fixtures")
+    spoiled = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=FAULTS["min_p_ignored"])
+    cell = "llama-float32-sdpa-left-sampled"
+    assert verdict(spoiled, cell) is Verdict.INACCURATE
+    assert observe(spoiled, cell).readings == ()
 
 
 def test_no_dial_speaks_of_what_is_no_logit(tmp_path_factory: pytest.TempPathFactory) -> None:

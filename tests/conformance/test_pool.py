@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from conformance.pool import processes, results
+from matrix.errors import UsageError
 
 
 def done(share: int) -> int:
@@ -23,8 +24,22 @@ def test_what_fails_or_is_interrupted_loses_nothing_of_the_rest(
     shares: tuple[int, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pool = processes(1, 0)
-    assert results(pool, [pool.submit(done, share) for share in shares]) == [0, 2]
-    assert "ValueError: of the second share" in capsys.readouterr().err
+    assert results(pool, {f"share {share}": pool.submit(done, share) for share in shares}) == [0, 2]
+    said = capsys.readouterr().err
+    assert said.startswith("share 1:\n")
+    assert "in done" in said
+    assert "ValueError: of the second share" in said
+
+
+def unusable(share: int) -> int:
+    """In a process of a pool: what a user asked for and cannot have."""
+    raise UsageError(f"{share} does not answer")
+
+
+def test_what_a_user_cannot_have_is_told_them() -> None:
+    pool = processes(1, 0)
+    with pytest.raises(UsageError, match="7 does not answer"):
+        results(pool, {"seven": pool.submit(unusable, 7)})
 
 
 def gpu(share: int) -> str | None:
@@ -42,4 +57,4 @@ def test_a_process_sees_one_of_several_gpus(
     if told is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
     pool = processes(1, gpus)
-    assert set(results(pool, [pool.submit(gpu, share) for share in range(2)])) == seen
+    assert set(results(pool, {str(share): pool.submit(gpu, share) for share in range(2)})) == seen

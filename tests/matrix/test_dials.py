@@ -190,6 +190,13 @@ def test_dials_judge_where_bars_were_calibrated_and_only_explain_elsewhere() -> 
     assert not dials_judge(cell, installed)
 
 
+def test_what_is_laid_to_one_call_in_one_batch_alone_is_not_added_to_what_is_off_in_all() -> None:
+    one, everywhere = reading(value=10.0, bar=2.0, call=2, calls=2), reading(value=5.0, bar=1.0)
+    assert added_up([[one], [everywhere]]) == (one,)
+    (both,) = added_up([[one], [one]])
+    assert (both.batches, both.words) == (2, "softmax scale in call 2 of 2 alone")
+
+
 def test_readings_add_up_where_nothing_is_compiled_for_each() -> None:
     plain, flex = (parse_cell(f"llama-bfloat16-{one}-prefill") for one in ("sdpa", "flex_attention"))
     assert dials_add_up(plain)

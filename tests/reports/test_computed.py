@@ -55,6 +55,15 @@ def test_what_is_off_stands_apart_and_moves_no_mean() -> None:
     ]
 
 
+def test_of_a_cell_that_is_out_of_bounds_a_reading_only_says_why() -> None:
+    record = cell("llama-float16-sdpa-prefill", reading(0.05), reading(5.0, dial="values"))
+    (compared,) = record.observation.comparisons
+    far = replace(compared, candidate_max=1e9, candidate_mean=1e9)
+    wrong = record.model_copy(update={"observation": replace(record.observation, comparisons=(far,))})
+    assert rows([wrong], ["sdpa"]) == []
+    assert [one.cell for one in outliers([wrong])] == [record.cell]
+
+
 def test_the_same_reading_under_another_device_map_is_no_second_witness() -> None:
     twice = [cell(f"llama-float16-sdpa-{more}prefill", reading(0.05)) for more in ("", "auto-")]
     (row,) = rows(twice, ["sdpa"])

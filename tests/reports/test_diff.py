@@ -124,6 +124,14 @@ def test_a_cell_that_is_wrong_by_a_dial_now_and_was_by_none_is_wrong_in_another_
     assert one.found[-1] == "softmax scale +0.000 ± 0.010 % -> +5.000 ± 0.010 %"
 
 
+def test_a_dial_that_is_laid_to_one_call_of_attention_has_neither_moved_nor_become_another() -> None:
+    def wrong(**where: int) -> Record:
+        off = Reading("scale", "%", 50.0 + 50 * len(where), 0.01, 0.9, **where)
+        return record_of(ONE, Verdict.INACCURATE, "off by 3", observation=read(parse_cell(ONE), off))
+
+    assert compare(report(wrong()), report(wrong(call=2, calls=2))).differences == ()
+
+
 def test_dials_that_only_one_side_read_or_of_another_comparison_have_not_moved() -> None:
     unread, other = record_of(ONE), turned(9.0, dial="values")
     together = record_of(ONE, observation=read(parse_cell(ONE), Reading("scale", "%", 9.0, 0.01, 0.9, ("values",))))

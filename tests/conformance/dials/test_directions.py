@@ -193,7 +193,7 @@ def test_what_is_turned_in_one_call_of_attention_is_laid_to_it_alone(
     first = off(own.trial(own.cell(), model, turning).readings)[0]
     assert (first.dial, first.call, first.calls) == (dial, 0 if call is None else call + 1, calls)
     assert first.value == pytest.approx(size, rel=1e-3)
-    assert (f"in call {first.call} of {calls} alone" in first.said) == bool(calls)
+    assert (f"in call {first.call} of {calls} alone {size:+.0f}" in first.said) == bool(calls)
 
 
 def directions_of_two_rows() -> Directions:
