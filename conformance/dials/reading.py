@@ -1,7 +1,7 @@
 """What the dials read of a run, over directions that all cells with the same truth share."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 
@@ -9,10 +9,11 @@ from conformance.dials.directions import Directions, directions_of
 from conformance.dials.fit import readings
 from conformance.judging.found import OneRun, TwoRuns
 from conformance.judging.shared import Batch, SharedReferences
-from matrix.dials import Reading, added_up, batches_asked
+from matrix.dials import Reading, added_up, batches_asked, cause
 
 Found = OneRun | TwoRuns
 
+LESS = 0.5  # times as large as a disagreement; what is so small does not make it
 _BYTES_KEPT = 256 * 2**20
 
 
@@ -25,9 +26,7 @@ class Reader:
     def __call__(self, found: Found, references: SharedReferences) -> tuple[Reading, ...]:
         """How far each dial is off; empty where there are none, and where they speak of something else.
 
-        A generation is read in its steps, by what turning a dial does to one pass over the tokens that it chose. Of two
-        runs that should agree it is read how the one that is further from golden differs from the other: what both do
-        wrong is not why they disagree.
+        A generation is read in its steps, by what turning a dial does to one pass over the tokens that it chose.
         """
         if not _is_logits(found, references):
             return ()
@@ -37,12 +36,7 @@ class Reader:
         baseline, golden = (_picked(found)(references(found.forced, golden=golden)) for golden in (False, True))
         if isinstance(found, OneRun):
             return readings(directions, found.logits, baseline, golden)
-        golden = golden.cpu()
-        nearer, ours = sorted(
-            (found.one.detach().cpu(), found.other.detach().cpu()),
-            key=lambda logits: _distance(directions, logits, golden),
-        )
-        return readings(directions, ours.double() - nearer.double() + golden, baseline, golden)
+        return _why_they_disagree(directions, (found.one, found.other), baseline.cpu(), golden.cpu().double())
 
     def surely(
         self, found: OneRun, references: SharedReferences, again: Callable[[int], OneRun]
@@ -85,5 +79,24 @@ def _places(found: Found, attended: torch.Tensor) -> tuple[torch.Tensor, torch.T
     return _picked(found)(numbered)[..., 0][found.attended], found.attended
 
 
-def _distance(directions: Directions, logits: torch.Tensor, golden: torch.Tensor) -> float:
-    return float((directions.seen(logits) - directions.seen(golden)).norm())
+def _why_they_disagree(
+    directions: Directions, runs: Iterable[torch.Tensor], baseline: torch.Tensor, golden: torch.Tensor
+) -> tuple[Reading, ...]:
+    """How the one of two runs that is further from golden differs from the other: what both do wrong is not why.
+
+    Or how it differs from golden, if a dial leaves less of that than they disagree by: a token that must not be seen is
+    another one in each of them.
+    """
+
+    def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((directions.seen(one) - directions.seen(other)).norm())
+
+    nearer, ours = sorted((run.detach().cpu().double() for run in runs), key=lambda run: distance(run, golden))
+    apart = readings(directions, ours - nearer + golden, baseline, golden)
+    if cause(apart) is not None:
+        return apart
+    whole = readings(directions, ours, baseline, golden)
+    laid = cause(whole)
+    if laid is None or (1 - laid.explains) ** 0.5 * distance(ours, golden) > LESS * distance(ours, nearer):
+        return apart
+    return whole

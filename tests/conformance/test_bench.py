@@ -15,9 +15,9 @@ import transformers
 from conformance.bench import Bench
 from conformance.course import Course
 from conformance.dials import DIALS
+from conformance.dials.masks import padding
 from conformance.dials.reading import Reader
 from conformance.faults import FAULTS
-from conformance.faults.attention import padding_ignored
 from conformance.faults.catalogue import Attend, sdpa_answered_by
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
@@ -472,7 +472,7 @@ def test_of_two_runs_that_disagree_the_cause_is_not_what_both_do_wrong(
     @contextlib.contextmanager
     def both(model: Any) -> Iterator[None]:
         def answer(call: Attend) -> torch.Tensor:
-            return padding_ignored(replace(call, scale=1.2 * call.scale))
+            return padding(replace(call, scale=1.2 * call.scale), 0.05)
 
         with sdpa_answered_by(answer, model):
             yield
@@ -480,7 +480,7 @@ def test_of_two_runs_that_disagree_the_cause_is_not_what_both_do_wrong(
     cache = tmp_path_factory.mktemp("fixtures")
     fault = replace(FAULTS["padding_ignored"], running=both)
     spoiled = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault)
-    (comparison,) = observe(spoiled, "gpt2-float32-sdpa-left-padding_invariance").comparisons
+    (comparison,) = observe(spoiled, "llama-float32-sdpa-left-padding_invariance").comparisons
     found = cause(comparison.readings)
     assert found is not None
     assert found.dial == "padding"
