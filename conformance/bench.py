@@ -75,6 +75,7 @@ class Bench:
         fault: Fault | None = None,
         seed: int = 0,
         dials: bool = True,
+        explains: bool = True,
         rank: int | None = None,
         is_judged: Callable[[Any], bool] = lambda found: True,
     ) -> None:
@@ -103,6 +104,7 @@ class Bench:
         self.fault = fault  # what is seeded into each cell; may be exchanged between cells
         self._seed = seed
         self._dials = dials  # whether they are read
+        self._explains = explains  # whether they are of what is out of bounds anyway, which takes the longest
         self._reader: Reader | None = None  # with the directions of dials that are kept
         self._places = private_places(fixture_cache)
         self._kept = Kept()
@@ -185,7 +187,8 @@ class Bench:
         beyond = any(oracle.problems(comparison) for comparison in comparisons)
         architecture = self._architectures[course.cell.architecture]
         device, judge = Device(self.device.type), dials_judge(course.cell, architecture)
-        asked = self._dials and (judge or any(oracle.logits_are_off(comparison) for comparison in comparisons))
+        off = any(oracle.logits_are_off(comparison) for comparison in comparisons)
+        asked = self._dials and (self._explains if off else judge)
         if asked and has_dials(course.cell, architecture, device):
             surely = judge and not beyond and not once and dials_add_up(course.cell)
             with course.during(Phase.REFERENCE), contextlib.nullcontext() if judge else self._explaining():

@@ -138,6 +138,7 @@ class _Laboratory:
             architectures={architecture.name: architecture},
             fixture_cache=share.fixture_cache,
             on_found=self._keep,
+            explains=False,
         )
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache)))
         self._logits: Logits | None = None

@@ -466,6 +466,19 @@ def test_what_is_out_of_bounds_is_explained_by_its_dial_where_dials_do_not_judge
     assert (found.dial, round(found.value)) == (dial, size)
 
 
+@pytest.mark.parametrize(("fault", "read"), [("scale_10_percent", False), ("scale_1_percent", True)])
+def test_where_nothing_is_to_be_explained_dials_only_judge(
+    tmp_path_factory: pytest.TempPathFactory, fault: str, read: bool
+) -> None:
+    cache = tmp_path_factory.mktemp("fixtures")
+    spoiled = Bench(
+        device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=FAULTS[fault], explains=False
+    )
+    cell = "gpt2-bfloat16-sdpa-left-prefill"
+    assert bool(observe(spoiled, cell).readings) is read
+    assert verdict(spoiled, cell) is Verdict.INACCURATE
+
+
 def test_of_two_runs_that_disagree_the_cause_is_not_what_both_do_wrong(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
