@@ -37,7 +37,7 @@ def trials_of(name: str, stack: Stack, cache: Path) -> list[PlaceTrial]:
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     architecture = load_architectures()[name]
-    bench = Bench(device=stack.device, architectures={name: architecture}, fixture_cache=cache)
+    bench = Bench(device=stack.device, architectures={name: architecture}, fixture_cache=cache, explains=False)
     suited = [planted for planted in PLANTED.values() if planted.suits(architecture)]
     return [
         _trial(bench, architecture, planted, dtype) for dtype in (Dtype.FLOAT32, Dtype.BFLOAT16) for planted in suited

@@ -38,7 +38,9 @@ def results(pool: ProcessPoolExecutor, asked: Mapping[str, Future[Result]]) -> l
         UsageError: by one of them.
     """
     try:
-        wait(asked.values())
+        # Again and again: a signal that another thread was told of wakes nobody who waits for ever.
+        while wait(asked.values(), timeout=1).not_done:
+            pass
     except KeyboardInterrupt:  # which the processes may have heard too
         wait(asked.values(), timeout=1)  # for what is on its way
         for process in list(pool._processes.values()):

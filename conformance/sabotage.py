@@ -120,7 +120,13 @@ def sabotage_trial(one: Sabotage, cell_id: str, device: Device, cache: Path) -> 
         stage = Stage(cell_id, Path(folder) / "cache" if one.own_fixtures else cache, Path(folder))
         with one.spoil(stage) as checkpoint:
             told = {} if checkpoint is None else {stage.architecture: str(checkpoint)}
-            bench = Bench(device=device, architectures=ARCHITECTURES, fixture_cache=stage.cache, checkpoints=told)
+            bench = Bench(
+                device=device,
+                architectures=ARCHITECTURES,
+                fixture_cache=stage.cache,
+                checkpoints=told,
+                explains=False,
+            )
             bench.fault = find(one.fault) if one.fault else None
             observation = bench.run(cell)
         judgement = judge(cell, ARCHITECTURES[cell.architecture], observation, SUPPORTED, device)

@@ -18,7 +18,7 @@ from tests.builders import ARCHITECTURES
 def observed(cell_id: str, cache: Path, fault: Fault | None = None) -> tuple[Observation, Judgement]:
     """What a cell does on this CPU, and what is to be said of it."""
     cell = parse_cell(cell_id)
-    bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault)
+    bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault, explains=False)
     observation = bench.run(cell)
     return observation, judge(cell, ARCHITECTURES[cell.architecture], observation, SUPPORTED, Device.CPU)
 

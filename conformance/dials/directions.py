@@ -123,7 +123,7 @@ def directions(
 
     base = seen(straight)
 
-    def turned(dial: Dial, by: float, call: int | None = None) -> torch.Tensor:
+    def turned(dial: Dial, by: float, call: int | None) -> torch.Tensor:
         with torch.no_grad(), exactly(dtype, True), in_call(call), dial.turning(model, by):
             return seen(forward(model, given)) - base
 

@@ -41,6 +41,7 @@ def verdict(cell: Cell, cache: Path, fault: str | None) -> Verdict:
         architectures=ARCHITECTURES,
         fixture_cache=cache,
         fault=FAULTS[fault] if fault else None,
+        explains=False,
     )
     return judge(cell, ARCHITECTURES[cell.architecture], bench.run(cell), SUPPORTED, Device.CPU).verdict
 
