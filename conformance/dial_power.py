@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,7 +41,7 @@ from matrix.dials import Reading
 from matrix.errors import UsageError, quoted
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import Device, Stack, detect_stack
-from reports.campaign import interrupted
+from reports.campaign import interrupted, taken_up
 from reports.dials import COMMAND, DialPower, DialTrial, dial_lines, dial_markdown
 from reports.files import make_room_for, write_whole
 
@@ -235,11 +236,7 @@ def main(
     ]
     asked = " ".join([*(dial or ()), *(["honest"] if honest else [])])
     before = interrupted(output, DialPower, COMMAND, stack, asked)
-    wanted = {(share.architecture, share.dtype, share.seed) for share in work}
-    known = before.trials if before is not None else []
-    trials = [trial for trial in known if (trial.architecture, trial.dtype, trial.seed) in wanted]
-    measured = {(trial.architecture, trial.dtype, trial.seed) for trial in trials}
-    work = [share for share in work if (share.architecture, share.dtype, share.seed) not in measured]
+    trials, work = taken_up(before.trials if before else (), work, attrgetter("architecture", "dtype", "seed"))
     pool = processes(workers or auto_workers(stack) or 1, len(stack.gpus))
     done = results(
         pool,

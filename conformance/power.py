@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +48,7 @@ from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
 from matrix.workloads import WORKLOADS
-from reports.campaign import interrupted
+from reports.campaign import interrupted, taken_up
 from reports.files import make_room_for, write_whole
 from reports.power import COMMAND, Power, Rules, SabotageTrial, Trial, power_lines, summarise, zoo_lines
 
@@ -349,10 +350,7 @@ def main(
     sabotage = () if faults or zoo else tuple(SABOTAGE)
     asked = " ".join([*faults, *(["zoo"] if zoo else [])])
     before = interrupted(output, Power, COMMAND, stack, asked)
-    wanted = {(share.architecture, share.dtype) for share in work}
-    known = [one for one in (before.trials if before else []) if (one.architecture, one.dtype) in wanted]
-    measured = {(trial.architecture, trial.dtype) for trial in known}
-    work = [share for share in work if (share.architecture, share.dtype) not in measured]
+    known, work = taken_up(before.trials if before else (), work, attrgetter("architecture", "dtype"))
     power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1, known, asked)
     write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
     for line in zoo_lines(power) if zoo else power_lines(summarise(power)):

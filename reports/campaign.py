@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,8 @@ from reports.packed import read_plain
 from reports.part import Part
 
 Kind = TypeVar("Kind", bound="Campaign")
+Trial = TypeVar("Trial")
+Share = TypeVar("Share")
 
 
 class Campaign(Part):
@@ -36,6 +39,23 @@ def read_campaign(path: Path, kind: type[Kind], command: str) -> Kind:
         return kind.model_validate_json(content)
     except ValueError as error:
         raise UsageError(f"{path}: not what {command} writes: {str(error).splitlines()[0]}") from None
+
+
+def taken_up(
+    found: Iterable[Trial], work: Iterable[Share], part: Callable[[Trial | Share], object]
+) -> tuple[list[Trial], list[Share]]:
+    """Of what an interrupted campaign found that which is asked for still, and the work that is left.
+
+    Args:
+        found: its trials.
+        work: in shares, as it is asked for now.
+        part: which part of the work a share is, or a trial is of.
+    """
+    shares = list(work)
+    wanted = {part(share) for share in shares}
+    kept = [trial for trial in found if part(trial) in wanted]
+    measured = {part(trial) for trial in kept}
+    return kept, [share for share in shares if part(share) not in measured]
 
 
 def interrupted(path: Path, kind: type[Kind], command: str, stack: Stack, asked: str) -> Kind | None:

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from conformance.dials.catalogue import Dial, Model, add, answered
-from conformance.faults.experts import routers
+from conformance.faults.experts import routed, routers
 
 ALIKE = 0.02  # of a weight, that the softmax of the scores may give otherwise; bfloat16 rounds both
 
@@ -20,7 +21,7 @@ def mixture(model: Model) -> bool:
 def _as_they_were(model: Model, by: float) -> Iterator[None]:
     """While entered, the weights of the chosen experts are by so many per cent what they were before."""
 
-    def change(router: torch.nn.Module, given: object, made: object) -> object:
+    def change(made: Any) -> Any:
         if not isinstance(made, tuple) or len(made) != 3 or made[2].dtype != torch.int64:
             return made  # of a release or a class whose routers hand out something else
         scores, weights, experts = made
@@ -30,13 +31,8 @@ def _as_they_were(model: Model, by: float) -> Iterator[None]:
             return made  # chosen by a sigmoid, or never made to add up to one
         return scores, (weights * (1 + by / 100 * (shares - 1))).to(weights.dtype), experts
 
-    hooks = [router.register_forward_hook(change) for router in routers(model)]
-    try:
-        with answered(model):
-            yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with answered(model), routed(model, change):
+        yield
 
 
 add(Dial("experts", 1.0, (10.0, 100.0), mixture, _as_they_were, explains_only=True, in_calls=False))

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -15,7 +15,7 @@ _RENORMALISED = named("mixtral", "qwen3_moe", "glm4_moe")
 
 
 def routers(model: Model) -> Iterator[torch.nn.Module]:
-    """The modules that choose experts."""
+    """The modules that choose experts: of most releases each hands out scores, weights and experts."""
     return (module for path, module in model.named_modules() if path.endswith((".gate", ".router")))
 
 
@@ -31,19 +31,15 @@ def expert_dropped(model: Model, cell: Cell) -> None:
     experts.down_proj.data[0] = 0
 
 
-def _routed(change: Callable[..., tuple[torch.Tensor, ...]]) -> Callable[[Model], AbstractContextManager[None]]:
-    """While entered, what a router hands out (scores, weights, experts) is changed so."""
-
-    @contextlib.contextmanager
-    def running(model: Model) -> Iterator[None]:
-        hooks = [router.register_forward_hook(lambda _, given, made: change(*made)) for router in routers(model)]
-        try:
-            yield
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    return running
+@contextlib.contextmanager
+def routed(model: Model, change: Callable[[Any], Any]) -> Iterator[None]:
+    """While entered, what its routers hand out is changed so."""
+    hooks = [router.register_forward_hook(lambda _, given, made: change(made)) for router in routers(model)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _not_renormalised(
@@ -69,7 +65,14 @@ add(
         "weights_not_renormalised",
         "the weights of the chosen experts do not add up to one",
         _RENORMALISED,
-        running=_routed(_not_renormalised),
+        running=lambda model: routed(model, lambda made: _not_renormalised(*made)),
     )
 )
-add(Fault("one_expert_too_few", "top-k with a k that is too small", _RENORMALISED, running=_routed(_second_left_out)))
+add(
+    Fault(
+        "one_expert_too_few",
+        "top-k with a k that is too small",
+        _RENORMALISED,
+        running=lambda model: routed(model, lambda made: _second_left_out(*made)),
+    )
+)

@@ -528,3 +528,16 @@ def test_dials_that_only_explain_fail_nothing_when_they_cannot_be_read(
         device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=FAULTS["causal_off_by_one"]
     )
     assert observe(spoiled, f"llama-{dtype}-sdpa-left-prefill").ending is ending
+
+
+def test_an_explanation_that_takes_the_device_with_it_is_told(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(self: Any, *asked: Any) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(Reader, "__call__", lost)
+    cache, fault = tmp_path_factory.mktemp("fixtures"), FAULTS["causal_off_by_one"]
+    spoiled = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault)
+    monkeypatch.setattr(spoiled, "_ending_of", lambda error: Ending.DEVICE_LOST)
+    assert observe(spoiled, "llama-float32-sdpa-left-prefill").ending is Ending.DEVICE_LOST

@@ -7,7 +7,7 @@ import pytest
 
 from matrix.axes import Dtype
 from matrix.errors import UsageError
-from reports.campaign import interrupted, read_campaign
+from reports.campaign import interrupted, read_campaign, taken_up
 from reports.dials import COMMAND, DialPower, DialTrial
 from tests.builders import make_stack
 
@@ -35,6 +35,12 @@ def test_the_same_command_goes_on_with_what_was_left(
     before = interrupted(path, DialPower, COMMAND, stack, asked)
     assert (before is not None) is goes_on
     assert before is None or before.trials == [TRIAL]
+
+
+def test_only_what_is_asked_for_is_taken_up_and_not_measured_again() -> None:
+    found, work = ["bert 1", "bert 2", "llama 1"], ["gpt2 of now", "bert of now"]
+    kept, left = taken_up(found, work, lambda one: one.split()[0])
+    assert (kept, left) == (["bert 1", "bert 2"], ["gpt2 of now"])
 
 
 def test_another_file_is_named_with_the_command_that_did_not_write_it(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import torch
 from conformance.dials import DIALS
 from conformance.dials.directions import BLOCK, Direction, Directions, blocks, rows
 from conformance.dials.fit import readings
-from matrix.dials import Reading
+from conformance.dials.reading import _why_they_disagree
+from matrix.dials import Reading, cause
 from reports.dials import SURE
 
 NAMES = ("scale", "values", "head_gain")
@@ -44,6 +45,33 @@ def made(slopes: Sequence[torch.Tensor], bends: Sequence[torch.Tensor] | None = 
 def read(directions: Directions, error: torch.Tensor, usual: torch.Tensor | None = None) -> tuple[Reading, ...]:
     usual = 100 * random(9) if usual is None else usual  # so that nothing is far off
     return readings(directions, usual + error, usual, torch.zeros(SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("common", "alone", "laid"),
+    [
+        (0.0, "values", "values"),  # only one of them does it
+        (5.0, "values", "values"),  # what both do wrong is not why
+        (5.0, "", None),  # nor where nothing says why
+    ],
+)
+def test_why_two_runs_disagree_is_what_one_alone_does(common: float, alone: str, laid: str | None) -> None:
+    slopes = [random(seed) for seed in range(3)]
+    golden, unexplained = torch.zeros(SHAPE, dtype=torch.float64), random(11)
+    one = golden + common * slopes[0]
+    other = one + (2 * slopes[1] if alone else unexplained)
+    found = cause(_why_they_disagree(made(slopes), (one, other), 0.01 * random(9), golden))
+    assert (found.dial if found else None) == laid
+
+
+def test_what_two_runs_do_to_other_tokens_is_why_they_disagree() -> None:
+    """Each sees what it must not, which is another token in each, so that their difference is along no direction."""
+    slopes = [random(seed) for seed in range(3)]
+    golden, of_others, rest = torch.zeros(SHAPE, dtype=torch.float64), random(11), random(12)
+    runs = (golden + 3 * slopes[0] + 0.9 * rest, golden + 3 * of_others)
+    found = cause(_why_they_disagree(made(slopes), runs, 0.01 * random(9), golden))
+    assert found is not None
+    assert (found.dial, round(found.value)) == ("scale", 3)
 
 
 def test_dials_that_overlap_are_read_together() -> None:
