@@ -22,6 +22,11 @@ def windowed(model: Model) -> bool:
     return bool(getattr(text_config(model.config), "sliding_window", None))
 
 
+def tells_documents_apart(model: Model) -> bool:
+    """Whether it can be given several documents in one row."""
+    return causal(model) and not model.config.is_encoder_decoder
+
+
 @attention_dial("next_token", step=0.05, marks=_SHARES, suits=causal)
 @precisely
 def next_token(call: Attend, by: float) -> torch.Tensor:
@@ -77,6 +82,33 @@ def middle_key(call: Attend, by: float) -> torch.Tensor:
     """The key in the middle of the batch lacks so many per cent of its weight."""
     keys = torch.arange(call.key.shape[-2], device=call.key.device)
     return _loses(call, (keys == len(keys) // 2).expand_as(call.masked), by)
+
+
+@attention_dial("documents", step=0.1, marks=_SHARES, suits=tells_documents_apart, explains_only=True)
+@precisely
+def documents(call: Attend, by: float) -> torch.Tensor:
+    """Tokens see what is in the rows before theirs with so many per cent of its weight, as if all stood in one row."""
+    if by <= 0 or not call.is_self_attention:
+        return call()
+    rows, heads, length, _ = call.key.shape
+    real = ~_padding(call)[:, :1, 0].expand(rows, 1, length).reshape(rows * length)
+    place = real.cumsum(-1)
+    apart = place.reshape(rows, length, 1) - place
+    row = torch.arange(rows, device=place.device).repeat_interleave(length)
+    before = (row.reshape(rows, length, 1) > row) & real & (apart < _reach(call))
+    lowest = torch.finfo(call.bias.dtype).min
+    seen = torch.full_like(before, lowest, dtype=call.bias.dtype).masked_fill(before, math.log(by / 100))
+    bias = seen[:, None].repeat(1, call.bias.shape[1], 1, 1)
+    for number in range(rows):
+        bias[number, ..., number * length : (number + 1) * length] = call.bias[number % len(call.bias)]
+    key, value = (one.transpose(0, 1).flatten(1, 2).expand(rows, -1, -1, -1) for one in (call.key, call.value))
+    return call(key=key, value=value, bias=bias)
+
+
+def _reach(call: Attend) -> float:
+    """How far back a token sees, in tokens: a window is told from rows that are longer."""
+    seen = int((~call.masked).sum(-1).max())
+    return seen if bool((call.masked & call.past & ~_padding(call)).any()) else math.inf
 
 
 def _leaks(call: Attend, where: torch.Tensor, by: float) -> torch.Tensor:

@@ -67,6 +67,8 @@ def test_of_an_honest_backend_no_dial_is_off(name: str, dtype: Dtype, cache: Pat
         ("mistral", "window_beyond", 5.0),
         ("mistral", "window_inside", 10.0),
         ("mistral", "window", 100.0),
+        ("mistral", "documents", 100.0),
+        ("gpt2", "documents", 20.0),
         ("gpt2", "head_gain", 2.0),
         ("gpt2", "head_scale", 5.0),
         ("gpt2", "learned", 0.02),
