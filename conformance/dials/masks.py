@@ -90,7 +90,7 @@ def documents(call: Attend, by: float) -> torch.Tensor:
     """Tokens see what is in the rows before theirs with so many per cent of its weight, as if all stood in one row."""
     if by <= 0 or not call.is_self_attention:
         return call()
-    rows, heads, length, _ = call.key.shape
+    rows, _, length, _ = call.key.shape
     real = ~_padding(call)[:, :1, 0].expand(rows, 1, length).reshape(rows * length)
     place = real.cumsum(-1)
     apart = place.reshape(rows, length, 1) - place
