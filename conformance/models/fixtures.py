@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from safetensors.torch import load_file, save_file
 
 from conformance.models import formats, recipe
 from conformance.models import inputs as making
@@ -39,6 +40,8 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
         "seed": seed,
         "recipe": [inspect.getsource(recipe), inspect.getsource(making)],
     }
+    if _says_that_heads_are_apart(architecture):
+        ingredients["head"] = "written down"
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()[:12]
     target = cache / f"{architecture.name}-{digest}"
     if target.exists():
@@ -52,6 +55,7 @@ def fixture(architecture: Architecture, cache: Path, seed: int = 0) -> Path:
         model = recipe.build_model(architecture.model_type, architecture.auto_class, architecture.config, inputs, seed)
         model.save_pretrained(building, safe_serialization=True)
         _say_only_what_was_asked_for(building, model, architecture)
+        _write_its_head(building, model, architecture)
         measured = json.dumps(recipe.calibration(model, inputs), indent=1)
         (building / CALIBRATION).write_text(measured + "\n", encoding="utf-8")
         promised = {"fixture": target.name, "files": _digests(building)}
@@ -84,6 +88,24 @@ def _say_only_what_was_asked_for(folder: Path, model: Any, architecture: Archite
         kept = json.loads(generation.read_text(encoding="utf-8"))
         kept.pop("transformers_version", None)
         generation.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _says_that_heads_are_apart(architecture: Architecture) -> bool:
+    return architecture.config.get("tie_word_embeddings") is False
+
+
+def _write_its_head(folder: Path, model: Any, architecture: Architecture) -> None:
+    """Write down the head's weight where the config says that it is one of its own, and this release has left it out.
+
+    transformers 5 ties T5's whatever the config says, and saves it once; 4.x takes the config's word and would draw it.
+    """
+    if not _says_that_heads_are_apart(architecture):
+        return
+    file = folder / "model.safetensors"
+    weights, head = load_file(file), model.get_output_embeddings()
+    name = next(name for name, module in model.named_modules() if module is head) + ".weight"
+    if name not in weights:
+        save_file({**weights, name: head.weight.detach().clone()}, file, {"format": "pt"})
 
 
 def _put_into_place(building: Path, target: Path) -> None:

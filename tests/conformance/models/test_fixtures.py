@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from conformance.models.fixtures import fixture
 from tests.builders import ARCHITECTURES
@@ -75,3 +77,9 @@ def test_a_damaged_fixture_is_named_and_built_anew(tmp_path: Path, how: str) -> 
     found = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert {name for name, content in honest.items() if found.get(name) != content} == set()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([folder.name, other.name])
+
+
+def test_a_head_that_is_said_to_be_one_of_its_own_is_in_the_file(cache: Path) -> None:
+    """transformers 5 ties T5's all the same, and 4.x would draw what it does not find."""
+    weights = load_file(fixture(ARCHITECTURES["t5"], cache) / "model.safetensors")
+    assert torch.equal(weights["lm_head.weight"], weights["shared.weight"])
