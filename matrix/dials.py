@@ -53,6 +53,7 @@ KNOBS = {
     "window": Knob("weight of all keys beyond the window", "%", 0.02, least=0.0, most=100.0),
     "window_inside": Knob("lost weight of the last key inside the window", "%", 0.02, least=0.0, most=100.0),
     "documents": Knob("weight of the documents before it in the row", "%", 0.02, least=0.0, most=100.0),
+    "sinks": Knob("lost weight of the sinks", "%", 0.02, least=0.0, most=100.0),
     "first_token": Knob("lost weight of the first token", "%", 0.02, least=0.0, most=100.0),
     "softcap": Knob("share of the soft cap of scores that is lost", "%", 0.02, least=0.0, most=100.0),
     "middle_key": Knob("lost weight of the key in the middle", "%", 0.02, least=0.0, most=100.0),

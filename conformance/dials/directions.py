@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from conformance.dials.catalogue import DIALS, Dial, Model, counted, in_call
+from conformance.dials.projections import PROJECTED
 from conformance.judging.precision import exactly
 from conformance.judging.shared import Batch, SharedReferences
 from conformance.models.batches import judged, rows_of, told
@@ -87,14 +88,18 @@ class Directions:
 def directions_of(references: SharedReferences, batch: Batch) -> Directions | None:
     """What each dial does to golden's logits of a batch.
 
-    None where there are none to read, where golden does not answer through SDPA, of checkpoints of the user's, and of
-    a single row, of which no error bar could be told.
+    None where there are none to read, of checkpoints of the user's, and of a single row, of which no error bar could be
+    told. Where golden does not answer through SDPA, they are those of what it projects.
     """
     architecture, cell = references.source.architecture, references.cell
     has = has_dials(cell, architecture, Device(references.device.type))
     asked = has and not references.source.own and rows_of(batch) > 1
-    if not asked or not getattr(references.model(True), "_supports_sdpa", False):
+    if not asked:
         return None
+    eager = references.model(True)
+    if not getattr(eager, "_supports_sdpa", False):
+        suited = {name: dial for name, dial in PROJECTED.items() if dial.suits(eager)}
+        return directions(eager, batch, architecture, cell.dtype, suited) if suited else None
     where = (cell, references.source, references.does, references.device)
     model = load_reference(*where, golden=True, attention=Attention.SDPA)
     return directions(model, batch, architecture, cell.dtype, DIALS)
@@ -106,7 +111,7 @@ def directions(
     """The directions of the dials that a model has and that move anything.
 
     Args:
-        model: golden's weights in golden's dtype, loaded with `sdpa`.
+        model: golden's weights in golden's dtype, loaded with `sdpa` where it can be.
         batch: as the candidate sees it, padding included: on rows alone a leak to padding would have no meaning.
         architecture: of the model.
         dtype: of the cell.

@@ -45,12 +45,12 @@ def readings(
     """
     ours, eager, truth = (directions.seen(logits) for logits in (candidate, baseline, golden))
     groups = alike(directions.found)
-    if not groups or not bool(torch.isfinite(ours - truth).all()):
+    if not bool(torch.isfinite(ours - truth).all()):
         return ()
     chosen = [directions.found[group[0]] for group in groups]
     also = [tuple(directions.found[other].dial.name for other in group[1:]) for group in groups]
     error, large = ours - eager, dict[int, torch.Tensor]()
-    system = System(chosen, directions.groups)
+    system = System(chosen, directions.groups, error)
     fit = system.fit(error)
     far = float(error.norm()) > FAR * float((eager - truth).norm())
     if far or any(_is_crooked(one, *found) for one, *found in _read(chosen, fit)):
@@ -60,7 +60,7 @@ def readings(
         large = {at: far_off[was] for at, was in enumerate(kept) if was in far_off}
         chosen = [looked_at[at] for at in kept]
         also += [()] * (len(chosen) - len(also))
-        system = System(chosen, directions.groups)
+        system = System(chosen, directions.groups, error)
         fit = system.fit(error - sum(large.values()))
     shares = system.explains(ours - truth)
     for at, moved in large.items():
@@ -211,13 +211,21 @@ def _uncertain(one: Direction, value: float) -> float:
 class System:
     """The normal equations of some directions, position by position; errors come as their right-hand sides."""
 
-    def __init__(self, found: Sequence[Direction], groups: Sequence[torch.Tensor]) -> None:
+    def __init__(self, found: Sequence[Direction], groups: Sequence[torch.Tensor], errors: torch.Tensor) -> None:
+        """Of none, where dials only explain, all is empty.
+
+        Args:
+            found: the directions.
+            groups: in which positions are left out.
+            errors: any of those that come, of shape (positions, classes).
+        """
         self._steps = torch.tensor([one.step for one in found], dtype=torch.float64)
         self._count, self._groups = len(found), groups
         # In steps instead of units, so that all numbers are of one size.
         slopes = [one.slope * one.step for one in found]
         bends = [one.bend * one.step**2 for one in found]
-        self._columns = torch.stack([*slopes, *bends], 1)  # (positions, 2 * directions, classes)
+        of_none = errors.new_zeros(len(errors), 0, errors.shape[1])
+        self._columns = torch.cat([of_none, *(one[:, None] for one in (*slopes, *bends))], 1)  # (…, 2 * directions, …)
         self._gram = self._columns @ self._columns.transpose(1, 2)
 
     def fit(self, error: torch.Tensor) -> Fit:

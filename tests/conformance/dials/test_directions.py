@@ -14,6 +14,7 @@ from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
 from conformance.dials.catalogue import answered, in_call, parts
 from conformance.dials.directions import Direction, Directions, blocks, rows
+from conformance.dials.projections import PROJECTED
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
 from matrix.dials import KNOBS, off
@@ -160,10 +161,10 @@ def test_what_explains_only_is_read_where_it_is_far_off(cache: Path) -> None:
 
 
 def test_every_dial_has_its_words() -> None:
-    assert DIALS.keys() == KNOBS.keys()
+    assert DIALS.keys() | PROJECTED.keys() == KNOBS.keys()
 
 
-def test_what_does_not_answer_through_sdpa_has_no_dials(cache: Path) -> None:
+def test_what_neither_answers_through_sdpa_nor_projects_by_itself_has_no_dials(cache: Path) -> None:
     own = laboratory("bloom", cache)
     assert not list(own.honest())
     with pytest.raises(UsageError, match="bloom does not answer through SDPA"):
