@@ -1,9 +1,7 @@
 """What a dial is, and the list of all of them."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +24,8 @@ class Dial:
     suits: Callable[[Model], bool]  # the models that have it
     turning: Callable[[Model, float], AbstractContextManager[None]]  # while entered, it is off by so much
     explains_only: bool = False  # whether it is looked for only in what is far off: near others, it would blur them
-    in_calls: bool = True  # whether it is turned in each call of attention, so that it can be in one of them alone
+    # How a model answers one call of attention where it is off by so much; None where it is turned elsewhere.
+    answers: Callable[[Model], Turned] | None = None
 
     @property
     def knob(self) -> Knob:
@@ -48,6 +47,23 @@ def add(dial: Dial) -> None:
     DIALS[dial.name] = dial
 
 
+def call_dial(
+    name: str,
+    step: float,
+    marks: tuple[float, ...],
+    suits: Callable[[Model], bool],
+    answers: Callable[[Model], Turned],
+    explains_only: bool = False,
+) -> None:
+    """Put a dial on the list that is turned in calls of attention."""
+
+    def turning(model: Model, by: float) -> AbstractContextManager[None]:
+        turned = answers(model)
+        return answered(model, lambda call: turned(call, by))
+
+    add(Dial(name, step, marks, suits, turning, explains_only, answers))
+
+
 def attention_dial(
     name: str,
     step: float,
@@ -55,41 +71,20 @@ def attention_dial(
     marks: tuple[float, ...] = (10.0, 100.0),
     explains_only: bool = False,
 ) -> Callable[[Turned], Turned]:
-    """Make a dial of a function that answers one call of attention with a number turned by so much."""
+    """Make a dial of a function that answers one call of attention, whatever the model, turned by so much."""
 
     def register(turned: Turned) -> Turned:
-        def turning(model: Model, by: float) -> AbstractContextManager[None]:
-            return answered(model, lambda call: turned(call, by))
-
-        add(Dial(name, step, marks, suits, turning, explains_only))
+        call_dial(name, step, marks, suits, lambda model: turned, explains_only)
         return turned
 
     return register
 
 
-_ONLY: ContextVar[int | None] = ContextVar("the one call of attention that is turned", default=None)
-
-
-@contextlib.contextmanager
-def in_call(number: int | None) -> Iterator[None]:
-    """While entered, what a dial does to calls of attention it does to this one alone, counted from 0; None for all."""
-    before = _ONLY.set(number)
-    try:
-        yield
-    finally:
-        _ONLY.reset(before)
-
-
-@contextlib.contextmanager
-def answered(model: Model, answer: Callable[[Attend], torch.Tensor] = lambda call: call()) -> Iterator[None]:
+def answered(
+    model: Model, answer: Callable[[Attend], torch.Tensor] = lambda call: call()
+) -> AbstractContextManager[None]:
     """While entered, attention is explicit: what differs between two answers is the dial, and no kernel."""
-    only = _ONLY.get()
-
-    def where_asked(call: Attend) -> torch.Tensor:
-        return answer(call) if only in (None, call.number) else call()
-
-    with sdpa_answered_by(where_asked, model, softcap_of(model)):
-        yield
+    return sdpa_answered_by(answer, model, softcap_of(model))
 
 
 def counted(model: Model, run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, int]:

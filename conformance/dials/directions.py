@@ -1,17 +1,15 @@
 """What each dial does to golden's logits, per unit: finite differences, made once for a fixture and a batch."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
-from conformance.dials.catalogue import DIALS, Dial, Model, counted, in_call
+from conformance.dials.catalogue import DIALS, Dial, Model
+from conformance.dials.golden import Golden, Turn, Turning
 from conformance.dials.projections import PROJECTED
-from conformance.judging.precision import exactly
 from conformance.judging.shared import Batch, SharedReferences
 from conformance.models.batches import judged, rows_of, told
-from conformance.models.loading import load_reference
-from conformance.models.outputs import forward
 from matrix.architectures import Architecture
 from matrix.axes import Attention
 from matrix.dialled import has_dials
@@ -20,10 +18,9 @@ from matrix.stack import Device
 BLOCK = 8  # positions of one row that are left out together
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
 BENT = 0.1  # of its length a direction may change from one step to two; else the step is too long
+SHORT = 1 / 4  # of a step that was short enough: over it a direction changes a quarter as much
 SMALLEST = 1 / 8  # of a dial's step, which is halved so far at most
 ROUGH = 0.5  # of its length; what changes by more even then is rounding, and says nothing
-
-Turning = Callable[[Dial, float, int | None], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +44,7 @@ class Directions:
     attended: torch.Tensor  # bool, (batch, positions): where they are judged
     groups: tuple[torch.Tensor, ...]  # int64, (judged positions,) each: their blocks, and their rows, from 0
     stride: int  # each so many-th class was looked at
-    # What turning a dial by so much does to the logits of those shapes, in one call of attention where it is numbered.
-    turned: Turning
+    turned: Turning  # what turning dials does to the logits of those shapes
     calls: int  # of attention in a forward pass
     explaining: tuple[Dial, ...] = ()  # the model's that only explain, which are turned where something is far off
 
@@ -76,7 +72,7 @@ class Directions:
             found=tuple(one for one in found if bool(one.slope.any())),
             attended=attended,
             groups=tuple(torch.unique(group[at], return_inverse=True)[1] for group in self.groups),
-            turned=lambda dial, by, call: self.turned(dial, by, call)[at],
+            turned=lambda turns: (moved[at] for moved in self.turned(turns)),
         )
 
     @property
@@ -85,11 +81,12 @@ class Directions:
         return sum(one.slope.nbytes + one.bend.nbytes for one in self.found)
 
 
-def directions_of(references: SharedReferences, batch: Batch) -> Directions | None:
+def directions_of(references: SharedReferences, batch: Batch, like: Directions | None = None) -> Directions | None:
     """What each dial does to golden's logits of a batch.
 
     None where there are none to read, of checkpoints of the user's, and of a single row, of which no error bar could be
-    told. Where golden does not answer through SDPA, they are those of what it projects.
+    told. Where golden does not answer through SDPA, they are those of what it projects. `like` are those of another
+    batch.
     """
     architecture, cell = references.source.architecture, references.cell
     has = has_dials(cell, architecture, Device(references.device.type))
@@ -100,13 +97,17 @@ def directions_of(references: SharedReferences, batch: Batch) -> Directions | No
     if not getattr(eager, "_supports_sdpa", False):
         suited = {name: dial for name, dial in PROJECTED.items() if dial.suits(eager)}
         return directions(eager, batch, architecture, cell.dtype, suited) if suited else None
-    where = (cell, references.source, references.does, references.device)
-    model = load_reference(*where, golden=True, attention=Attention.SDPA)
-    return directions(model, batch, architecture, cell.dtype, DIALS)
+    model = references.model(True, Attention.SDPA)
+    return directions(model, batch, architecture, cell.dtype, DIALS, like)
 
 
 def directions(
-    model: Model, batch: Mapping[str, torch.Tensor], architecture: Architecture, dtype: str, dials: Mapping[str, Dial]
+    model: Model,
+    batch: Mapping[str, torch.Tensor],
+    architecture: Architecture,
+    dtype: str,
+    dials: Mapping[str, Dial],
+    like: Directions | None = None,
 ) -> Directions:
     """The directions of the dials that a model has and that move anything.
 
@@ -116,43 +117,52 @@ def directions(
         architecture: of the model.
         dtype: of the cell.
         dials: by name.
+        like: those of another batch of the same kind, of which these are to be a part.
     """
-    given = told(batch, model, architecture)
-    with torch.no_grad(), exactly(dtype, True):
-        straight, calls = counted(model, lambda: forward(model, given).cpu())
-    attended = judged(batch, straight).cpu()
-    stride = max(1, int(attended.sum()) * straight.shape[-1] // NUMBERS)
+    golden = Golden(model, told(batch, model, architecture), dtype)
+    attended = judged(batch, golden.straight).cpu()
+    stride = max(1, int(attended.sum()) * golden.straight.shape[-1] // NUMBERS)
 
-    def seen(logits: torch.Tensor) -> torch.Tensor:
-        return logits.cpu()[attended][:, ::stride].double()
-
-    base = seen(straight)
-
-    def turned(dial: Dial, by: float, call: int | None) -> torch.Tensor:
-        with torch.no_grad(), exactly(dtype, True), in_call(call), dial.turning(model, by):
-            return seen(forward(model, given)) - base
+    def turned(turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
+        return (moved[attended][:, ::stride].double() for moved in golden.turned(turns))
 
     suited = [dial for dial in dials.values() if dial.suits(model)]
-    found = straight_enough([dial for dial in suited if not dial.explains_only], turned)
+    near = [dial for dial in suited if not dial.explains_only]
+    found = straight_enough(near, turned) if like is None else once_more(like.found, turned)
     explaining = tuple(dial for dial in suited if dial.explains_only)
     groups = blocks(attended), rows(attended)
-    return Directions(tuple(found), attended, groups, stride, turned, calls, explaining)
+    return Directions(tuple(found), attended, groups, stride, turned, golden.calls, explaining)
 
 
-def straight_enough(dials: Iterable[Dial], turned: Turning) -> list[Direction]:
+def straight_enough(dials: Sequence[Dial], turned: Turning) -> list[Direction]:
     """The directions of those dials that move anything, and not by rounding alone."""
-    return [direction for dial in dials if (direction := _direction(dial, turned)) is not None]
+    steps = turned(Turn(dial, times * dial.step) for dial in dials for times in (2, 1))
+    moved = zip(dials, steps, steps, strict=True)  # by two steps and by one
+    found = (_direction(dial, twice / (2 * dial.step), once / dial.step, turned) for dial, twice, once in moved)
+    return [direction for direction in found if direction is not None]
 
 
-def _direction(dial: Dial, turned: Turning) -> Direction | None:
-    """The direction of a dial at the longest step at which it is straight enough, or None if it moves nothing."""
+def once_more(known: Iterable[Direction], turned: Turning) -> list[Direction]:
+    """The same directions in another batch: how much they bend is known, so that one short turn of each is enough."""
+    turns = [Turn(one.dial, SHORT * one.step) for one in known]
+    found = zip(known, turns, turned(turns), strict=True)
+    return [
+        Direction(turn.dial, turn.by, moved / turn.by, torch.zeros_like(moved), SHORT * one.bent)
+        for one, turn, moved in found
+        if bool(moved.any()) and bool(torch.isfinite(moved).all())
+    ]
 
-    def moved(by: float) -> torch.Tensor:
-        return turned(dial, by, None) / by
 
-    step, twice = dial.step, moved(2 * dial.step)
+def _direction(dial: Dial, twice: torch.Tensor, once: torch.Tensor, turned: Turning) -> Direction | None:
+    """The direction of a dial at the longest step at which it is straight enough, or None if it moves nothing.
+
+    Args:
+        dial: whose it is.
+        twice, once: what it does per unit where it is turned by two steps and by one.
+        turned: for shorter ones.
+    """
+    step = dial.step
     while True:
-        once = moved(step)
         length = float(once.norm())
         if length == 0 or not bool(torch.isfinite(once).all()):
             return None
@@ -160,6 +170,8 @@ def _direction(dial: Dial, turned: Turning) -> Direction | None:
         if bent <= BENT or step <= SMALLEST * dial.step:
             break
         step, twice = step / 2, once
+        (moved,) = turned([Turn(dial, step)])
+        once = moved / step
     bend = (twice - once) / step
     return None if bent > ROUGH else Direction(dial, step, once - step * bend, bend, bent)
 

@@ -1,13 +1,13 @@
 """One least squares of an error on all directions at once: by how much each dial is off, and how sure that is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 
 from conformance.dials.catalogue import Dial
 from conformance.dials.directions import Direction, Directions, straight_enough
+from conformance.dials.golden import Turn, remembered
 from matrix.dials import BARS, Reading
 
 ROUNDS = 4  # in which a direction is bent to the size that was read
@@ -100,13 +100,15 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
     From whichever size explains the most of the error, golden is turned until it moves as the error says; then the
     same of what is left.
     """
-    # Each time golden is turned is a forward pass, and what was looked at for one dial is looked at again for the next.
-    once, directions = directions, replace(directions, turned=cache(directions.turned))
+    # What was looked at for one dial is looked at again for the next.
+    once, directions = directions, replace(directions, turned=remembered(directions.turned))
     large: dict[int, torch.Tensor] = {}
     left = error
     for _ in range(SEVERAL):
-        starts = [(at, by) for at in range(len(chosen)) if at not in large for by in (0.0, *chosen[at].dial.marks)]
-        shares = {(at, by): _alone(_moved(chosen[at], directions, by), left) for at, by in starts}
+        small = {(at, 0.0): _alone(chosen[at].slope, left) for at in range(len(chosen)) if at not in large}
+        far = [(at, by) for at, _ in small for by in chosen[at].dial.marks]
+        moves = directions.turned(Turn(chosen[at].dial, by) for at, by in far)
+        shares = small | {place: _alone(moved, left) for place, moved in zip(far, moves, strict=True)}
         (at, by), share = max(shares.items(), key=lambda item: item[1], default=((0, 0.0), 0.0))
         call = None
         if not large and (single := _in_one_call(chosen, once, shares, left)) is not None:
@@ -116,7 +118,7 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
         dial = chosen[at].dial
 
         def turn(by: float, dial: Dial = dial, call: int | None = call) -> torch.Tensor:
-            return directions.turned(dial, by, call)
+            return next(directions.turned([Turn(dial, by, call)]))
 
         value = _settled(dial, turn, left, by or _along(chosen[at].slope, left))
         if not value:
@@ -142,21 +144,22 @@ def _in_one_call(
     Args:
         shares: of the error, that dials explain in all calls, by their place among the chosen and their size.
     """
-    in_calls = dict.fromkeys(at for at, _ in shares if chosen[at].dial.in_calls)
+    in_calls = dict.fromkeys(at for at, _ in shares if chosen[at].dial.answers is not None)
     most = max(shares.values(), default=0.0)
     if directions.calls < 2 or not in_calls or most > WHOLE:
         return None
 
-    def alone(at: int, by: float, call: int) -> float:
-        return _alone(directions.turned(chosen[at].dial, by, call), error)
+    def explain(places: Iterable[tuple[int, float, int]]) -> dict[tuple[int, float, int], float]:
+        asked = list(places)
+        moves = directions.turned(Turn(chosen[at].dial, by, call) for at, by, call in asked)
+        return {place: _alone(moved, error) for place, moved in zip(asked, moves, strict=True)}
 
-    places = [(at, call) for at in in_calls for call in range(directions.calls)]
-    far = {(at, call): alone(at, chosen[at].dial.marks[-1], call) for at, call in places}
-    found = {
-        (at, by, call): alone(at, by, call)
-        for at, call in sorted(places, key=lambda place: -far[place])[:SEVERAL]
+    far = explain((at, chosen[at].dial.marks[-1], call) for at in in_calls for call in range(directions.calls))
+    found = explain(
+        (at, by, call)
+        for at, _, call in sorted(far, key=lambda place: -far[place])[:SEVERAL]
         for by in (chosen[at].dial.step, *chosen[at].dial.marks)
-    }
+    )
     best = max(found, key=lambda one: found[one])
     return (best, found[best]) if 1 - found[best] < (1 - most) / 2 else None
 
@@ -172,11 +175,6 @@ def _settled(dial: Dial, turn: Callable[[float], torch.Tensor], error: torch.Ten
         curved = twice - 2 * once + value
         value = dial.held(value - (once - value) ** 2 / curved) if curved else twice
     return value
-
-
-def _moved(one: Direction, directions: Directions, by: float) -> torch.Tensor:
-    """What a dial does that is off by so much; off by next to nothing, what it does per unit."""
-    return directions.turned(one.dial, by, None) if by else one.slope
 
 
 def _along(direction: torch.Tensor, error: torch.Tensor) -> float:

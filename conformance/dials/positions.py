@@ -6,7 +6,17 @@ from collections.abc import Iterator
 
 import torch
 
-from conformance.dials.catalogue import Dial, Model, add, answered, attention_dial, parts, precise, precisely
+from conformance.dials.catalogue import (
+    Dial,
+    Model,
+    Turned,
+    add,
+    answered,
+    attention_dial,
+    call_dial,
+    parts,
+    precisely,
+)
 from conformance.faults.catalogue import Attend
 from conformance.spellings import text_config
 
@@ -30,30 +40,27 @@ def frequencies(model: Model) -> torch.Tensor | None:
     return None
 
 
-@contextlib.contextmanager
-def _rotated(model: Model, by: float) -> Iterator[None]:
-    """While entered, keys are that many tokens further on than they are."""
+def _rotated(model: Model) -> Turned:
+    """Keys are that many tokens further on than they are."""
     turn = frequencies(model)
     assert turn is not None
     interleaved = hasattr(sys.modules[type(model).__module__], "rotate_every_two")
 
-    def answer(call: Attend) -> torch.Tensor:
-        own = precise(call)
-        angles = (turn.to(own.key) * by).repeat_interleave(2) if interleaved else (turn.to(own.key) * by).repeat(2)
-        rotated, rest = own.key[..., : len(angles)], own.key[..., len(angles) :]
+    @precisely
+    def answer(call: Attend, by: float) -> torch.Tensor:
+        angles = (turn.to(call.key) * by).repeat_interleave(2) if interleaved else (turn.to(call.key) * by).repeat(2)
+        rotated, rest = call.key[..., : len(angles)], call.key[..., len(angles) :]
         if interleaved:
             across = torch.stack([-rotated[..., 1::2], rotated[..., ::2]], -1).flatten(-2)
         else:
             first, second = rotated.chunk(2, -1)
             across = torch.cat([-second, first], -1)
-        key = torch.cat([rotated * angles.cos() + across * angles.sin(), rest], -1)
-        return own(key=key).to(call.query.dtype)
+        return call(key=torch.cat([rotated * angles.cos() + across * angles.sin(), rest], -1))
 
-    with answered(model, answer):
-        yield
+    return answer
 
 
-add(Dial("rotation", 0.01, (-1.0, -0.3, 0.3, 1.0), lambda model: frequencies(model) is not None, _rotated))
+call_dial("rotation", 0.01, (-1.0, -0.3, 0.3, 1.0), lambda model: frequencies(model) is not None, _rotated)
 
 
 @precisely
@@ -94,4 +101,4 @@ def _tables(model: Model) -> list[torch.nn.Embedding]:
     return [table for table in parts(model, *_LEARNED) if isinstance(table, torch.nn.Embedding)]
 
 
-add(Dial("learned", 0.01, (-1.0, -0.3, 0.3, 1.0), lambda model: bool(_tables(model)), _blended, in_calls=False))
+add(Dial("learned", 0.01, (-1.0, -0.3, 0.3, 1.0), lambda model: bool(_tables(model)), _blended))

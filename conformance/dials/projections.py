@@ -80,7 +80,7 @@ def _sinks(model: Model) -> list[torch.nn.Parameter]:
 
 def _of_projections(name: str, suits: Callable[[Model], bool], names: tuple[str, ...], turned: Turned) -> Dial:
     turning: Callable[[Model, float], AbstractContextManager[None]] = partial(_projected, names, turned)
-    return Dial(name, DIALS[name].step, DIALS[name].marks, suits, turning, explains_only=True, in_calls=False)
+    return Dial(name, DIALS[name].step, DIALS[name].marks, suits, turning, explains_only=True)
 
 
 PROJECTED = {
@@ -89,6 +89,6 @@ PROJECTED = {
         _of_projections("scale", _projects, _QUERIES, _larger),
         _of_projections("head_scale", _projects_heads, _QUERIES, _first_head_larger),
         _of_projections("values", _projects, _VALUES, _larger),
-        Dial("sinks", 1.0, (10.0, 100.0), lambda model: bool(_sinks(model)), _sinks_lose, True, in_calls=False),
+        Dial("sinks", 1.0, (10.0, 100.0), lambda model: bool(_sinks(model)), _sinks_lose, True),
     )
 }

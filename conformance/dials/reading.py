@@ -23,14 +23,16 @@ class Reader:
     def __init__(self) -> None:
         self._made: OrderedDict[tuple[object, ...], Directions | None] = OrderedDict()
 
-    def __call__(self, found: Found, references: SharedReferences) -> tuple[Reading, ...]:
+    def __call__(self, found: Found, references: SharedReferences, first: Found | None = None) -> tuple[Reading, ...]:
         """How far each dial is off; empty where there are none, and where they speak of something else.
 
         A generation is read in its steps, by what turning a dial does to one pass over the tokens that it chose.
+        `first` is the run whose readings these are to be added to.
         """
         if not _is_logits(found, references):
             return ()
-        directions = self.directions(references, found.forced)
+        like = None if first is None else self.directions(references, first.forced)
+        directions = self.directions(references, found.forced, like)
         if directions is None or (directions := directions.where(*_places(found, directions.attended))) is None:
             return ()
         baseline, golden = (_picked(found)(references(found.forced, golden=golden)) for golden in (False, True))
@@ -49,14 +51,18 @@ class Reader:
         """
         batches = [self(found, references)]
         while len(batches) < batches_asked(added_up(batches), references.cell.dtype):
-            batches.append(self(again(len(batches)), references))
+            batches.append(self(again(len(batches)), references, found))
         return added_up(batches)
 
-    def directions(self, references: SharedReferences, batch: Batch) -> Directions | None:
+    def directions(
+        self, references: SharedReferences, batch: Batch, like: Directions | None = None
+    ) -> Directions | None:
         """What each dial does to golden's logits of a batch, or None (`directions_of`)."""
         key, made = references.key(batch, golden=True), self._made
-        if key not in made:
-            made[key] = directions_of(references, batch)
+        if key in made:
+            made.move_to_end(key)
+        else:
+            made[key] = directions_of(references, batch, like)
             while len(made) > 1 and sum(kept.nbytes for kept in made.values() if kept) > _BYTES_KEPT:
                 made.popitem(last=False)
         return made[key]

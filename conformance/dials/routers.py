@@ -35,4 +35,4 @@ def _as_they_were(model: Model, by: float) -> Iterator[None]:
         yield
 
 
-add(Dial("experts", 1.0, (10.0, 100.0), mixture, _as_they_were, explains_only=True, in_calls=False))
+add(Dial("experts", 1.0, (10.0, 100.0), mixture, _as_they_were, explains_only=True))

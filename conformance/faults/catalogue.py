@@ -5,7 +5,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,11 @@ class Attend:
             capped = torch.lerp(cap * (scores / cap).tanh(), scores, parts["uncapped"])
             return (capped + parts["bias"]).softmax(-1) @ parts["value"]
         return _SDPA(parts["query"], parts["key"], parts["value"], parts["bias"], scale=parts["scale"])
+
+    def of_rows(self, rows: slice) -> "Attend":
+        """The part of the call that is of those rows."""
+        bias = self.bias if len(self.bias) == 1 else self.bias[rows]
+        return replace(self, query=self.query[rows], key=self.key[rows], value=self.value[rows], bias=bias)
 
     @property
     def masked(self) -> torch.Tensor:

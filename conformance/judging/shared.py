@@ -8,6 +8,7 @@ import torch
 from conformance.judging.references import References
 from conformance.models.loading import Source
 from conformance.rooms import doing
+from matrix.axes import Attention
 from matrix.cell import Cell, make_cell
 
 _MODEL_BYTES_KEPT = 256 * 2**20
@@ -51,13 +52,13 @@ class SharedReferences(References):
         digest = tuple((name, *_said(value)) for name, value in sorted(batch.items()))
         return (*self._weights(golden), 0 if golden else self.draws, digest)
 
-    def model(self, golden: bool) -> torch.nn.Module:
-        """The reference model."""
-        key, models = self._weights(golden), self._kept.models
+    def model(self, golden: bool, attention: Attention | None = None) -> torch.nn.Module:
+        """The reference model, through another attention implementation if one is named."""
+        key, models = (*self._weights(golden), attention), self._kept.models
         if key in models:
             models.move_to_end(key)
             return models[key]
-        model: torch.nn.Module = super().model(golden)
+        model: torch.nn.Module = super().model(golden, attention)
         if _bytes(model) <= _MODEL_BYTES_KEPT:
             models[key] = model
             while sum(map(_bytes, models.values())) > _MODEL_BYTES_KEPT:

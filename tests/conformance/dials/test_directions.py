@@ -12,8 +12,9 @@ import torch
 
 from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
-from conformance.dials.catalogue import answered, in_call, parts
+from conformance.dials.catalogue import answered, parts
 from conformance.dials.directions import Direction, Directions, blocks, rows
+from conformance.dials.golden import Turn
 from conformance.dials.projections import PROJECTED
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
@@ -201,7 +202,7 @@ def test_what_is_turned_in_one_call_of_attention_is_laid_to_it_alone(
 
     @contextlib.contextmanager
     def turning() -> Iterator[None]:
-        with in_call(call), DIALS[dial].turning(model, size):
+        with Turn(DIALS[dial], size, call).turning(model):
             yield
 
     first = off(own.trial(own.cell(), model, turning).readings)[0]
@@ -219,7 +220,12 @@ def directions_of_two_rows() -> Directions:
     one = Direction(DIALS["scale"], 1.0, slope, torch.zeros_like(slope), 0.0)
     none = Direction(DIALS["padding"], 1.0, torch.where(slope < 5, slope, 0.0), torch.zeros_like(slope), 0.0)
     return Directions(
-        (one, none), attended, (blocks(attended), rows(attended)), 1, lambda dial, by, call: by * slope, 2
+        (one, none),
+        attended,
+        (blocks(attended), rows(attended)),
+        1,
+        lambda turns: (turn.by * slope for turn in turns),
+        2,
     )
 
 
@@ -231,7 +237,7 @@ def test_directions_of_some_places_come_in_the_order_in_which_they_are_asked_for
     assert [one.dial.name for one in some.found] == ["scale"], "the other moves none of these"
     assert (
         some.found[0].slope.flatten().tolist()
-        == some.turned(DIALS["scale"], 1.0, None).flatten().tolist()
+        == next(some.turned([Turn(DIALS["scale"], 1.0)])).flatten().tolist()
         == [19, 7, 8, 12]
     )
     in_blocks, in_rows = (group.tolist() for group in some.groups)

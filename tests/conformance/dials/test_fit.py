@@ -1,6 +1,6 @@
 """The joint fit on directions that are made up: what is read, how sure it is, and what cannot be told apart."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 import torch
@@ -8,6 +8,7 @@ import torch
 from conformance.dials import DIALS
 from conformance.dials.directions import BLOCK, Direction, Directions, blocks, rows
 from conformance.dials.fit import readings
+from conformance.dials.golden import Turn
 from conformance.dials.reading import _why_they_disagree
 from matrix.dials import Reading, cause
 from reports.dials import SURE
@@ -35,9 +36,10 @@ def made(slopes: Sequence[torch.Tensor], bends: Sequence[torch.Tensor] | None = 
         for name, (slope, bend) in zip(NAMES, seen, strict=False)
     ]
 
-    def turned(dial: object, by: float, call: int | None) -> torch.Tensor:
-        at = [one.dial for one in found].index(dial)  # type: ignore[arg-type]
-        return by * found[at].slope + by**2 * found[at].bend
+    def turned(turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
+        for dial, by, _ in turns:
+            one = found[[one.dial for one in found].index(dial)]
+            yield by * one.slope + by**2 * one.bend
 
     return Directions(tuple(found), ATTENDED, (blocks(ATTENDED), rows(ATTENDED)), 1, turned, 1)
 

@@ -1,0 +1,122 @@
+"""Golden with dials turned: what that does to its logits. Many are turned in one pass, each in rows of its own."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from itertools import groupby
+from typing import NamedTuple
+
+import torch
+
+from conformance.dials.catalogue import Dial, Model, Turned, answered, counted
+from conformance.faults.catalogue import Attend
+from conformance.judging.precision import exactly
+from conformance.models.batches import others, rows_of
+from conformance.models.outputs import forward
+from conformance.spellings import text_config
+
+AT_ONCE = 2**24  # numbers, of logits or of scores, that one pass may hold
+
+
+class Turn(NamedTuple):
+    """One dial, off by so much, in all calls of attention or in that one alone, counted from 0."""
+
+    dial: Dial
+    by: float
+    call: int | None = None
+
+    def answering(self, model: Model) -> Callable[[Attend], torch.Tensor]:
+        """How the model answers a call of attention then.
+
+        Raises:
+            ValueError: it is turned elsewhere.
+        """
+        if self.dial.answers is None:
+            raise ValueError(f"{self.dial.name} is not turned in calls of attention")
+        turned: Turned = self.dial.answers(model)
+        return lambda call: turned(call, self.by) if self.call in (None, call.number) else call()
+
+    def turning(self, model: Model) -> AbstractContextManager[None]:
+        """While entered, it is."""
+        return self.dial.turning(model, self.by) if self.call is None else answered(model, self.answering(model))
+
+
+Turning = Callable[[Iterable[Turn]], Iterator[torch.Tensor]]  # what each does, in the order in which they are asked
+
+
+def remembered(turning: Turning) -> Turning:
+    """The same, asked of golden once."""
+    known: dict[Turn, torch.Tensor] = {}
+
+    def ask(turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
+        asked = list(turns)
+        new = list(dict.fromkeys(turn for turn in asked if turn not in known))
+        known.update(zip(new, turning(new), strict=True))
+        return (known[turn] for turn in asked)
+
+    return ask
+
+
+class Golden:
+    """One pass of golden over a batch, and the same with dials turned.
+
+    Args:
+        model: golden.
+        batch: as it is told.
+        dtype: of the cell.
+    """
+
+    def __init__(self, model: Model, batch: Mapping[str, torch.Tensor], dtype: str) -> None:
+        self._model, self._batch, self._dtype = model, batch, dtype
+        with torch.no_grad(), exactly(dtype, True):
+            self.straight, self.calls = counted(model, lambda: forward(model, batch).cpu())
+        self._copies = self._how_many_at_once()
+
+    def turned(self, turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
+        """By how much each of them moves the logits, of shape (batch, positions, classes)."""
+        for in_calls, alike in groupby(turns, lambda turn: turn.dial.answers is not None):
+            left = list(alike)
+            while left:
+                many = max(1, self._copies - 1) if in_calls else 1
+                several, left = left[:many], left[many:]
+                yield from self._in_rows_of_their_own(several) if many > 1 else map(self._alone, several)
+
+    def _alone(self, turn: Turn) -> torch.Tensor:
+        with torch.no_grad(), exactly(self._dtype, True), turn.turning(self._model):
+            return forward(self._model, self._batch).cpu() - self.straight
+
+    def _in_rows_of_their_own(self, turns: Sequence[Turn]) -> Iterable[torch.Tensor]:
+        """The batch once as it is and once for each turn, one below the other."""
+        model, rows, copies = self._model, rows_of(self._batch), len(turns) + 1
+        answers = [turn.answering(model) for turn in turns]
+
+        def answer(call: Attend) -> torch.Tensor:
+            if len(call.query) != rows * copies:
+                raise _OtherRows
+            own = [call.of_rows(slice(at * rows, (at + 1) * rows)) for at in range(copies)]
+            return torch.cat([own[0](), *(turned(part) for turned, part in zip(answers, own[1:], strict=True))])
+
+        batch = {
+            name: one.repeat(copies, *[1] * (one.ndim - 1)) if isinstance(one, torch.Tensor) else one
+            for name, one in self._batch.items()
+        }
+        try:
+            with torch.no_grad(), exactly(self._dtype, True), answered(model, answer):
+                straight, *moved = forward(model, batch).cpu().split(rows)
+        except _OtherRows:
+            self._copies = 1
+            return map(self._alone, turns)
+        return [one - straight for one in moved]
+
+    def _how_many_at_once(self) -> int:
+        """Copies of the batch in one pass; 1 where it is not of rows of tokens alone."""
+        tensors = [one for one in self._batch.values() if isinstance(one, torch.Tensor)]
+        rows, positions, classes = self.straight.shape
+        if others(self._batch) or any(len(one) != rows for one in tensors):
+            return 1
+        longest = max(one.shape[1] if one.ndim > 1 else 1 for one in tensors)
+        heads = text_config(self._model.config).num_attention_heads
+        return max(1, AT_ONCE // (rows * max(positions * classes, heads * longest**2)))
+
+
+class _OtherRows(Exception):
+    """A call of attention is not of the batch's rows."""
