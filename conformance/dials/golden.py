@@ -78,7 +78,7 @@ class Golden:
             while left:
                 many = max(1, self._copies - 1) if in_calls else 1
                 several, left = left[:many], left[many:]
-                yield from self._in_rows_of_their_own(several) if many > 1 else map(self._alone, several)
+                yield from self._in_rows_of_their_own(several) if len(several) > 1 else map(self._alone, several)
 
     def _alone(self, turn: Turn) -> torch.Tensor:
         with torch.no_grad(), exactly(self._dtype, True), turn.turning(self._model):

@@ -18,8 +18,9 @@ def causal(model: Model) -> bool:
 
 
 def windowed(model: Model) -> bool:
-    """Whether some of its attention sees the last few keys alone."""
-    return bool(getattr(text_config(model.config), "sliding_window", None))
+    """Whether some of its attention sees the last few keys alone, or those of its own chunk."""
+    config = text_config(model.config)
+    return any(getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size"))
 
 
 def tells_documents_apart(model: Model) -> bool:
