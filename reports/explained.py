@@ -8,6 +8,7 @@ from matrix.verdict import Verdict, diagnosis
 from reports.document import Record, Report
 
 NOT_READ = "not read"
+_NOT_FINITE = f"{NOT_READ}, for their numbers are NaN or infinite,"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def accounts(records: Iterable[Record]) -> list[Account]:
     partly: dict[str, list[tuple[Record, Reading]]] = {}
     unexplained: list[Record] = []
     unread: list[Record] = []
+    infinite: list[Record] = []
     for record in records:
         if record.verdict is not Verdict.INACCURATE:
             continue
@@ -51,13 +53,16 @@ def accounts(records: Iterable[Record]) -> list[Account]:
             whole.setdefault(laid.words, []).append((record, laid))
         elif found := off(readings):
             partly.setdefault(found[0].words, []).append((record, found[0]))
+        elif readings:
+            unexplained.append(record)
         else:
-            (unexplained if readings else unread).append(record)
+            (unread if all(one.finite for one in record.observation.comparisons) else infinite).append(record)
     told = [*_by_dial(whole), *_by_dial(partly, ", and no dial more than half of it")]
     if unexplained:
         told.append(Account("no dial explains the error", tuple(unexplained)))
-    if unread:
-        told.append(Account(NOT_READ, tuple(unread), is_read=False))
+    for said, those in ((_NOT_FINITE, infinite), (NOT_READ, unread)):
+        if those:
+            told.append(Account(said, tuple(those), is_read=False))
     return told
 
 

@@ -1,5 +1,7 @@
 """What the dials say of cells with wrong numbers: one account for each thing they say."""
 
+from dataclasses import replace
+
 import pytest
 
 from matrix.cell import parse_cell
@@ -7,7 +9,7 @@ from matrix.dials import Reading
 from matrix.verdict import Verdict
 from reports.document import Record
 from reports.explained import accounts, why_wrong
-from tests.builders import read, record_of
+from tests.builders import completed, read, record_of
 
 
 def reading(value: float, bar: float = 0.03, explains: float = 0.99, dial: str = "scale", *also: str) -> Reading:
@@ -18,9 +20,16 @@ def wrong(cell_id: str, *readings: Reading, verdict: Verdict = Verdict.INACCURAT
     return record_of(cell_id, verdict, observation=read(parse_cell(cell_id), *readings))
 
 
+def infinite(cell_id: str) -> Record:
+    honest = completed(parse_cell(cell_id))
+    comparisons = tuple(replace(one, finite=False) for one in honest.comparisons)
+    return record_of(cell_id, Verdict.INACCURATE, observation=replace(honest, comparisons=comparisons))
+
+
 def test_cells_are_told_by_dial_then_unexplained_then_unread() -> None:
     records = [
         wrong("opt-float16-sdpa-prefill"),
+        infinite("t5-float16-sdpa-prefill"),
         wrong("gpt2-float16-sdpa-prefill", reading(0.0, explains=0.0)),
         wrong("bert-float16-sdpa-prefill", reading(1.0, dial="values")),
         wrong("llama-float16-sdpa-prefill", reading(5.0)),
@@ -34,10 +43,18 @@ def test_cells_are_told_by_dial_then_unexplained_then_unread() -> None:
         "output of every head +1.000 ± 0.030 %: explains 99 % of the error in 1 cell",
         "softmax scale +2.000 ± 0.030 %: explains 20 % of the error, and no dial more than half of it in 1 cell",
         "no dial explains the error in 1 cell",
+        "not read, for their numbers are NaN or infinite, in 1 cell",
         "not read in 1 cell",
     ]
-    assert [one.is_read for one in found] == [True, True, True, True, False]
-    assert [one.records[0].axes["architecture"] for one in found] == ["llama", "bert", "mistral", "gpt2", "opt"]
+    assert [one.is_read for one in found] == [True, True, True, True, False, False]
+    assert [one.records[0].axes["architecture"] for one in found] == [
+        "llama",
+        "bert",
+        "mistral",
+        "gpt2",
+        "t5",
+        "opt",
+    ]
 
 
 def test_what_reads_alike_is_told_once() -> None:
