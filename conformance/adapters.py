@@ -153,9 +153,9 @@ class AdaptedReferences(References):
             self.made[golden] = super().__call__(batch, golden=golden)
         return self.made[golden]
 
-    def model(self, golden):
-        """The reference model."""
-        model = super().model(golden)
+    def model(self, golden, attention=None):
+        """The reference model, through another attention implementation if one is named."""
+        model = super().model(golden, attention)
         self.change(model)
         return model
 

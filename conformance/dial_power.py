@@ -187,7 +187,7 @@ class Laboratory:
 
         found = ran()
         comparisons = course().compare(found)
-        if self._reader.directions(references, found.forced) is None:
+        if not getattr(references.model(True), "_supports_sdpa", False):
             raise UsageError(f"{cell.architecture} does not answer through SDPA")
         return DialTrial(
             architecture=cell.architecture,

@@ -10,7 +10,7 @@ _JUDGED = ("prefill", "continued")  # in whose logits the error bars were calibr
 
 
 def has_dials(cell: Cell, architecture: Architecture, device: Device) -> bool:
-    """Whether its dials can be read, if its class answers through SDPA at all.
+    """Whether its dials can be read, if its class has any.
 
     Not of layers that remember by other means, nor of what a map keeps on the CPU beside a baseline on the GPU: bars
     know the rounding of one.

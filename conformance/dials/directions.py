@@ -1,6 +1,6 @@
 """What each dial does to golden's logits, per unit: finite differences, made once for a fixture and a batch."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,14 +9,13 @@ from conformance.dials.catalogue import DIALS, Dial, Model
 from conformance.dials.golden import Golden, Turn, Turning
 from conformance.dials.projections import PROJECTED
 from conformance.judging.shared import Batch, SharedReferences
-from conformance.models.batches import judged, rows_of, told
+from conformance.models.batches import rows_of, told
 from matrix.architectures import Architecture
 from matrix.axes import Attention
 from matrix.dialled import has_dials
 from matrix.stack import Device
 
 BLOCK = 8  # positions of one row that are left out together
-NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
 BENT = 0.1  # of its length a direction may change from one step to two; else the step is too long
 SHORT = 1 / 4  # of a step that was short enough: over it a direction changes a quarter as much
 SMALLEST = 1 / 8  # of a dial's step, which is halved so far at most
@@ -120,18 +119,12 @@ def directions(
         like: those of another batch of the same kind, of which these are to be a part.
     """
     golden = Golden(model, told(batch, model, architecture), dtype)
-    attended = judged(batch, golden.straight).cpu()
-    stride = max(1, int(attended.sum()) * golden.straight.shape[-1] // NUMBERS)
-
-    def turned(turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
-        return (moved[attended][:, ::stride].double() for moved in golden.turned(turns))
-
     suited = [dial for dial in dials.values() if dial.suits(model)]
     near = [dial for dial in suited if not dial.explains_only]
-    found = straight_enough(near, turned) if like is None else once_more(like.found, turned)
+    found = straight_enough(near, golden.turned) if like is None else once_more(like.found, golden.turned)
     explaining = tuple(dial for dial in suited if dial.explains_only)
-    groups = blocks(attended), rows(attended)
-    return Directions(tuple(found), attended, groups, stride, turned, golden.calls, explaining)
+    groups = blocks(golden.attended), rows(golden.attended)
+    return Directions(tuple(found), golden.attended, groups, golden.stride, golden.turned, golden.calls, explaining)
 
 
 def straight_enough(dials: Sequence[Dial], turned: Turning) -> list[Direction]:

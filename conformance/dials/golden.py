@@ -10,10 +10,11 @@ import torch
 from conformance.dials.catalogue import Dial, Model, Turned, answered, counted
 from conformance.faults.catalogue import Attend
 from conformance.judging.precision import exactly
-from conformance.models.batches import others, rows_of
+from conformance.models.batches import judged, others, rows_of
 from conformance.models.outputs import forward
 from conformance.spellings import text_config
 
+NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
 AT_ONCE = 2**24  # numbers, of logits or of scores, that one pass may hold
 
 
@@ -68,11 +69,14 @@ class Golden:
     def __init__(self, model: Model, batch: Mapping[str, torch.Tensor], dtype: str) -> None:
         self._model, self._batch, self._dtype = model, batch, dtype
         with torch.no_grad(), exactly(dtype, True):
-            self.straight, self.calls = counted(model, lambda: forward(model, batch).cpu())
-        self._copies = self._how_many_at_once()
+            straight, self.calls = counted(model, lambda: forward(model, batch).cpu())
+        self.attended = judged(batch, straight).cpu()  # bool, (batch, positions): where it is judged
+        self.stride = max(1, int(self.attended.sum()) * straight.shape[-1] // NUMBERS)
+        self._straight = self._seen(straight)
+        self._copies = self._how_many_at_once(straight.shape)
 
     def turned(self, turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
-        """By how much each of them moves the logits, of shape (batch, positions, classes)."""
+        """By how much each of them moves the logits that are looked at, of shape (judged, classes)."""
         for in_calls, alike in groupby(turns, lambda turn: turn.dial.answers is not None):
             left = list(alike)
             while left:
@@ -82,7 +86,10 @@ class Golden:
 
     def _alone(self, turn: Turn) -> torch.Tensor:
         with torch.no_grad(), exactly(self._dtype, True), turn.turning(self._model):
-            return forward(self._model, self._batch).cpu() - self.straight
+            return self._seen(forward(self._model, self._batch)) - self._straight
+
+    def _seen(self, logits: torch.Tensor) -> torch.Tensor:
+        return logits.cpu()[self.attended][:, :: self.stride].double()
 
     def _in_rows_of_their_own(self, turns: Sequence[Turn]) -> Iterable[torch.Tensor]:
         """The batch once as it is and once for each turn, one below the other."""
@@ -95,25 +102,21 @@ class Golden:
             own = [call.of_rows(slice(at * rows, (at + 1) * rows)) for at in range(copies)]
             return torch.cat([own[0](), *(turned(part) for turned, part in zip(answers, own[1:], strict=True))])
 
-        batch = {
-            name: one.repeat(copies, *[1] * (one.ndim - 1)) if isinstance(one, torch.Tensor) else one
-            for name, one in self._batch.items()
-        }
+        batch = {name: one.repeat(copies, *[1] * (one.ndim - 1)) for name, one in self._batch.items()}
         try:
             with torch.no_grad(), exactly(self._dtype, True), answered(model, answer):
-                straight, *moved = forward(model, batch).cpu().split(rows)
+                straight, *moved = map(self._seen, forward(model, batch).cpu().split(rows))
         except _OtherRows:
             self._copies = 1
             return map(self._alone, turns)
         return [one - straight for one in moved]
 
-    def _how_many_at_once(self) -> int:
-        """Copies of the batch in one pass; 1 where it is not of rows of tokens alone."""
-        tensors = [one for one in self._batch.values() if isinstance(one, torch.Tensor)]
-        rows, positions, classes = self.straight.shape
-        if others(self._batch) or any(len(one) != rows for one in tensors):
+    def _how_many_at_once(self, shape: torch.Size) -> int:
+        """Copies of the batch in one pass, of logits of that shape; 1 where it is not of rows of tokens alone."""
+        rows, positions, classes = shape
+        if others(self._batch) or any(len(one) != rows for one in self._batch.values()):
             return 1
-        longest = max(one.shape[1] if one.ndim > 1 else 1 for one in tensors)
+        longest = max(one.shape[1] for one in self._batch.values())
         heads = text_config(self._model.config).num_attention_heads
         return max(1, AT_ONCE // (rows * max(positions * classes, heads * longest**2)))
 

@@ -24,8 +24,13 @@ def windowed(model: Model) -> bool:
 
 
 def tells_documents_apart(model: Model) -> bool:
-    """Whether it can be given several documents in one row."""
-    return causal(model) and not model.config.is_encoder_decoder
+    """Whether it can be given several documents in one row, and does not count through them.
+
+    A chunk begins at a place of the row, and a slope goes on from one document to the next.
+    """
+    config = text_config(model.config)
+    counts = getattr(config, "attention_chunk_size", None) or getattr(config, "alibi", False)
+    return causal(model) and not model.config.is_encoder_decoder and not counts
 
 
 @attention_dial("next_token", step=0.05, marks=_SHARES, suits=causal)

@@ -21,13 +21,14 @@ _QUERIES = ("q", "q_proj", "query", "q_lin")
 _VALUES = ("v", "v_proj", "value", "v_lin")
 _NORMS = ("q_norm", "query_norm", "q_layernorm", "query_layernorm")  # after which nothing is left of a query's size
 
-Turned = Callable[[torch.Tensor, Model, float], torch.Tensor]
+Projected = Callable[[torch.Tensor, Model, float], torch.Tensor]
 
 
 def _projects(model: Model) -> bool:
-    """Whether its queries and values can be turned."""
-    queries, values = (len(parts(model, *names)) for names in (_QUERIES, _VALUES))
-    return 0 < queries == values and not parts(model, *_NORMS)
+    """Whether its queries and values can be turned: heads of tokens, each projection by itself."""
+    queries, values = (parts(model, *names) for names in (_QUERIES, _VALUES))
+    of_tokens = all(isinstance(part, torch.nn.Linear) for part in (*queries, *values))
+    return 0 < len(queries) == len(values) and of_tokens and not parts(model, *_NORMS)
 
 
 def _projects_heads(model: Model) -> bool:
@@ -35,7 +36,7 @@ def _projects_heads(model: Model) -> bool:
 
 
 @contextlib.contextmanager
-def _projected(names: tuple[str, ...], turned: Turned, model: Model, by: float) -> Iterator[None]:
+def _projected(names: tuple[str, ...], turned: Projected, model: Model, by: float) -> Iterator[None]:
     """While entered, what modules of those names hand out is turned by so much."""
 
     def turn(module: torch.nn.Module, given: Any, made: torch.Tensor) -> torch.Tensor:
@@ -78,7 +79,7 @@ def _sinks(model: Model) -> list[torch.nn.Parameter]:
     return [one for name, one in model.named_parameters() if name.endswith(".sinks")]
 
 
-def _of_projections(name: str, suits: Callable[[Model], bool], names: tuple[str, ...], turned: Turned) -> Dial:
+def _of_projections(name: str, suits: Callable[[Model], bool], names: tuple[str, ...], turned: Projected) -> Dial:
     turning: Callable[[Model, float], AbstractContextManager[None]] = partial(_projected, names, turned)
     return Dial(name, DIALS[name].step, DIALS[name].marks, suits, turning, explains_only=True)
 

@@ -54,7 +54,8 @@ class SharedReferences(References):
 
     def model(self, golden: bool, attention: Attention | None = None) -> torch.nn.Module:
         """The reference model, through another attention implementation if one is named."""
-        key, models = (*self._weights(golden), attention), self._kept.models
+        through = str(attention or self.source.architecture.reference_attention)
+        key, models = (*self._weights(golden), through), self._kept.models
         if key in models:
             models.move_to_end(key)
             return models[key]

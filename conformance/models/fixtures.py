@@ -97,12 +97,14 @@ def _says_that_heads_are_apart(architecture: Architecture) -> bool:
 def _write_its_head(folder: Path, model: Any, architecture: Architecture) -> None:
     """Write down the head's weight where the config says that it is one of its own, and this release has left it out.
 
-    transformers 5 ties T5's whatever the config says, and saves it once; 4.x takes the config's word and would draw it.
+    transformers 5 makes T5 with one for both whatever the config says, and saves it once; 4.x takes the config's word
+    and would draw it.
     """
-    if not _says_that_heads_are_apart(architecture):
+    head = model.get_output_embeddings()
+    if head is None or not _says_that_heads_are_apart(architecture):
         return
     file = folder / "model.safetensors"
-    weights, head = load_file(file), model.get_output_embeddings()
+    weights = load_file(file)
     name = next(name for name, module in model.named_modules() if module is head) + ".weight"
     if name not in weights:
         save_file({**weights, name: head.weight.detach().clone()}, file, {"format": "pt"})

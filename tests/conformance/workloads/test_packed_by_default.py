@@ -17,9 +17,10 @@ def test_it_sees_documents_that_see_one_another_and_no_others(cache: Path, cell:
     must_hold_apart(cell, cache)
 
 
-def test_that_documents_see_one_another_is_what_explains_it(cache: Path) -> None:
+@pytest.mark.parametrize("architecture", ["mistral", "gpt_neox"])
+def test_that_documents_see_one_another_is_what_explains_it(architecture: str, cache: Path) -> None:
     bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache)
-    (comparison,) = bench.run(parse_cell("mistral-float32-sdpa-packed_by_default")).comparisons
+    (comparison,) = bench.run(parse_cell(f"{architecture}-float32-sdpa-packed_by_default")).comparisons
     found = cause(comparison.readings)
     assert found is not None
     assert (found.dial, round(found.value, 3)) == ("documents", 100)
