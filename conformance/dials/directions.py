@@ -22,7 +22,10 @@ BENT = 0.1  # of its length a direction may change from one step to two; else th
 # others by 2 %), and two longer ones together by 15 % (padding, others by 4 %).
 SHORT = 1 / 4
 SMALLEST = 1 / 8  # of a dial's step, which is halved so far at most
-ROUGH = 0.5  # of its length; what changes by more even then is rounding, and says nothing
+# Of its length; what changes by more even then is rounding, or saturated (0.5): where the next token's score is far
+# above a token's own, 0.003 % of its weight moves logits as much as 1 % does. Such a dial is looked for in what is far
+# off alone.
+ROUGH = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +128,19 @@ def directions(
     suited = [dial for dial in dials.values() if dial.suits(model)]
     near = [dial for dial in suited if not dial.explains_only]
     found = straight_enough(near, golden.turned) if like is None else once_more(like.found, golden.turned)
-    explaining = tuple(dial for dial in suited if dial.explains_only)
+    straight = {one.dial for one in found}
+    explaining = tuple(dial for dial in suited if dial not in straight)
     groups = blocks(golden.attended), rows(golden.attended)
     return Directions(tuple(found), golden.attended, groups, golden.stride, golden.turned, golden.calls, explaining)
 
 
 def straight_enough(dials: Sequence[Dial], turned: Turning) -> list[Direction]:
-    """The directions of those dials that move anything, and not by rounding alone."""
+    """The directions of those dials that move anything, and the farther the more they are turned."""
+    return [one for one in however_bent(dials, turned) if one.bent <= ROUGH]
+
+
+def however_bent(dials: Sequence[Dial], turned: Turning) -> list[Direction]:
+    """The directions of those dials that move anything."""
     steps = turned(Turn(dial, times * dial.step) for dial in dials for times in (2, 1))
     moved = zip(dials, steps, steps, strict=True)  # by two steps and by one
     found = (_direction(dial, twice / (2 * dial.step), once / dial.step, turned) for dial, twice, once in moved)
@@ -169,7 +178,7 @@ def _direction(dial: Dial, twice: torch.Tensor, once: torch.Tensor, turned: Turn
         (moved,) = turned([Turn(dial, step)])
         once = moved / step
     bend = (twice - once) / step
-    return None if bent > ROUGH else Direction(dial, step, once - step * bend, bend, bent)
+    return Direction(dial, step, once - step * bend, bend, bent)
 
 
 def blocks(attended: torch.Tensor) -> torch.Tensor:

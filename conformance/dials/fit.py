@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from conformance.dials.catalogue import Dial
-from conformance.dials.directions import Direction, Directions, straight_enough
+from conformance.dials.directions import Direction, Directions, however_bent
 from conformance.dials.golden import Turn, remembered
 from matrix.dials import BARS, Reading
 
@@ -18,6 +18,8 @@ FAR = 2.0  # times what eager attention errs by, which the difference of two hon
 WHOLE = 0.98  # of an error; nobody asks for a part where all of it explains so much
 WORTH = 0.2  # of an error that a large turn must explain alone, to be looked for at all
 SEVERAL = 3  # dials that are looked for so
+TURNS = 8  # of a dial that is far off, until its size is found
+FURTHER = 3.0  # times its size that it is turned further at most, or a quarter of it left
 SETTLED = 1e-3  # of its size by which the turn of a dial may differ from what it is read to be
 NEAR = 0.02  # of its size by which a dial is turned less, for its slope there
 
@@ -54,7 +56,7 @@ def readings(
     fit = system.fit(error)
     far = float(error.norm()) > FAR * float((eager - truth).norm())
     if far or any(_is_crooked(one, *found) for one, *found in _read(chosen, fit)):
-        looked_at = [*chosen, *straight_enough(directions.explaining, directions.turned)]
+        looked_at = [*chosen, *however_bent(directions.explaining, directions.turned)]
         far_off = turned_far(looked_at, directions, error)
         kept = [at for at in range(len(looked_at)) if at < len(chosen) or at in far_off]
         large = {at: far_off[was] for at, was in enumerate(kept) if was in far_off}
@@ -117,15 +119,15 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
             break
         dial = chosen[at].dial
 
-        def turn(by: float, dial: Dial = dial, call: int | None = call) -> torch.Tensor:
-            return next(directions.turned([Turn(dial, by, call)]))
+        def turn(by: float, dial: Dial = dial, call: int | None = call) -> tuple[torch.Tensor, torch.Tensor]:
+            back = by * NEAR  # towards 0, where all dials can be
+            moved, less = directions.turned([Turn(dial, by, call), Turn(dial, by - back, call)])
+            return moved, (moved - less) / back
 
         value = _settled(dial, turn, left, by or _along(chosen[at].slope, left))
         if not value:
             break
-        moved = turn(value)
-        back = value * NEAR  # towards 0, where all dials can be
-        slope = (moved - turn(value - back)) / back
+        moved, slope = turn(value)
         chosen[at] = Direction(dial, abs(value), slope, torch.zeros_like(slope), 0.0, value, call)
         large[at], left = moved, left - moved
     return large
@@ -164,16 +166,23 @@ def _in_one_call(
     return (best, found[best]) if 1 - found[best] < (1 - most) / 2 else None
 
 
-def _settled(dial: Dial, turn: Callable[[float], torch.Tensor], error: torch.Tensor, start: float) -> float:
-    """The size at which the turn of a dial is what the error says: Steffensen's iteration, within what can be."""
-    value = dial.held(start)
-    for _ in range(ROUNDS):
-        once = dial.held(value * _along(turn(value), error)) if value else 0.0
-        if abs(once - value) <= SETTLED * abs(value) or not once:
-            return once
-        twice = dial.held(once * _along(turn(once), error))
-        curved = twice - 2 * once + value
-        value = dial.held(value - (once - value) ** 2 / curved) if curved else twice
+def _settled(
+    dial: Dial, turn: Callable[[float], tuple[torch.Tensor, torch.Tensor]], error: torch.Tensor, start: float
+) -> float:
+    """The size at which a dial leaves the least of an error: Gauss and Newton's iteration, within what can be.
+
+    `turn` gives what the dial moves at a size, and what more of it would move per unit. Where a small size moves as
+    much as a large one, how much that is says nothing of the size, and how it changes does.
+    """
+    value = dial.held(start * _along(turn(start)[0], error))
+    for _ in range(TURNS):
+        if not value:
+            break
+        moved, slope = turn(value)
+        step = _along(slope, error - moved) / value
+        before, value = value, dial.held(value * (1 + min(FURTHER, max(-1 + 1 / (1 + FURTHER), step))))
+        if abs(value - before) <= SETTLED * abs(before):
+            break
     return value
 
 

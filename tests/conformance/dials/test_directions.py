@@ -89,6 +89,17 @@ def test_what_is_turned_is_named_first_and_its_size_is_read(name: str, dial: str
     assert abs(trial.own.value - size) <= SURELY * trial.own.bar
 
 
+def test_what_hardly_follows_from_its_size_is_looked_for_in_what_is_far_off_alone(cache: Path) -> None:
+    """Of these weights some tokens turn to the next one entirely, however little of its weight they are given."""
+    own = Laboratory(ARCHITECTURES["gpt2"], Share("gpt2", Dtype.FLOAT16, 131, make_stack(device=Device.CPU), cache))
+    model, dial = own.loaded(), DIALS["next_token"]
+    assert not any(one.dial == "next_token" for one in own.trial(own.cell(), model).readings)
+    trial = own.trial(own.cell(), model, lambda: dial.turning(model, 2.0), dial="next_token", size=2.0)
+    assert trial.named
+    assert trial.own is not None
+    assert trial.own.value == pytest.approx(2.0, abs=0.05)
+
+
 def test_below_the_bounds_of_its_size_an_error_is_read(cache: Path) -> None:
     """1 % of softmax scale in bfloat16, which moves logits by less than rounding does."""
     trial = turned("llama", cache, "scale", 1.0)
