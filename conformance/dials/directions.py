@@ -98,12 +98,11 @@ def directions_of(references: SharedReferences, batch: Batch, like: Directions |
     asked = has and not references.source.own and rows_of(batch) > 1
     if not asked:
         return None
-    eager = references.model(True)
-    if not getattr(eager, "_supports_sdpa", False):
-        suited = {name: dial for name, dial in PROJECTED.items() if dial.suits(eager)}
-        return directions(eager, batch, architecture, cell.dtype, suited) if suited else None
-    model = references.model(True, Attention.SDPA)
-    return directions(model, batch, architecture, cell.dtype, DIALS, like)
+    model, dials = references.model(True), PROJECTED
+    if getattr(model, "_supports_sdpa", False):
+        model, dials = references.model(True, Attention.SDPA), DIALS
+    suited = [dial for dial in dials.values() if dial.suits(model)]
+    return directions(model, batch, architecture, cell.dtype, suited, like) if suited else None
 
 
 def directions(
@@ -111,32 +110,29 @@ def directions(
     batch: Mapping[str, torch.Tensor],
     architecture: Architecture,
     dtype: str,
-    dials: Mapping[str, Dial],
+    dials: Sequence[Dial],
     like: Directions | None = None,
 ) -> Directions:
-    """The directions of the dials that a model has and that move anything.
+    """The directions of dials that move anything, and the farther the more they are turned; what else moves explains.
 
     Args:
         model: golden's weights in golden's dtype, loaded with `sdpa` where it can be.
         batch: as the candidate sees it, padding included: on rows alone a leak to padding would have no meaning.
         architecture: of the model.
         dtype: of the cell.
-        dials: by name.
+        dials: that the model has.
         like: those of another batch of the same kind, of which these are to be a part.
     """
     golden = Golden(model, told(batch, model, architecture), dtype)
-    suited = [dial for dial in dials.values() if dial.suits(model)]
-    near = [dial for dial in suited if not dial.explains_only]
-    found = straight_enough(near, golden.turned) if like is None else once_more(like.found, golden.turned)
-    straight = {one.dial for one in found}
-    explaining = tuple(dial for dial in suited if dial not in straight)
+    if like is None:
+        near = however_bent([dial for dial in dials if not dial.explains_only], golden.turned)
+        found = [one for one in near if one.bent <= ROUGH]
+        rough = [one.dial for one in near if one.bent > ROUGH]
+        explaining = (*rough, *(dial for dial in dials if dial.explains_only))
+    else:
+        found, explaining = once_more(like.found, golden.turned), like.explaining
     groups = blocks(golden.attended), rows(golden.attended)
     return Directions(tuple(found), golden.attended, groups, golden.stride, golden.turned, golden.calls, explaining)
-
-
-def straight_enough(dials: Sequence[Dial], turned: Turning) -> list[Direction]:
-    """The directions of those dials that move anything, and the farther the more they are turned."""
-    return [one for one in however_bent(dials, turned) if one.bent <= ROUGH]
 
 
 def however_bent(dials: Sequence[Dial], turned: Turning) -> list[Direction]:

@@ -183,6 +183,16 @@ def test_what_neither_answers_through_sdpa_nor_projects_by_itself_has_no_dials(c
         own.trial(own.cell(Attention.EAGER), own.loaded(Attention.EAGER))
 
 
+@pytest.mark.parametrize(
+    ("name", "suits"), [("llama", True), ("mistral", True), ("falcon_alibi", False), ("t5", False), ("bert", False)]
+)
+def test_documents_are_told_apart_where_nothing_counts_through_them(name: str, suits: bool, cache: Path) -> None:
+    model = laboratory(name, cache).loaded()
+    assert DIALS["documents"].suits(model) is suits
+    model.config.get_text_config().attention_chunk_size = 8
+    assert not DIALS["documents"].suits(model), "a chunk begins at a place of the row"
+
+
 def test_parts_are_found_by_the_last_part_of_their_name(cache: Path) -> None:
     assert len(parts(laboratory("gpt2", cache).loaded(), "wpe")) == 1
 

@@ -19,6 +19,7 @@ from conformance.models.fixtures import fixture
 from conformance.models.loading import Source
 from conformance.rooms import doing
 from matrix.architectures import Positions
+from matrix.axes import Attention
 from matrix.cell import parse_cell
 from matrix.oracle import problems
 from tests.builders import ARCHITECTURES
@@ -173,3 +174,12 @@ def test_what_is_drawn_is_kept_apart_from_what_is_not(cache: Path) -> None:
     for golden in (True, False):
         assert (shared.key(batch, golden=golden) == shared.drawn().key(batch, golden=golden)) is golden
     assert (shared.draws, shared.drawn().draws, adapted.draws) == (0, DRAWS, DRAWS)
+
+
+def test_golden_through_another_attention_is_another_model_and_each_is_loaded_once(cache: Path) -> None:
+    course = course_of("llama", cache)
+    shared = SharedReferences(course.cell, course.source, course.device, Kept())
+    eager, sdpa = shared.model(True), shared.model(True, Attention.SDPA)
+    assert [model.config._attn_implementation for model in (eager, sdpa)] == ["eager", "sdpa"]
+    assert shared.model(True, Attention.EAGER) is eager, "what it is loaded with anyway may be named"
+    assert shared.model(True, Attention.SDPA) is sdpa
