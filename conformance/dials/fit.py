@@ -247,7 +247,7 @@ class System:
         gram, wanted = self._gram.sum(0), right.sum(0)
         whole, variance = self._solve(gram, wanted), torch.zeros(self._count, dtype=torch.float64)
         for group in self._groups:
-            without = self._solve(gram - _summed(self._gram, group), wanted - _summed(right, group))
+            without = self._solve(_all_others(_summed(self._gram, group)), _all_others(_summed(right, group)))
             count = len(without)
             variance += (count - 1) / count * (without - without.mean(0)).square().sum(0)
         return Fit(whole * self._steps, variance.sqrt() * self._steps)
@@ -276,7 +276,8 @@ class System:
         for _ in range(ROUNDS):
             bent = torch.cat([straight, torch.diag_embed(values.clamp(-REACH, REACH))], -1)
             own, wanted = bent @ gram @ bent.transpose(-1, -2), (bent @ right[..., None])[..., 0]
-            sizes = own.diagonal(dim1=-2, dim2=-1).sqrt().clamp_min(torch.finfo(own.dtype).tiny)
+            sizes = own.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
+            sizes = sizes.where(sizes > 0, 1.0)  # of what moves nothing there, which is read as 0
             cosines = own / (sizes[..., None] * sizes[..., None, :])
             inverse = torch.linalg.pinv(cosines, rtol=1e-10, hermitian=True)
             values = (inverse @ (wanted / sizes)[..., None])[..., 0] / sizes
@@ -287,3 +288,13 @@ def _summed(of_positions: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
     """Sums over the positions of each group."""
     total = of_positions.new_zeros(int(group.max()) + 1, *of_positions.shape[1:])
     return total.index_add_(0, group, of_positions)
+
+
+def _all_others(sums: torch.Tensor) -> torch.Tensor:
+    """For each group the sum of all others: added up, for where a group has all that a direction moves nothing is left.
+
+    The sum of all less that of the group would leave rounding of either sign.
+    """
+    before = torch.cat([torch.zeros_like(sums[:1]), sums[:-1].cumsum(0)])
+    after = torch.cat([sums[1:].flip(0).cumsum(0).flip(0), torch.zeros_like(sums[:1])])
+    return before + after

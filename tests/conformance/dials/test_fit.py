@@ -126,6 +126,16 @@ def test_dials_that_do_the_same_are_one_reading_that_names_both() -> None:
     assert found[0].value == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_what_moves_one_row_alone_is_read_and_never_sure(seed: int) -> None:
+    common, alone = random(seed), torch.zeros(SHAPE, dtype=torch.float64)
+    alone[1] = random(20 + seed)[1]
+    of_all, of_one_row = read(made([common, alone]), common + 3 * alone)
+    assert of_all.value == pytest.approx(1)
+    assert of_one_row.value == pytest.approx(3)
+    assert of_one_row.bar > 2  # without that row nothing says so
+
+
 def test_of_what_is_not_finite_nothing_is_read() -> None:
     assert read(made(overlapping()), torch.full(SHAPE, float("nan"))) == ()
 
