@@ -6,12 +6,11 @@ seeds: how small an error is read, how often the truth lies inside the error bar
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +27,7 @@ from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
 from conformance.plugin.workers import auto_workers
-from conformance.pool import processes, results
+from conformance.pool import Work, campaign, processes
 from conformance.rooms import doing
 from conformance.spellings import quieten
 from matrix import oracle
@@ -41,7 +40,7 @@ from matrix.dials import Reading
 from matrix.errors import UsageError, quoted
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import Device, Stack, detect_stack
-from reports.campaign import interrupted, taken_up
+from reports.campaign import Notes
 from reports.dials import COMMAND, DialPower, DialTrial, dial_lines, dial_markdown
 from reports.files import make_room_for, write_whole
 
@@ -74,8 +73,8 @@ class Share:
     honest_only: bool = False
 
 
-def measure_share(share: Share) -> list[DialTrial]:
-    """Its trials, the honest ones first.
+def measure_share(share: Share, known: Sequence[DialTrial] = ()) -> Iterator[DialTrial]:
+    """Its trials, the honest ones first, without those that are known.
 
     Raises:
         UsageError: the architecture does not answer through SDPA.
@@ -83,34 +82,40 @@ def measure_share(share: Share) -> list[DialTrial]:
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     quieten()
-    laboratory = Laboratory(load_architectures()[share.architecture], share)
-    trials = list(laboratory.honest())
-    if not trials:
+    laboratory = Laboratory(load_architectures()[share.architecture], share, known)
+    answers = bool(known)
+    for trial in laboratory.honest():
+        answers = True
+        yield trial
+    if not answers:
         raise UsageError(f"{share.architecture} does not answer through SDPA: it has no dials")
     if not share.honest_only:
-        trials += laboratory.seeded()
-    return trials if share.honest_only or share.dials else [*trials, *laboratory.faulty()]
+        yield from laboratory.seeded()
+        yield from laboratory.faulty()
 
 
 class Laboratory:
     """The models and references of one share."""
 
-    def __init__(self, architecture: Architecture, share: Share) -> None:
+    def __init__(self, architecture: Architecture, share: Share, known: Iterable[DialTrial] = ()) -> None:
         self._architecture, self._share = architecture, share
+        self._known = {(one.cell, one.dial, one.size, one.fault): one for one in known}
         self._device = torch.device("cuda:0" if share.stack.device is Device.CUDA else "cpu")
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache, share.seed)))
         self._kept = Kept()
         self._reader = Reader()
 
     def honest(self) -> Iterator[DialTrial]:
-        """Every backend that is here, under every padding."""
+        """Every backend that is here, under every padding; of these as of the others those that are not known."""
         for attention, kernel in HONEST:
             if attention is Attention.FLEX_ATTENTION and self._device.type == "cpu":
                 continue
             with contextlib.suppress(*_NOT_HERE):
                 model = self.loaded(attention)
                 for padding in Padding:
-                    yield self.trial(self.cell(attention, kernel, padding), model)
+                    cell = self.cell(attention, kernel, padding)
+                    if (cell.id, "", 0.0, "") not in self._known:
+                        yield self.trial(cell, model)
 
     def seeded(self) -> Iterator[DialTrial]:
         """Each dial from its largest size to the first that is not seen."""
@@ -119,10 +124,12 @@ class Laboratory:
             if (self._share.dials and name not in self._share.dials) or not dial.suits(model):
                 continue
             for size in reversed(SIZES[dial.knob.unit]):
-                trial = self.trial(cell, model, partial(dial.turning, model, size), dial=name, size=size)
-                if not any(one.speaks_of(name) for one in trial.readings):
-                    break  # it moves nothing in this fixture
-                yield trial
+                trial = self._known.get((cell.id, name, size, ""))
+                if trial is None:
+                    trial = self.trial(cell, model, partial(dial.turning, model, size), dial=name, size=size)
+                    if not any(one.speaks_of(name) for one in trial.readings):
+                        break  # it moves nothing in this fixture
+                    yield trial
                 if not any(one.is_off and one.speaks_of(name) for one in trial.readings):
                     break
 
@@ -135,6 +142,7 @@ class Laboratory:
                 and fault.suits(self._architecture)
                 and cell.dtype not in fault.eager_does_it_in
                 and fault.cell(self._architecture, cell.dtype) == cell
+                and (cell.id, "", 0.0, fault.name) not in self._known
             ):
                 model = self.loaded()
                 fault.loaded(model, cell)
@@ -228,22 +236,22 @@ def main(
                 raise UsageError(f"unknown {what} {quoted(name)}; allowed are {', '.join(allowed)}")
     make_room_for(output)
     stack, started = detect_stack(), datetime.now(UTC)
-    work = [
+    shares = [
         Share(name, one, number, stack, fixture_cache.expanduser(), tuple(dial or ()), honest)
         for number in seed or (0,)
         for name in architecture or ARCHITECTURES
         for one in dtype or Dtype
     ]
     asked = " ".join([*(dial or ()), *(["honest"] if honest else [])])
-    before = interrupted(output, DialPower, COMMAND, stack, asked)
-    trials, work = taken_up(before.trials if before else (), work, attrgetter("architecture", "dtype", "seed"))
-    pool = processes(workers or auto_workers(stack) or 1, len(stack.gpus))
-    done = results(
-        pool,
-        {f"{one.architecture} in {one.dtype}, seed {one.seed}": pool.submit(measure_share, one) for one in work},
-    )
-    trials += [trial for share in done for trial in share]
-    left = len(work) - len(done)
+    work = [
+        Work(f"{one.architecture} in {one.dtype}, seed {one.seed}", DialTrial, partial(measure_share, one))
+        for one in shares
+    ]
+    notes = Notes.beside(output)
+    notes.begin(COMMAND, stack, asked)
+    left = campaign(processes(workers or auto_workers(stack) or 1, len(stack.gpus)), work, notes)
+    noted = notes.read()
+    trials = [trial for one in work if one.name in noted for trial in noted[one.name].of(one.kind)]
     power = DialPower(started=started, finished=datetime.now(UTC), stack=stack, trials=trials, asked=asked, left=left)
     write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
     write_whole(output.with_suffix(".md"), dial_markdown(power))
@@ -254,6 +262,7 @@ def main(
         typer.echo(f"interrupted or failed: {left} architectures, each in a dtype and a seed, are left")
         typer.echo("the same command goes on")
         raise typer.Exit(1)
+    notes.path.unlink()
 
 
 if __name__ == "__main__":

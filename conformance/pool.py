@@ -4,13 +4,50 @@ import multiprocessing
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from matrix.errors import UsageError
+from reports.campaign import Noted, Notes
+from reports.part import Part
 
 Result = TypeVar("Result")
+Trial = TypeVar("Trial", bound=Part)
+
+
+@dataclass(frozen=True)
+class Work(Generic[Trial]):
+    """A part of a campaign, which one process does."""
+
+    name: str
+    kind: type[Trial]
+    measure: Callable[[Sequence[Trial]], Iterable[Trial]]  # the trials that are left, given those that are known
+
+
+def campaign(pool: ProcessPoolExecutor, work: Iterable[Work[Any]], notes: Notes) -> int:
+    """Do the work that is not known to be done; how many parts are left, which were interrupted or failed.
+
+    Args:
+        pool: which ends with this.
+        work: in the order in which it is begun.
+        notes: what is known of it, and where each trial goes.
+
+    Raises:
+        UsageError: by one of them.
+    """
+    before = notes.read()
+    left = {one.name: one for one in work if not before.get(one.name, Noted()).is_whole}
+    known = {name: before.get(name, Noted()).of(one.kind) for name, one in left.items()}
+    done = results(pool, {name: pool.submit(_measure, one, known[name], notes) for name, one in left.items()})
+    return len(left) - len(done)
+
+
+def _measure(work: Work[Any], known: Sequence[Part], notes: Notes) -> None:
+    for trial in work.measure(known):
+        notes.write(work.name, trial)
+    notes.write(work.name)
 
 
 def processes(workers: int, gpus: int) -> ProcessPoolExecutor:

@@ -9,12 +9,11 @@ whether there was anything to see. Last the suite itself is spoiled, in every wa
 import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from operator import attrgetter
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -32,7 +31,7 @@ from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, from_pretrained, golden_dtype, torch_dtype
 from conformance.models.outputs import forward
 from conformance.plugin.workers import auto_workers
-from conformance.pool import processes, results
+from conformance.pool import Work, campaign, processes
 from conformance.sabotage import SABOTAGE, sabotage_trials
 from conformance.spellings import DTYPE_ARGUMENT, PLAIN_EXPERTS
 from matrix import oracle
@@ -48,7 +47,7 @@ from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
 from matrix.workloads import WORKLOADS
-from reports.campaign import interrupted, taken_up
+from reports.campaign import Notes
 from reports.files import make_room_for, write_whole
 from reports.power import COMMAND, Power, Rules, SabotageTrial, Trial, power_lines, summarise, zoo_lines
 
@@ -97,8 +96,8 @@ class Share:
     zoo: bool = False  # whether the architecture is one of the installed library's
 
 
-def measure_share(share: Share) -> list[Trial]:
-    """The trials of one architecture in one dtype, the honest ones first."""
+def measure_share(share: Share, known: Iterable[Trial] = ()) -> Iterator[Trial]:
+    """The trials of one architecture in one dtype, the honest ones first, without those that are known."""
     torch.set_num_threads(1)
     logging.disable(logging.WARNING)
     architectures = _installed(share.fixture_cache) if share.zoo else load_architectures(ARCHITECTURES)
@@ -111,21 +110,30 @@ def measure_share(share: Share) -> list[Trial]:
     if extra:  # it is there for the faults that need it
         faults = [fault for fault in faults if fault.attention is not Attention.SDPA]
     laboratory = _Laboratory(architecture, share)
-    trials = []
+    done = {(one.cell, one.fault, one.percent): one for one in known}
     runnable = set()
     for cell in dict.fromkeys(fault.cell(architecture, share.dtype) for fault in faults):
-        honest = laboratory.trial(cell, None)
-        known = any(one.verdict is honest.verdict and one.covers(cell, share.stack) for one in waivers)
-        if honest.verdict not in _OF_USE or known:
-            continue  # refused, unavailable or at fault by itself: what is seeded there could not be told
-        trials.append(honest)
+        if (cell.id, "", None) not in done:
+            honest = laboratory.trial(cell, None)
+            waived = any(one.verdict is honest.verdict and one.covers(cell, share.stack) for one in waivers)
+            if honest.verdict not in _OF_USE or waived:
+                continue  # refused, unavailable or at fault by itself: what is seeded there could not be told
+            yield honest
         runnable.add(cell)
     for fault in faults:
-        if fault.cell(architecture, share.dtype) in runnable:
-            trials += laboratory.seeded(fault.cell(architecture, share.dtype), fault, if_it_applies=share.zoo)
-    if not share.faults and not extra and laboratory.swept(share.dtype) in runnable:
-        trials += laboratory.sweep(share.dtype)
-    return trials
+        cell = fault.cell(architecture, share.dtype)
+        if cell in runnable and (cell.id, fault.name, None) not in done:
+            yield from laboratory.seeded(cell, fault, if_it_applies=share.zoo)
+    if not share.faults and not extra and (swept := laboratory.swept(share.dtype)) in runnable:
+        # From the largest error to the first that is not caught.
+        for percent in reversed(SWEEP):
+            fault = _scale_off_by(percent)
+            trial = done.get((swept.id, fault.name, percent))
+            if trial is None:
+                trial = laboratory.trial(swept, fault, percent=percent)
+                yield trial
+            if not trial.caught.suite:
+                return
 
 
 class _Laboratory:
@@ -192,14 +200,6 @@ class _Laboratory:
     def swept(self, dtype: Dtype) -> Cell:
         """The cell of the sweep."""
         return _scale_off_by(SWEEP[0]).cell(self._architecture, dtype)
-
-    def sweep(self, dtype: Dtype) -> Iterator[Trial]:
-        """Scale errors from the largest to the first that is not caught."""
-        for percent in reversed(SWEEP):
-            trial = self.trial(self.swept(dtype), _scale_off_by(percent), percent=percent)
-            yield trial
-            if not trial.caught.suite:
-                return
 
     def _judge(self, cell: Cell, fault: Fault | None) -> tuple[Judgement, tuple[Comparison, ...]]:
         self._logits = None
@@ -296,34 +296,21 @@ def _installed(fixture_cache: Path) -> Mapping[str, Architecture]:
     return with_installed(load_architectures(), fixture_cache)
 
 
-def measure(
-    work: Sequence[Share],
-    stack: Stack,
-    fixture_cache: Path,
-    sabotage: Iterable[str],
-    workers: int,
-    known: Iterable[Trial] = (),
-    asked: str = "",
-) -> Power:
-    """All trials, in the order of architectures, dtypes and faults, after those that are known.
-
-    Interrupted, it gives what there is, and so it does where a part fails.
-    """
-    started, pool = datetime.now(UTC), processes(workers, len(stack.gpus))
-    submitted: dict[str, Future[list[SabotageTrial] | list[Trial]]] = {
-        **{name: pool.submit(sabotage_trials, stack.device, fixture_cache, name) for name in sabotage},
-        **{f"{share.architecture} in {share.dtype}": pool.submit(measure_share, share) for share in work},
-    }
-    done = results(pool, submitted)
+def measure(work: Sequence[Work[Any]], stack: Stack, notes: Notes, workers: int, asked: str = "") -> Power:
+    """What is noted in the end, in the order of the work. Interrupted, it gives what there is."""
+    started = datetime.now(UTC)
+    left = campaign(processes(workers, len(stack.gpus)), work, notes)
+    noted = notes.read()
+    trials = [trial for one in work if one.name in noted for trial in noted[one.name].of(one.kind)]
     return Power(
         started=started,
         finished=datetime.now(UTC),
         stack=stack,
         faults={fault.name: fault.stands_for for fault in FAULTS.values()},
-        trials=[*known, *(one for some in done for one in some if isinstance(one, Trial))],
-        sabotage=[one for some in done for one in some if isinstance(one, SabotageTrial)],
+        trials=[one for one in trials if isinstance(one, Trial)],
+        sabotage=[one for one in trials if isinstance(one, SabotageTrial)],
         asked=asked,
-        left=len(submitted) - len(done),
+        left=left,
     )
 
 
@@ -346,12 +333,16 @@ def main(
     for place in (output, cache / "fixtures"):
         make_room_for(place)
     faults = tuple(fault or ())
-    work = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
+    parts = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
     sabotage = () if faults or zoo else tuple(SABOTAGE)
     asked = " ".join([*faults, *(["zoo"] if zoo else [])])
-    before = interrupted(output, Power, COMMAND, stack, asked)
-    known, work = taken_up(before.trials if before else (), work, attrgetter("architecture", "dtype"))
-    power = measure(work, stack, cache, sabotage, workers or auto_workers(stack) or 1, known, asked)
+    work = [
+        *(Work(name, SabotageTrial, partial(sabotage_trials, stack.device, cache, name)) for name in sabotage),
+        *(Work(f"{one.architecture} in {one.dtype}", Trial, partial(measure_share, one)) for one in parts),
+    ]
+    notes = Notes.beside(output)
+    notes.begin(COMMAND, stack, asked)
+    power = measure(work, stack, notes, workers or auto_workers(stack) or 1, asked)
     write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
     for line in zoo_lines(power) if zoo else power_lines(summarise(power)):
         typer.echo(line)
@@ -360,6 +351,7 @@ def main(
         said = "interrupted or failed: {left} architectures, each in a dtype, are left; the same command goes on"
         typer.echo(said.format(left=power.left))
         raise typer.Exit(1)
+    notes.path.unlink()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,10 +107,12 @@ def sabotage(*cells: str, **more: Any) -> Callable[[Patches], Patches]:
     return register
 
 
-def sabotage_trials(device: Device, cache: Path, name: str) -> list[SabotageTrial]:
-    """Every cell of the sabotage of that name."""
-    one = SABOTAGE[name]
-    return [sabotage_trial(one, cell, device, cache) for cell in one.cells]
+def sabotage_trials(
+    device: Device, cache: Path, name: str, known: Iterable[SabotageTrial] = ()
+) -> Iterator[SabotageTrial]:
+    """Every cell of the sabotage of that name, without those that are known."""
+    one, done = SABOTAGE[name], {trial.cell for trial in known}
+    return (sabotage_trial(one, cell, device, cache) for cell in one.cells if cell not in done)
 
 
 def sabotage_trial(one: Sabotage, cell_id: str, device: Device, cache: Path) -> SabotageTrial:

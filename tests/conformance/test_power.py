@@ -2,7 +2,10 @@
 
 import os
 import signal
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +15,15 @@ from conformance.common_rules import Logits, assert_close_passes, transformers_p
 from conformance.faults import Fault, catalogue
 from conformance.faults.attention import wrong_scale
 from conformance.faults.catalogue import sdpa_answered_by
+from conformance.pool import Work
 from conformance.power import Share, measure_share
 from matrix.axes import Dtype
 from matrix.verdict import Verdict
+from reports.campaign import Notes
 from reports.power import Rules, Trial
 from tests.builders import make_stack
 
+STACK = make_stack()
 FAULTS = ("scale_1_percent", "scale_2_percent", "served_by_eager", "stale_cache_slot")
 HIDDEN = Fault(
     "scale_0_02_percent",
@@ -34,7 +40,9 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trial]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(catalogue.FAULTS, HIDDEN.name, HIDDEN)
         share = Share("gpt2", Dtype.BFLOAT16, make_stack(), tmp_path_factory.mktemp("fixtures"), asked)
-        found = measure_share(share)
+        found = list(measure_share(share))
+        known = [trial for trial in found if trial.fault != "scale_2_percent"]
+        assert list(measure_share(share, known)) == [trial for trial in found if trial not in known]
     assert [trial.fault for trial in found] == ["", "", *FAULTS, HIDDEN.name]
     return {trial.fault: trial for trial in found}
 
@@ -82,7 +90,7 @@ def test_the_softmax_scale_is_swept_where_its_cell_runs(
 ) -> None:
     monkeypatch.setattr(power, "FAULTS", {fault: catalogue.FAULTS[fault]})
     monkeypatch.setattr(power, "SWEEP", (10,))
-    found = measure_share(Share(architecture, Dtype.FLOAT32, make_stack(), tmp_path, ()))
+    found = list(measure_share(Share(architecture, Dtype.FLOAT32, make_stack(), tmp_path, ())))
     assert [trial.fault for trial in found[:2]] == ["", fault]
     assert [trial.percent for trial in found[2:]] == ([10] if swept else [])
 
@@ -115,32 +123,40 @@ def test_common_rules_are_applied_as_they_stand(
     assert assert_close_passes(found, Dtype.FLOAT32) is torch_testing
 
 
-def played(share: power.Share) -> list[Trial]:
-    """In a process of the pool: one that interrupts who waits, or one that is done."""
-    if share.architecture == "llama":
+def played(architecture: str, known: Sequence[Trial]) -> Iterator[Trial]:
+    """In a process of the pool: one that is done, or one that interrupts who waits once half of it is."""
+    if not known:
+        yield trial(architecture)
+    if architecture == "llama" and not known:
         os.kill(os.getppid(), signal.SIGINT)
         signal.sigtimedwait([], 60)  # and no longer, lest the test wait for one that is not heard
-    return [trial(share.architecture)]
+    yield trial(architecture, "scale_missing")
 
 
-def trial(architecture: str) -> Trial:
-    caught = Rules(suite=True)
-    return Trial(
-        architecture=architecture, dtype=Dtype.FLOAT32, cell="", verdict=Verdict.INACCURATE, ratio=2.0, caught=caught
-    )
+def trial(architecture: str, fault: str = "") -> Trial:
+    said: dict[str, Any] = {
+        "fault": fault,
+        "architecture": architecture,
+        "dtype": Dtype.FLOAT32,
+        "cell": "",
+        "ratio": 2.0,
+    }
+    return Trial(**said, verdict=Verdict.INACCURATE, caught=Rules(suite=True))
 
 
 def test_nothing_is_seeded_into_a_cell_that_the_matrix_does_not_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(power, "why_impossible", lambda cell, architecture: "its canvas is told of by other arguments")
-    assert measure_share(Share("llama", Dtype.FLOAT32, make_stack(), tmp_path, ("scale_1_percent",))) == []
+    assert list(measure_share(Share("llama", Dtype.FLOAT32, make_stack(), tmp_path, ("scale_1_percent",)))) == []
 
 
-def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(power, "measure_share", played)
-    stack = make_stack()
-    work = [power.Share(name, Dtype.FLOAT32, stack, tmp_path, ()) for name in ("gpt2", "llama")]
-    found = power.measure(work, stack, tmp_path, (), 1, [trial("opt")])
-    assert [one.architecture for one in found.trials] == ["opt", "gpt2"]
-    assert found.left == 1
+def test_what_was_measured_before_an_interruption_is_kept_and_not_measured_again(tmp_path: Path) -> None:
+    notes = Notes.beside(tmp_path / "power.json")
+    notes.begin("power", STACK, "")
+    work = [Work(name, Trial, partial(played, name)) for name in ("gpt2", "llama")]
+    found = power.measure(work, STACK, notes, 1)
+    of_gpt2 = [trial("gpt2"), trial("gpt2", "scale_missing")]
+    assert (found.trials, found.left) == ([*of_gpt2, trial("llama")], 1)
+    found = power.measure(work, STACK, notes, 1)
+    assert (found.trials, found.left) == ([*of_gpt2, trial("llama"), trial("llama", "scale_missing")], 0)
