@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from reports.files import write_over
+
 # After the soft limit a cell may still answer to an exception; after the grace the process ends.
 GRACE_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -34,7 +36,7 @@ class LastWords:
         """Write it down, where there is a place for it."""
         if self.path is not None:
             with contextlib.suppress(OSError):  # a full disk is no fault of what is measured
-                self.path.write_text(words, encoding="utf-8")
+                write_over(self.path, words.encode())
 
 
 LAST_WORDS = LastWords()

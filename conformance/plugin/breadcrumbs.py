@@ -6,16 +6,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+from reports.files import write_over
+
 
 def leave_breadcrumb(path: Path, place: dict[str, Any]) -> None:
     """Say where this process is. A disk that is full is no fault of the cell that is measured meanwhile."""
-    said = json.dumps({"process": os.getpid(), **place})
+    said = json.dumps({"process": os.getpid(), **place}).encode()
     with contextlib.suppress(OSError):
         try:
-            path.write_text(said, encoding="utf-8")
+            write_over(path, said)
         except FileNotFoundError:  # somebody has taken the report folder away
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(said, encoding="utf-8")
+            write_over(path, said)
 
 
 def read_breadcrumb(path: Path) -> dict[str, Any] | None:
