@@ -26,6 +26,7 @@ from conformance.judging.found import OneRun
 from conformance.judging.shared import Kept, SharedReferences
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, load
+from conformance.notes import Notes
 from conformance.plugin.workers import auto_workers
 from conformance.pool import Work, campaign, processes
 from conformance.rooms import doing
@@ -40,7 +41,6 @@ from matrix.dials import Reading
 from matrix.errors import UsageError, quoted
 from matrix.installed import FIXTURE_CACHE
 from matrix.stack import Device, Stack, detect_stack
-from reports.campaign import Notes
 from reports.dials import COMMAND, DialPower, DialTrial, dial_lines, dial_markdown
 from reports.files import make_room_for, write_whole
 
@@ -235,26 +235,27 @@ def main(
             if name not in allowed:
                 raise UsageError(f"unknown {what} {quoted(name)}; allowed are {', '.join(allowed)}")
     make_room_for(output)
-    stack, started = detect_stack(), datetime.now(UTC)
+    stack, started, notes = detect_stack(), datetime.now(UTC), Notes.beside(output)
     shares = [
         Share(name, one, number, stack, fixture_cache.expanduser(), tuple(dial or ()), honest)
         for number in seed or (0,)
         for name in architecture or ARCHITECTURES
         for one in dtype or Dtype
     ]
-    asked = " ".join([*(dial or ()), *(["honest"] if honest else [])])
+    asked = " ".join([*sorted(dial or ()), *(["honest"] if honest else [])])
     work = [
         Work(f"{one.architecture} in {one.dtype}, seed {one.seed}", DialTrial, partial(measure_share, one))
         for one in shares
     ]
-    notes = Notes.beside(output)
-    notes.begin(COMMAND, stack, asked)
-    left = campaign(processes(workers or auto_workers(stack) or 1, len(stack.gpus)), work, notes)
-    noted = notes.read()
-    trials = [trial for one in work if one.name in noted for trial in noted[one.name].of(one.kind)]
-    power = DialPower(started=started, finished=datetime.now(UTC), stack=stack, trials=trials, asked=asked, left=left)
-    write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
-    write_whole(output.with_suffix(".md"), dial_markdown(power))
+    with notes.held(COMMAND, stack, asked):
+        trials, left = campaign(processes(workers or auto_workers(stack) or 1, len(stack.gpus)), work, notes)
+        power = DialPower(
+            started=started, finished=datetime.now(UTC), stack=stack, trials=trials, asked=asked, left=left
+        )
+        write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
+        write_whole(output.with_suffix(".md"), dial_markdown(power))
+        if not left:
+            notes.path.unlink(missing_ok=True)
     for line in dial_lines(power):
         typer.echo(line)
     typer.echo(f"written to {output} and {output.with_suffix('.md')}")
@@ -262,7 +263,6 @@ def main(
         typer.echo(f"interrupted or failed: {left} architectures, each in a dtype and a seed, are left")
         typer.echo("the same command goes on")
         raise typer.Exit(1)
-    notes.path.unlink()
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from conformance.interruption import end_with_parent
+from conformance.notes import Noted, Notes
 from matrix.errors import UsageError
-from reports.campaign import Noted, Notes
 from reports.part import Part
 
 Result = TypeVar("Result")
@@ -26,22 +27,25 @@ class Work(Generic[Trial]):
     measure: Callable[[Sequence[Trial]], Iterable[Trial]]  # the trials that are left, given those that are known
 
 
-def campaign(pool: ProcessPoolExecutor, work: Iterable[Work[Any]], notes: Notes) -> int:
-    """Do the work that is not known to be done; how many parts are left, which were interrupted or failed.
+def campaign(pool: ProcessPoolExecutor, work: Iterable[Work[Any]], notes: Notes) -> tuple[list[Any], int]:
+    """The trials of all parts that are whole, in the order of the work, and how many parts are left.
 
     Args:
         pool: which ends with this.
-        work: in the order in which it is begun.
-        notes: what is known of it, and where each trial goes.
+        work: in the order in which it is begun; what is noted of it is not measured again.
+        notes: where each trial goes.
 
     Raises:
         UsageError: by one of them.
     """
-    before = notes.read()
-    left = {one.name: one for one in work if not before.get(one.name, Noted()).is_whole}
-    known = {name: before.get(name, Noted()).of(one.kind) for name, one in left.items()}
-    done = results(pool, {name: pool.submit(_measure, one, known[name], notes) for name, one in left.items()})
-    return len(left) - len(done)
+    parts, before = {one.name: one for one in work}, notes.read()
+    known = {name: before.get(name, Noted()) for name in parts}
+    left = {name: one for name, one in parts.items() if not known[name].is_whole}
+    asked = {name: pool.submit(_measure, one, known[name].of(one.kind), notes) for name, one in left.items()}
+    results(pool, asked)
+    whole = {name: noted for name, noted in notes.read().items() if noted.is_whole}
+    trials = [trial for name, one in parts.items() if name in whole for trial in whole[name].of(one.kind)]
+    return trials, sum(name not in whole for name in parts)
 
 
 def _measure(work: Work[Any], known: Sequence[Part], notes: Notes) -> None:
@@ -57,6 +61,7 @@ def processes(workers: int, gpus: int) -> ProcessPoolExecutor:
 
 
 def _take_a_gpu(turns: Any, gpus: int) -> None:
+    end_with_parent()  # however that ends: else it would go on, and measure what the next one measures too
     with turns.get_lock():
         turn, turns.value = turns.value, turns.value + 1
     if gpus > 1:

@@ -8,12 +8,12 @@ whether there was anything to see. Last the suite itself is spoiled, in every wa
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
@@ -30,6 +30,7 @@ from conformance.models.batches import told
 from conformance.models.fixtures import fixture
 from conformance.models.loading import Source, from_pretrained, golden_dtype, torch_dtype
 from conformance.models.outputs import forward
+from conformance.notes import Notes
 from conformance.plugin.workers import auto_workers
 from conformance.pool import Work, campaign, processes
 from conformance.sabotage import SABOTAGE, sabotage_trials
@@ -47,7 +48,6 @@ from matrix.stack import Stack, detect_stack
 from matrix.verdict import Judgement, Verdict, judge
 from matrix.waiver import load_waivers
 from matrix.workloads import WORKLOADS
-from reports.campaign import Notes
 from reports.files import make_room_for, write_whole
 from reports.power import COMMAND, Power, Rules, SabotageTrial, Trial, power_lines, summarise, zoo_lines
 
@@ -296,24 +296,6 @@ def _installed(fixture_cache: Path) -> Mapping[str, Architecture]:
     return with_installed(load_architectures(), fixture_cache)
 
 
-def measure(work: Sequence[Work[Any]], stack: Stack, notes: Notes, workers: int, asked: str = "") -> Power:
-    """What is noted in the end, in the order of the work. Interrupted, it gives what there is."""
-    started = datetime.now(UTC)
-    left = campaign(processes(workers, len(stack.gpus)), work, notes)
-    noted = notes.read()
-    trials = [trial for one in work if one.name in noted for trial in noted[one.name].of(one.kind)]
-    return Power(
-        started=started,
-        finished=datetime.now(UTC),
-        stack=stack,
-        faults={fault.name: fault.stands_for for fault in FAULTS.values()},
-        trials=[one for one in trials if isinstance(one, Trial)],
-        sabotage=[one for one in trials if isinstance(one, SabotageTrial)],
-        asked=asked,
-        left=left,
-    )
-
-
 @app.command()
 def main(
     output: Annotated[Path, typer.Option("--output", "-o", help="where the JSON goes")] = Path(
@@ -328,22 +310,33 @@ def main(
     """Seed every fault in every dtype on every architecture that has what it breaks, and count what is caught."""
     for name in fault or ():
         find(name)
-    stack = detect_stack()
+    stack, started, notes = detect_stack(), datetime.now(UTC), Notes.beside(output)
     cache = fixture_cache.expanduser()
     for place in (output, cache / "fixtures"):
         make_room_for(place)
-    faults = tuple(fault or ())
+    faults = tuple(dict.fromkeys(fault or ()))
     parts = zoo_shares(stack, cache, faults, every) if zoo else shares(stack, cache, faults)
     sabotage = () if faults or zoo else tuple(SABOTAGE)
-    asked = " ".join([*faults, *(["zoo"] if zoo else [])])
+    asked = " ".join([*sorted(faults), *(["zoo"] if zoo else [])])
     work = [
         *(Work(name, SabotageTrial, partial(sabotage_trials, stack.device, cache, name)) for name in sabotage),
         *(Work(f"{one.architecture} in {one.dtype}", Trial, partial(measure_share, one)) for one in parts),
     ]
-    notes = Notes.beside(output)
-    notes.begin(COMMAND, stack, asked)
-    power = measure(work, stack, notes, workers or auto_workers(stack) or 1, asked)
-    write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
+    with notes.held(COMMAND, stack, asked):
+        trials, left = campaign(processes(workers or auto_workers(stack) or 1, len(stack.gpus)), work, notes)
+        power = Power(
+            started=started,
+            finished=datetime.now(UTC),
+            stack=stack,
+            faults={fault.name: fault.stands_for for fault in FAULTS.values()},
+            trials=[one for one in trials if isinstance(one, Trial)],
+            sabotage=[one for one in trials if isinstance(one, SabotageTrial)],
+            asked=asked,
+            left=left,
+        )
+        write_whole(output, power.model_dump_json(exclude_defaults=True) + "\n")
+        if not left:
+            notes.path.unlink(missing_ok=True)
     for line in zoo_lines(power) if zoo else power_lines(summarise(power)):
         typer.echo(line)
     typer.echo(f"written to {output}")
@@ -351,7 +344,6 @@ def main(
         said = "interrupted or failed: {left} architectures, each in a dtype, are left; the same command goes on"
         typer.echo(said.format(left=power.left))
         raise typer.Exit(1)
-    notes.path.unlink()
 
 
 if __name__ == "__main__":

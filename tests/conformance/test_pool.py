@@ -2,11 +2,20 @@
 
 import os
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from conformance.pool import processes, results
+from conformance.notes import Notes
+from conformance.pool import Work, campaign, processes, results
+from matrix.axes import Dtype
 from matrix.errors import UsageError
+from reports.dials import DialTrial
+from tests.builders import make_stack
 
 
 def done(share: int) -> int:
@@ -58,3 +67,39 @@ def test_a_process_sees_one_of_several_gpus(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
     pool = processes(1, gpus)
     assert set(results(pool, {str(share): pool.submit(gpu, share) for share in range(2)})) == seen
+
+
+def trial(part: str, number: int) -> DialTrial:
+    return DialTrial(architecture=part, dtype=Dtype.FLOAT16, seed=number, cell="", seen=False, readings=[])
+
+
+def three(part: str, known: Sequence[DialTrial]) -> Iterator[DialTrial]:
+    """In a process of a pool: three trials, before the last of which whoever waits is interrupted, but once."""
+    for number in range(len(known), 3):
+        if number == 2 and part == "second" and not known:
+            os.kill(os.getppid(), signal.SIGINT)
+            signal.sigtimedwait([], 60)  # and no longer, lest the test wait for one that is not heard
+        yield trial(part, number)
+
+
+def test_what_was_measured_before_an_interruption_is_not_measured_again(tmp_path: Path) -> None:
+    notes = Notes.beside(tmp_path / "campaign.json")
+    work = [Work(name, DialTrial, partial(three, name)) for name in ("first", "second", "first")]
+    with notes.held("campaign", make_stack(), ""):
+        found = campaign(processes(1, 0), work, notes)
+        assert found == ([trial("first", number) for number in range(3)], 1), "of the second a part would mislead"
+        assert notes.read()["second"].of(DialTrial) == [trial("second", 0), trial("second", 1)]
+        found, left = campaign(processes(1, 0), work, notes)
+        assert found == [trial(part, number) for part in ("first", "second") for number in range(3)]
+        assert left == 0
+
+
+def test_processes_end_with_who_waits_for_them() -> None:
+    script = (
+        "from conformance.pool import processes; import os, signal, time\n"
+        "pool = processes(1, 0); pool.submit(os.getpid).result()\n"
+        "pool.submit(time.sleep, 600); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    # Until nobody holds the pipe any more.
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
+    assert ran.returncode == -signal.SIGKILL

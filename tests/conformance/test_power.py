@@ -1,11 +1,6 @@
 """The power command, reduced: what is caught, what drowns in noise and why, and what common rules say beside it."""
 
-import os
-import signal
-from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,12 +10,10 @@ from conformance.common_rules import Logits, assert_close_passes, transformers_p
 from conformance.faults import Fault, catalogue
 from conformance.faults.attention import wrong_scale
 from conformance.faults.catalogue import sdpa_answered_by
-from conformance.pool import Work
 from conformance.power import Share, measure_share
 from matrix.axes import Dtype
 from matrix.verdict import Verdict
-from reports.campaign import Notes
-from reports.power import Rules, Trial
+from reports.power import Trial
 from tests.builders import make_stack
 
 STACK = make_stack()
@@ -123,40 +116,8 @@ def test_common_rules_are_applied_as_they_stand(
     assert assert_close_passes(found, Dtype.FLOAT32) is torch_testing
 
 
-def played(architecture: str, known: Sequence[Trial]) -> Iterator[Trial]:
-    """In a process of the pool: one that is done, or one that interrupts who waits once half of it is."""
-    if not known:
-        yield trial(architecture)
-    if architecture == "llama" and not known:
-        os.kill(os.getppid(), signal.SIGINT)
-        signal.sigtimedwait([], 60)  # and no longer, lest the test wait for one that is not heard
-    yield trial(architecture, "scale_missing")
-
-
-def trial(architecture: str, fault: str = "") -> Trial:
-    said: dict[str, Any] = {
-        "fault": fault,
-        "architecture": architecture,
-        "dtype": Dtype.FLOAT32,
-        "cell": "",
-        "ratio": 2.0,
-    }
-    return Trial(**said, verdict=Verdict.INACCURATE, caught=Rules(suite=True))
-
-
 def test_nothing_is_seeded_into_a_cell_that_the_matrix_does_not_try(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(power, "why_impossible", lambda cell, architecture: "its canvas is told of by other arguments")
     assert list(measure_share(Share("llama", Dtype.FLOAT32, make_stack(), tmp_path, ("scale_1_percent",)))) == []
-
-
-def test_what_was_measured_before_an_interruption_is_kept_and_not_measured_again(tmp_path: Path) -> None:
-    notes = Notes.beside(tmp_path / "power.json")
-    notes.begin("power", STACK, "")
-    work = [Work(name, Trial, partial(played, name)) for name in ("gpt2", "llama")]
-    found = power.measure(work, STACK, notes, 1)
-    of_gpt2 = [trial("gpt2"), trial("gpt2", "scale_missing")]
-    assert (found.trials, found.left) == ([*of_gpt2, trial("llama")], 1)
-    found = power.measure(work, STACK, notes, 1)
-    assert (found.trials, found.left) == ([*of_gpt2, trial("llama"), trial("llama", "scale_missing")], 0)

@@ -7,7 +7,7 @@ import torch
 
 from conformance.dials import DIALS
 from conformance.dials.directions import BLOCK, Direction, Directions, blocks, rows
-from conformance.dials.fit import readings
+from conformance.dials.fit import System, _all_others, readings
 from conformance.dials.golden import Turn
 from conformance.dials.reading import _why_they_disagree
 from matrix.dials import Reading, cause
@@ -134,6 +134,19 @@ def test_what_moves_one_row_alone_is_read_and_never_sure(seed: int) -> None:
     assert of_all.value == pytest.approx(1)
     assert of_one_row.value == pytest.approx(3)
     assert of_one_row.bar > 2  # without that row nothing says so
+
+
+def test_where_a_group_has_all_there_is_nothing_is_left_of_the_others() -> None:
+    sums = torch.tensor([[0.1, 0.0], [0.2, 0.3], [0.7, 0.0]], dtype=torch.float64)
+    assert _all_others(sums)[:, 0].tolist() == pytest.approx([0.9, 0.8, 0.3])
+    assert _all_others(sums)[1, 1] == 0
+
+
+def test_what_moves_nothing_is_read_as_0_whichever_way_that_was_rounded() -> None:
+    system = System([], (), torch.zeros(1, 1))
+    gram = torch.diag(torch.tensor([2.0, 0.0, -1e-17, 0.0, 0.0, 0.0], dtype=torch.float64))
+    right = torch.tensor([4.0, 1e-9, 1e-9, 0.0, 0.0, 0.0], dtype=torch.float64)
+    assert system._solve(gram, right).tolist() == pytest.approx([2.0, 0.0, 0.0])
 
 
 def test_of_what_is_not_finite_nothing_is_read() -> None:
