@@ -10,6 +10,7 @@ import pytest
 
 from conformance import bench
 from conformance.plugin.clock import Clock
+from conformance.plugin.collection import CellItem
 from conformance.plugin.measuring import Measure, _Seen
 from conformance.plugin.turnstile import SharedMemory, Turnstile
 from matrix import memory
@@ -173,3 +174,10 @@ def test_predecessors_that_took_longer_than_a_cell_may_are_not_replayed(tmp_path
     measure = measuring(1, tmp_path)
     measure._measured.extend([(OTHER, 301.0), (CELL, 1.0)])
     assert measure._in_their_wake(CELL, Verdict.INACCURATE, Verdict.SUPPORTED) == ((), False)
+
+
+def test_of_a_known_fault_nobody_lays_out_a_traceback() -> None:
+    with pytest.raises(pytest.xfail.Exception) as raised:
+        pytest.xfail("inaccurate, waived: known")
+    item = CellItem.__new__(CellItem)  # which knows of no config, as a traceback would ask
+    assert item.repr_failure(raised) == "inaccurate, waived: known"
