@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from conformance.plugin.recording import commit_of_suite
 from matrix.errors import UsageError, enumerated
-from matrix.files import read_file
+from matrix.files import json_objects, read_file
 from matrix.stack import Stack
 from reports.packed import LARGEST
 from reports.part import Part
@@ -91,12 +91,7 @@ class Notes:
         return found
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        if not self.path.is_file():
-            return
-        for line in read_file(self.path, LARGEST).splitlines():
-            with contextlib.suppress(ValueError, RecursionError):
-                if isinstance(document := json.loads(line), dict):
-                    yield document
+        return json_objects(read_file(self.path, LARGEST).splitlines() if self.path.is_file() else ())
 
 
 @dataclass

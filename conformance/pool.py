@@ -57,10 +57,10 @@ def _measure(work: Work[Any], known: Sequence[Part], notes: Notes) -> None:
 def processes(workers: int, gpus: int) -> ProcessPoolExecutor:
     """So many processes, of which each sees one GPU, as many each."""
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, _take_a_gpu, (context.Value("i", 0), gpus))
+    return ProcessPoolExecutor(workers, context, _begin, (context.Value("i", 0), gpus))
 
 
-def _take_a_gpu(turns: Any, gpus: int) -> None:
+def _begin(turns: Any, gpus: int) -> None:
     end_with_parent()  # however that ends: else it would go on, and measure what the next one measures too
     with turns.get_lock():
         turn, turns.value = turns.value, turns.value + 1

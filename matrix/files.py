@@ -1,9 +1,10 @@
 """Files that somebody wrote, read within limits: what cannot be read is one line, with the file's name."""
 
+import contextlib
 import json
 import stat
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def read_json(path: Path) -> Any:
         UsageError: it cannot be read, or is something else.
     """
     return _parsed(path, "JSON", json.loads)
+
+
+def json_objects(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
+    """The objects of a file that has one a line, without what was cut off or is something else."""
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(document := json.loads(line), dict):
+                yield document
 
 
 def _parsed(path: Path, form: str, parse: Callable[[str], Any]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 from matrix.advice.search import Failed, Finding, Sample, Spelled, State
 from matrix.errors import UsageError, enumerated
+from matrix.files import json_objects
 
 _KINDS = {"finding": Finding, "sample": Sample, "failed": Failed}
 Answer = Finding | Sample | Failed
@@ -32,7 +33,7 @@ class Journal:
             lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         except OSError as error:
             raise UsageError(f"{folder}: {error.strerror}") from None
-        read = [document for line in lines if (document := _parsed(line)) is not None]
+        read = list(json_objects(lines))
         before = read[0].get("facts") if read else None
         if before is not None and before != dict(facts):
             others = [name for name in facts if before.get(name) != facts[name]]
@@ -68,15 +69,6 @@ class Journal:
                 file.write(json.dumps(document) + "\n")
         except OSError as error:
             raise UsageError(f"{self._path}: {error.strerror}") from None
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """None for one that was cut off."""
-    try:
-        document = json.loads(line)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
 
 
 def _answer(document: Mapping[str, Any]) -> Answer | None:

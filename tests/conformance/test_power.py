@@ -16,7 +16,6 @@ from matrix.verdict import Verdict
 from reports.power import Trial
 from tests.builders import make_stack
 
-STACK = make_stack()
 FAULTS = ("scale_1_percent", "scale_2_percent", "served_by_eager", "stale_cache_slot")
 HIDDEN = Fault(
     "scale_0_02_percent",
