@@ -55,6 +55,7 @@ HONEST = (
     (Attention.FLASH_ATTENTION_2, SdpaKernel.UNPINNED),
     (Attention.FLEX_ATTENTION, SdpaKernel.UNPINNED),  # without a GPU minutes of compiling
 )
+KEPT = 2**31  # bytes: all batches of a cell, and what turning does there, which each trial asks again
 _NOT_HERE = (ImportError, ValueError, RuntimeError, NotImplementedError)
 
 app = typer.Typer(help=__doc__, add_completion=False)
@@ -103,7 +104,7 @@ class Laboratory:
         self._device = torch.device("cuda:0" if share.stack.device is Device.CUDA else "cpu")
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache, share.seed)))
         self._kept = Kept()
-        self._reader = Reader()
+        self._reader = Reader(KEPT)
 
     def honest(self) -> Iterator[DialTrial]:
         """Every backend that is here, under every padding; of these as of the others those that are not known."""

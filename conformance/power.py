@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -147,10 +147,13 @@ class _Laboratory:
             architectures={architecture.name: architecture},
             fixture_cache=share.fixture_cache,
             on_found=self._keep,
+            is_judged=self._hear,
             explains=False,
         )
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache)))
         self._logits: Logits | None = None
+        self._text: torch.Tensor | None = None
+        self._only_text = False
         self._eager_texts: dict[Cell, torch.Tensor | None] = {}
 
     def seeded(self, cell: Cell, fault: Fault, *, if_it_applies: bool) -> Iterator[Trial]:
@@ -208,6 +211,10 @@ class _Laboratory:
         judgement = judge(cell, self._architecture, observation, SUPPORTED, self._stack.device)
         return judgement, observation.comparisons
 
+    def _hear(self, found: Any) -> bool:
+        self._text = found.chosen if isinstance(found, OneRun) else None
+        return not self._only_text
+
     def _keep(self, found: OneRun, references: References) -> None:
         references = found.truth(references)
         self._logits = Logits(
@@ -228,13 +235,18 @@ class _Laboratory:
         generating = replace(cell, workload=WORKLOADS["generate"])
         eager = replace(generating, attention=Attention(self._architecture.reference_attention))
         if eager not in self._eager_texts:
-            self._eager_texts[eager] = self._text(eager, None)
-        text = self._text(generating, fault)
+            self._eager_texts[eager] = self._chosen(eager, None)
+        text = self._chosen(generating, fault)
         return text is None or not text.equal(self._eager_texts[eager])
 
-    def _text(self, cell: Cell, fault: Fault | None) -> torch.Tensor | None:
-        self._judge(cell, fault)
-        return None if self._logits is None else self._logits.chosen
+    def _chosen(self, cell: Cell, fault: Fault | None) -> torch.Tensor | None:
+        """The tokens that the cell chooses, which nobody judges; None where it raises."""
+        self._text, self._only_text, self._bench.fault = None, True, fault
+        try:
+            self._bench.run(cell)
+        finally:
+            self._only_text = False
+        return self._text
 
     def _signal_to_noise(self, cell: Cell, fault: Fault) -> float | None:
         """How far the fault moves the logits in higher precision, over how far eager is off in the cell's dtype."""

@@ -1,12 +1,12 @@
 """What each dial does to golden's logits, per unit: finite differences, made once for a fixture and a batch."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from conformance.dials.catalogue import DIALS, Dial, Model
-from conformance.dials.golden import Golden, Turn, Turning
+from conformance.dials.golden import Golden, Remembered, Turn, Turning
 from conformance.dials.projections import PROJECTED
 from conformance.judging.shared import Batch, SharedReferences
 from conformance.models.batches import rows_of, told
@@ -49,13 +49,19 @@ class Directions:
     attended: torch.Tensor  # bool, (batch, positions): where they are judged
     groups: tuple[torch.Tensor, ...]  # int64, (judged positions,) each: their blocks, and their rows, from 0
     stride: int  # each so many-th class was looked at
-    turned: Turning  # what turning dials does to the logits of those shapes
+    golden: Remembered  # what turning dials does to the logits where golden was looked at
     calls: int  # of attention in a forward pass
     explaining: tuple[Dial, ...] = ()  # the model's that only explain, which are turned where something is far off
+    places: torch.Tensor | None = None  # int64, (judged positions,): which of golden's these are; None for all
 
     def seen(self, logits: torch.Tensor) -> torch.Tensor:
         """What they speak of: of logits of shape (batch, positions, classes) those of shape (judged, looked at)."""
         return logits.detach().cpu()[self.attended][:, :: self.stride].double()
+
+    def turned(self, turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
+        """By how much each of them moves the logits, of shape (judged, looked at), in the order in which they come."""
+        moves = self.golden(turns)
+        return moves if self.places is None else (moved[self.places] for moved in moves)
 
     def where(self, places: torch.Tensor, attended: torch.Tensor) -> "Directions | None":
         """The same of these places alone, in this order; None where golden was not looked at in one of them.
@@ -77,13 +83,13 @@ class Directions:
             found=tuple(one for one in found if bool(one.slope.any())),
             attended=attended,
             groups=tuple(torch.unique(group[at], return_inverse=True)[1] for group in self.groups),
-            turned=lambda turns: (moved[at] for moved in self.turned(turns)),
+            places=at if self.places is None else self.places[at],
         )
 
     @property
     def nbytes(self) -> int:
         """What keeping them takes."""
-        return sum(one.slope.nbytes + one.bend.nbytes for one in self.found)
+        return sum(one.slope.nbytes + one.bend.nbytes for one in self.found) + self.golden.nbytes
 
 
 def directions_of(references: SharedReferences, batch: Batch, like: Directions | None = None) -> Directions | None:
@@ -132,7 +138,8 @@ def directions(
     else:
         found, explaining = once_more(like.found, golden.turned), like.explaining
     groups = blocks(golden.attended), rows(golden.attended)
-    return Directions(tuple(found), golden.attended, groups, golden.stride, golden.turned, golden.calls, explaining)
+    known = Remembered(golden.turned)  # of what is far off: those of the directions would double what these take
+    return Directions(tuple(found), golden.attended, groups, golden.stride, known, golden.calls, explaining)
 
 
 def however_bent(dials: Sequence[Dial], turned: Turning) -> list[Direction]:

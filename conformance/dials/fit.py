@@ -1,13 +1,13 @@
 """One least squares of an error on all directions at once: by how much each dial is off, and how sure that is."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
 from conformance.dials.catalogue import Dial
 from conformance.dials.directions import Direction, Directions, however_bent
-from conformance.dials.golden import Turn, remembered
+from conformance.dials.golden import Turn
 from matrix.dials import BARS, Reading
 
 ROUNDS = 4  # in which a direction is bent to the size that was read
@@ -102,8 +102,6 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
     From whichever size explains the most of the error, golden is turned until it moves as the error says; then the
     same of what is left.
     """
-    # What was looked at for one dial is looked at again for the next.
-    once, directions = directions, replace(directions, turned=remembered(directions.turned))
     large: dict[int, torch.Tensor] = {}
     left = error
     for _ in range(SEVERAL):
@@ -113,7 +111,7 @@ def turned_far(chosen: list[Direction], directions: Directions, error: torch.Ten
         shares = small | {place: _alone(moved, left) for place, moved in zip(far, moves, strict=True)}
         (at, by), share = max(shares.items(), key=lambda item: item[1], default=((0, 0.0), 0.0))
         call = None
-        if not large and (single := _in_one_call(chosen, once, shares, left)) is not None:
+        if not large and (single := _in_one_call(chosen, directions, shares, left)) is not None:
             (at, by, call), share = single
         if share < WORTH:
             break

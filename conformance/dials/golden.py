@@ -1,5 +1,6 @@
 """Golden with dials turned: what that does to its logits. Many are turned in one pass, each in rows of its own."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
@@ -16,6 +17,7 @@ from conformance.spellings import text_config
 
 NUMBERS = 250_000  # of logits to a direction: of a large vocabulary each so many-th class, for all dials alike
 AT_ONCE = 2**24  # numbers, of logits or of scores, that one pass may hold
+REMEMBERED = 2**27  # bytes, of what turning dials does to the logits of one batch
 
 
 class Turn(NamedTuple):
@@ -44,17 +46,29 @@ class Turn(NamedTuple):
 Turning = Callable[[Iterable[Turn]], Iterator[torch.Tensor]]  # what each does, in the order in which they are asked
 
 
-def remembered(turning: Turning) -> Turning:
-    """The same, asked of golden once."""
-    known: dict[Turn, torch.Tensor] = {}
+class Remembered:
+    """The same, asked of golden once, as long as all that is remembered takes no more than it may."""
 
-    def ask(turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
-        asked = list(turns)
+    def __init__(self, turning: Turning) -> None:
+        self._turning = turning
+        self._known: OrderedDict[Turn, torch.Tensor] = OrderedDict()
+
+    def __call__(self, turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
+        """What each does, in the order in which they are asked."""
+        asked, known = list(turns), self._known
         new = list(dict.fromkeys(turn for turn in asked if turn not in known))
-        known.update(zip(new, turning(new), strict=True))
-        return (known[turn] for turn in asked)
+        known.update(zip(new, self._turning(new), strict=True))
+        for turn in asked:
+            known.move_to_end(turn)
+        answers = [known[turn] for turn in asked]
+        while self.nbytes > REMEMBERED:
+            known.popitem(last=False)
+        return iter(answers)
 
-    return ask
+    @property
+    def nbytes(self) -> int:
+        """What remembering takes."""
+        return sum(moved.nbytes for moved in self._known.values())
 
 
 class Golden:

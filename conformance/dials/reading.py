@@ -14,13 +14,13 @@ from matrix.dials import Reading, added_up, batches_asked, cause
 Found = OneRun | TwoRuns
 
 LESS = 0.5  # times as large as a disagreement; what is so small does not make it
-_BYTES_KEPT = 256 * 2**20
 
 
 class Reader:
-    """Reads runs, and keeps the directions of the last of them."""
+    """Reads runs, and keeps the directions of the last of them, in so many bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 2**28) -> None:
+        self._most = most
         self._made: OrderedDict[tuple[object, ...], Directions | None] = OrderedDict()
 
     def __call__(self, found: Found, references: SharedReferences, first: Found | None = None) -> tuple[Reading, ...]:
@@ -63,7 +63,7 @@ class Reader:
             made.move_to_end(key)
         else:
             made[key] = directions_of(references, batch, like)
-            while len(made) > 1 and sum(kept.nbytes for kept in made.values() if kept) > _BYTES_KEPT:
+            while len(made) > 1 and sum(kept.nbytes for kept in made.values() if kept) > self._most:
                 made.popitem(last=False)
         return made[key]
 

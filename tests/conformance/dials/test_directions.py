@@ -14,7 +14,7 @@ from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
 from conformance.dials.catalogue import answered, parts
 from conformance.dials.directions import Direction, Directions, blocks, rows
-from conformance.dials.golden import Turn
+from conformance.dials.golden import Remembered, Turn
 from conformance.dials.projections import PROJECTED
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
@@ -245,7 +245,7 @@ def directions_of_two_rows() -> Directions:
         attended,
         (blocks(attended), rows(attended)),
         1,
-        lambda turns: (turn.by * slope for turn in turns),
+        Remembered(lambda turns: (turn.by * slope for turn in turns)),
         2,
     )
 

@@ -8,7 +8,7 @@ import torch
 from conformance.dials import DIALS
 from conformance.dials.directions import BLOCK, Direction, Directions, blocks, rows
 from conformance.dials.fit import System, _all_others, readings
-from conformance.dials.golden import Turn
+from conformance.dials.golden import Remembered, Turn
 from conformance.dials.reading import _why_they_disagree
 from matrix.dials import Reading, cause
 from reports.dials import SURE
@@ -41,7 +41,7 @@ def made(slopes: Sequence[torch.Tensor], bends: Sequence[torch.Tensor] | None = 
             one = found[[one.dial for one in found].index(dial)]
             yield by * one.slope + by**2 * one.bend
 
-    return Directions(tuple(found), ATTENDED, (blocks(ATTENDED), rows(ATTENDED)), 1, turned, 1)
+    return Directions(tuple(found), ATTENDED, (blocks(ATTENDED), rows(ATTENDED)), 1, Remembered(turned), 1)
 
 
 def read(directions: Directions, error: torch.Tensor, usual: torch.Tensor | None = None) -> tuple[Reading, ...]:

@@ -1,8 +1,7 @@
 """Many dials are turned in one pass, and do what each does in a pass of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ import torch
 from conformance.dial_power import Laboratory, Share
 from conformance.dials import DIALS
 from conformance.dials.catalogue import Model
-from conformance.dials.golden import Golden, Turn, remembered
+from conformance.dials.golden import Golden, Remembered, Turn, Turning
 from matrix.axes import Dtype
 from matrix.stack import Device
 from tests.builders import ARCHITECTURES, make_stack
@@ -103,19 +102,36 @@ def test_calls_of_other_rows_are_turned_one_by_one(
     assert passes == [4, 4], "and nothing else is tried again"
 
 
-def test_what_is_known_is_not_asked_again() -> None:
-    asked: list[Turn] = []
-
-    def turning(turns: Any) -> Iterator[torch.Tensor]:
+def counting(asked: list[Turn]) -> Turning:
+    def turning(turns: Iterable[Turn]) -> Iterator[torch.Tensor]:
         for turn in turns:
             asked.append(turn)
             yield torch.tensor(turn.by)
 
-    known = remembered(turning)
+    return turning
+
+
+def test_what_is_known_is_not_asked_again() -> None:
+    asked: list[Turn] = []
+    known = Remembered(counting(asked))
     one, other = Turn(DIALS["scale"], 1.0), Turn(DIALS["scale"], 2.0, 1)
     assert list(known([one, other, one])) == [1.0, 2.0, 1.0]
     assert list(known([other, other._replace(call=2)])) == [2.0, 2.0]
     assert asked == [one, other, other._replace(call=2)]
+
+
+def test_no_more_is_known_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked the longest ago is forgotten, and asked anew: that changes no answer."""
+    asked: list[Turn] = []
+    known = Remembered(counting(asked))
+    monkeypatch.setitem(Remembered.__call__.__globals__, "REMEMBERED", 2 * torch.tensor(1.0).nbytes)
+    one, two, three = (Turn(DIALS["scale"], by) for by in (1.0, 2.0, 3.0))
+    assert list(known([one, two])) == [1.0, 2.0]
+    assert list(known([one, three])) == [1.0, 3.0]
+    assert known.nbytes == 2 * torch.tensor(1.0).nbytes
+    assert list(known([one, two])) == [1.0, 2.0]
+    assert asked == [one, two, three, two]
+    assert list(known([one, two, three])) == [1.0, 2.0, 3.0], "more at once than it keeps"
 
 
 def test_what_is_turned_elsewhere_is_not_turned_in_a_call() -> None:
