@@ -1,12 +1,14 @@
 """Processes that share out work of their own, each on one of the GPUs; nothing that is done is lost."""
 
-import multiprocessing
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Generic, TypeVar
 
 from conformance.interruption import end_with_parent
@@ -56,17 +58,31 @@ def _measure(work: Work[Any], known: Sequence[Part], notes: Notes) -> None:
 
 def processes(workers: int, gpus: int) -> ProcessPoolExecutor:
     """So many processes, of which each sees one GPU, as many each."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(workers, context, _begin, (context.Value("i", 0), gpus))
-
-
-def _begin(turns: Any, gpus: int) -> None:
-    end_with_parent()  # however that ends: else it would go on, and measure what the next one measures too
-    with turns.get_lock():
-        turn, turns.value = turns.value, turns.value + 1
+    context = SpawnContext()
     if gpus > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible[turn % gpus]
+        context.Process = partial(_OnOneGpu, cycle(visible[:gpus]))  # type: ignore[assignment, misc]
+    return ProcessPoolExecutor(workers, context, end_with_parent)  # however that ends: else it would go on
+
+
+class _OnOneGpu(SpawnProcess):
+    """Sees the next GPU from its start on: what it imports asks the driver, which then listens to nothing new."""
+
+    def __init__(self, turns: Iterator[str], *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._gpu = next(turns)
+
+    def start(self) -> None:
+        """Begin, with an environment that is of this process alone."""
+        usual = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = self._gpu
+        try:
+            super().start()
+        finally:
+            if usual is None:
+                del os.environ["CUDA_VISIBLE_DEVICES"]
+            else:
+                os.environ["CUDA_VISIBLE_DEVICES"] = usual
 
 
 def results(pool: ProcessPoolExecutor, asked: Mapping[str, Future[Result]]) -> list[Result]:

@@ -51,22 +51,31 @@ def test_what_a_user_cannot_have_is_told_them() -> None:
         results(pool, {"seven": pool.submit(unusable, 7)})
 
 
-def gpu(share: int) -> str | None:
-    """In a process of a pool: which GPU it sees."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
+def note_environment(place: Path) -> None:
+    """In a process of a pool: with which environment it was started, whatever it has been told since."""
+    place.write_bytes(Path("/proc/self/environ").read_bytes())
 
 
 @pytest.mark.parametrize(
-    ("gpus", "told", "seen"), [(2, "5,7", {"5"}), (2, None, {"0"}), (1, "5", {"5"}), (0, "", {""})]
+    ("gpus", "told", "seen"),
+    [(2, "5,7", ["5", "7", "5"]), (2, None, ["0", "1", "0"]), (2, "5,7,9", ["5", "7", "5"]), (1, "5", ["5"] * 3)],
 )
-def test_a_process_sees_one_of_several_gpus(
-    gpus: int, told: str | None, seen: set[str], monkeypatch: pytest.MonkeyPatch
+def test_each_process_sees_the_next_gpu_before_it_imports_anything(
+    gpus: int, told: str | None, seen: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if told is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
-    pool = processes(1, gpus)
-    assert set(results(pool, {str(share): pool.submit(gpu, share) for share in range(2)})) == seen
+    with processes(3, gpus) as pool:
+        places = [tmp_path / str(number) for number in range(3)]
+        started = [pool._mp_context.Process(target=note_environment, args=(place,)) for place in places]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join()
+    told_each = [dict(line.split(b"=", 1) for line in place.read_bytes().split(b"\0") if line) for place in places]
+    assert [one[b"CUDA_VISIBLE_DEVICES"].decode() for one in told_each] == seen
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == told
 
 
 def trial(part: str, number: int) -> DialTrial:
