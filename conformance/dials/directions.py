@@ -8,6 +8,7 @@ import torch
 from conformance.dials.catalogue import DIALS, Dial, Model
 from conformance.dials.golden import Golden, Remembered, Turn, Turning
 from conformance.dials.projections import PROJECTED
+from conformance.dials.weights import dials_of_weights
 from conformance.judging.shared import Batch, SharedReferences
 from conformance.models.batches import rows_of, told
 from matrix.architectures import Architecture
@@ -107,7 +108,7 @@ def directions_of(references: SharedReferences, batch: Batch, like: Directions |
     model, dials = references.model(True), PROJECTED
     if getattr(model, "_supports_sdpa", False):
         model, dials = references.model(True, Attention.SDPA), DIALS
-    suited = [dial for dial in dials.values() if dial.suits(model)]
+    suited = [dial for dial in dials.values() if dial.suits(model)] + dials_of_weights(references, model)
     return directions(model, batch, architecture, cell.dtype, suited, like) if suited else None
 
 

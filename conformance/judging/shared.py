@@ -68,8 +68,12 @@ class SharedReferences(References):
 
     def unquantised(self, batch: Batch) -> torch.Tensor:
         """Golden logits of the weights as they were before they were quantised."""
+        return self.of_plain_weights()(batch, golden=True)
+
+    def of_plain_weights(self) -> "SharedReferences":
+        """Those of the same checkpoint before it was quantised."""
         plain = make_cell(self.cell.architecture, dtype=self.cell.dtype, attention="eager")
-        return SharedReferences(plain, self.source, self.device, self._kept)(batch, golden=True)
+        return SharedReferences(plain, self.source, self.device, self._kept)
 
     def _weights(self, golden: bool) -> tuple[object, ...]:
         placed = self.cell.device_map if self.does.placed_first else ""

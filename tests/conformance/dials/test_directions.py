@@ -16,6 +16,7 @@ from conformance.dials.catalogue import answered, parts
 from conformance.dials.directions import Direction, Directions, blocks, rows
 from conformance.dials.golden import Remembered, Turn
 from conformance.dials.projections import PROJECTED
+from conformance.dials.weights import WEIGHTS
 from conformance.models.outputs import forward
 from matrix.axes import Attention, Dtype
 from matrix.dials import KNOBS, off
@@ -173,7 +174,7 @@ def test_what_explains_only_is_read_where_it_is_far_off(cache: Path) -> None:
 
 
 def test_every_dial_has_its_words() -> None:
-    assert DIALS.keys() | PROJECTED.keys() == KNOBS.keys()
+    assert DIALS.keys() | PROJECTED.keys() | WEIGHTS.keys() == KNOBS.keys()
 
 
 def test_what_neither_answers_through_sdpa_nor_projects_by_itself_has_no_dials(cache: Path) -> None:
