@@ -138,8 +138,16 @@ def _loses(call: Attend, where: torch.Tensor, by: float) -> torch.Tensor:
 
 
 def _padding(call: Attend) -> torch.Tensor:
-    """Keys that nobody may look at, of shape (batch or 1, heads or 1, 1, keys)."""
-    return call.masked.all(-2, keepdim=True)
+    """Keys that nobody may look at, of shape (batch or 1, heads or 1, 1, keys).
+
+    Transformers 4.x lets what would see nothing see everything, of a GPU's SDPA: padding that looks at padding. Such a
+    query is before the last and has no key masked, where another of its row has.
+    """
+    masked = call.masked
+    open_ = ~masked.any(-1, keepdim=True)
+    open_[..., -1:, :] = False
+    open_ &= masked.flatten(-2).any(-1)[..., None, None]
+    return (masked | open_).all(-2, keepdim=True)
 
 
 def _diagonal(call: Attend, ahead: int) -> torch.Tensor:

@@ -1,0 +1,56 @@
+"""What is padding to a dial, in the masks that releases and devices make of it."""
+
+import pytest
+import torch
+
+from conformance.dials import masks
+from conformance.dials.masks import _padding
+from conformance.faults.catalogue import Attend
+
+LENGTH, PADDED, WINDOW = 7, 3, 2
+
+
+def call(masked: torch.Tensor) -> Attend:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(len(masked), 2, LENGTH, 4, generator=generator) for _ in range(3))
+    bias = torch.zeros(masked.shape).masked_fill(masked, torch.finfo(torch.float32).min)
+    return Attend(query, key, value, bias, 0.5, 1)
+
+
+def causal(*, opened: bool, window: int = LENGTH) -> torch.Tensor:
+    """Two rows, of which the second begins with padding; `opened` as 4.x has it for a GPU."""
+    place = torch.arange(LENGTH)
+    ahead = place[:, None] - place
+    masked = ((ahead < 0) | (ahead >= window)).expand(2, 1, LENGTH, LENGTH).clone()
+    masked[1, :, :, :PADDED] = True
+    if opened:
+        masked &= ~masked.all(-1, keepdim=True)
+    return masked
+
+
+@pytest.mark.parametrize(
+    "name", ["padding", "next_token", "first_token", "window_beyond", "window_inside", "documents"]
+)
+def test_a_dial_does_the_same_to_tokens_whatever_padding_looks_at(name: str) -> None:
+    turned, window = getattr(masks, name), WINDOW if name.startswith("window") else LENGTH
+    blind, opened = (call(causal(opened=one, window=window)) for one in (False, True))
+    assert blind.masked[1, 0, 0].all()
+    assert not opened.masked[1, 0, 0].any()
+    ours, theirs, straight = turned(blind, 50.0), turned(opened, 50.0), blind()
+    assert ours[0].allclose(theirs[0])
+    assert ours[1, :, PADDED:].allclose(theirs[1, :, PADDED:])
+    assert not ours.allclose(straight)
+
+
+def test_of_an_encoder_everybody_may_look_at_what_is_no_padding() -> None:
+    whole = torch.zeros(2, 1, LENGTH, LENGTH, dtype=torch.bool)
+    whole[1, ..., :PADDED] = True
+    found = _padding(call(whole))
+    assert not found[0].any()
+    assert found[1, 0, 0].tolist() == [True] * PADDED + [False] * (LENGTH - PADDED)
+
+
+def test_the_last_token_sees_all_and_is_no_padding() -> None:
+    assert not _padding(call(causal(opened=False)[:1])).any()
+    one_step = call(causal(opened=False)[:, :, -1:])
+    assert _padding(one_step)[1, 0, 0].tolist() == [True] * PADDED + [False] * (LENGTH - PADDED)
