@@ -226,7 +226,7 @@ def main(
     seed: Annotated[list[int] | None, typer.Option(min=0, help="of weights and inputs; may be repeated")] = None,
     dial: Annotated[list[str] | None, typer.Option(help="only this one is turned; may be repeated")] = None,
     honest: Annotated[bool, typer.Option("--honest", help="only honest backends")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="processes; 0 for as many as suit the machine")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="processes, of up to 4 GiB each; 0 for as many as suit it")] = 0,
     fixture_cache: Annotated[Path, typer.Option(help="where fixtures are kept")] = FIXTURE_CACHE,
 ) -> None:
     """Turn every dial in every architecture, and read all of them."""

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from conformance.interruption import end_with_parent
 from conformance.notes import Noted, Notes
+from conformance.plugin.workers import gpu_names
 from matrix.errors import UsageError
 from reports.part import Part
 
@@ -60,8 +61,8 @@ def processes(workers: int, gpus: int) -> ProcessPoolExecutor:
     """So many processes, of which each sees one GPU, as many each."""
     context = SpawnContext()
     if gpus > 1:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(gpus)))).split(",")
-        context.Process = partial(_OnOneGpu, cycle(visible[:gpus]))  # type: ignore[assignment, misc]
+        names = gpu_names(gpus, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        context.Process = partial(_OnOneGpu, cycle(names))  # type: ignore[assignment, misc]
     return ProcessPoolExecutor(workers, context, end_with_parent)  # however that ends: else it would go on
 
 

@@ -152,8 +152,7 @@ class _Laboratory:
         )
         self._source = Source(architecture, str(fixture(architecture, share.fixture_cache)))
         self._logits: Logits | None = None
-        self._text: torch.Tensor | None = None
-        self._only_text = False
+        self._texts: list[torch.Tensor | None] | None = None  # where nobody is to judge, what was chosen
         self._eager_texts: dict[Cell, torch.Tensor | None] = {}
 
     def seeded(self, cell: Cell, fault: Fault, *, if_it_applies: bool) -> Iterator[Trial]:
@@ -212,8 +211,10 @@ class _Laboratory:
         return judgement, observation.comparisons
 
     def _hear(self, found: Any) -> bool:
-        self._text = found.chosen if isinstance(found, OneRun) else None
-        return not self._only_text
+        """Whether what was found is judged."""
+        if self._texts is not None:
+            self._texts.append(found.chosen)
+        return self._texts is None
 
     def _keep(self, found: OneRun, references: References) -> None:
         references = found.truth(references)
@@ -236,17 +237,17 @@ class _Laboratory:
         eager = replace(generating, attention=Attention(self._architecture.reference_attention))
         if eager not in self._eager_texts:
             self._eager_texts[eager] = self._chosen(eager, None)
-        text = self._chosen(generating, fault)
-        return text is None or not text.equal(self._eager_texts[eager])
+        text, usual = self._chosen(generating, fault), self._eager_texts[eager]
+        return text is None or usual is None or not text.equal(usual)
 
     def _chosen(self, cell: Cell, fault: Fault | None) -> torch.Tensor | None:
         """The tokens that the cell chooses, which nobody judges; None where it raises."""
-        self._text, self._only_text, self._bench.fault = None, True, fault
+        self._texts, self._bench.fault = [], fault
         try:
             self._bench.run(cell)
+            return self._texts[0] if self._texts else None
         finally:
-            self._only_text = False
-        return self._text
+            self._texts = None
 
     def _signal_to_noise(self, cell: Cell, fault: Fault) -> float | None:
         """How far the fault moves the logits in higher precision, over how far eager is off in the cell's dtype."""

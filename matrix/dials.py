@@ -62,7 +62,7 @@ KNOBS = {
     "relative_bias": Knob("relative position bias", "%", 0.02),
     "experts": Knob("share of the normalisation of experts' weights that is lost", "%", 0.02, least=0.0, most=100.0),
     "weights_scale": Knob("scale of quantised weights", "%", 0.1),
-    "weights_zero": Knob("zero point of quantised weights, of a step", "%", 1.0),
+    "weights_zero": Knob("zero point of quantised weights, of a step", "%", 1.0, least=-1600.0, most=1600.0),
     "weights_order": Knob(
         "share of quantised weights that stand in their neighbour's place", "%", 0.1, least=0.0, most=100.0
     ),

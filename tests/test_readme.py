@@ -26,7 +26,7 @@ from reports.support import all_series
 from tests.builders import ARCHITECTURES, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-# Campaigns of which a GPU has seen the first alone.
+# Campaigns of later faults alone, which a CPU has seen.
 ON_A_CPU = ("cpu-decoding", "cpu-quantisers", "cpu-formats", "cpu-placements", "cpu-processes")
 
 

@@ -47,7 +47,7 @@ Turning = Callable[[Iterable[Turn]], Iterator[torch.Tensor]]  # what each does, 
 
 
 class Remembered:
-    """The same, asked of golden once, as long as all that is remembered takes no more than it may."""
+    """The same, asked of golden once; between two asks no more of it is kept than may be, the latest first."""
 
     def __init__(self, turning: Turning) -> None:
         self._turning = turning
@@ -99,7 +99,8 @@ class Golden:
                 yield from self._in_rows_of_their_own(several) if len(several) > 1 else map(self._alone, several)
 
     def _alone(self, turn: Turn) -> torch.Tensor:
-        with torch.no_grad(), exactly(self._dtype, True), turn.turning(self._model):
+        # Whatever is loaded to turn it is loaded as for anybody, and not in float64.
+        with torch.no_grad(), turn.turning(self._model), exactly(self._dtype, True):
             return self._seen(forward(self._model, self._batch)) - self._straight
 
     def _seen(self, logits: torch.Tensor) -> torch.Tensor:

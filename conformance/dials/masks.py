@@ -113,7 +113,7 @@ def documents(call: Attend, by: float) -> torch.Tensor:
 
 def _reach(call: Attend) -> float:
     """How far back a token sees, in tokens: a window is told from rows that are longer."""
-    seen = int((~call.masked).sum(-1).max())
+    seen = int((~call.masked & ~_open(call)).sum(-1).max())
     return seen if bool((call.masked & call.past & ~_padding(call)).any()) else math.inf
 
 
@@ -138,16 +138,20 @@ def _loses(call: Attend, where: torch.Tensor, by: float) -> torch.Tensor:
 
 
 def _padding(call: Attend) -> torch.Tensor:
-    """Keys that nobody may look at, of shape (batch or 1, heads or 1, 1, keys).
+    """Keys that nobody may look at, of shape (batch or 1, heads or 1, 1, keys)."""
+    return (call.masked | _open(call)).all(-2, keepdim=True)
 
-    Transformers 4.x lets what would see nothing see everything, of a GPU's SDPA: padding that looks at padding. Such a
-    query is before the last and has no key masked, where another of its row has.
+
+def _open(call: Attend) -> torch.Tensor:
+    """Queries of padding that see everything, of shape (batch or 1, heads or 1, queries, 1).
+
+    Transformers 4.x lets what would see nothing do so, of a GPU's SDPA. Another query of such a row has keys masked.
+    The last token of a row may see all of it, but for it the one before does not.
     """
     masked = call.masked
-    open_ = ~masked.any(-1, keepdim=True)
-    open_[..., -1:, :] = False
-    open_ &= masked.flatten(-2).any(-1)[..., None, None]
-    return (masked | open_).all(-2, keepdim=True)
+    found = ~masked.any(-1, keepdim=True) & masked.flatten(-2).any(-1)[..., None, None]
+    found[..., -1:, :] &= found[..., -2:-1, :] if found.shape[-2] > 1 else False
+    return found
 
 
 def _diagonal(call: Attend, ahead: int) -> torch.Tensor:

@@ -59,12 +59,12 @@ class Reader:
     ) -> Directions | None:
         """What each dial does to golden's logits of a batch, or None (`directions_of`)."""
         key, made = references.key(batch, golden=True), self._made
-        if key in made:
-            made.move_to_end(key)
-        else:
+        if key not in made:
             made[key] = directions_of(references, batch, like)
-            while len(made) > 1 and sum(kept.nbytes for kept in made.values() if kept) > self._most:
-                made.popitem(last=False)
+        made.move_to_end(key)
+        # Each time: what turning did is remembered with them.
+        while len(made) > 1 and sum(kept.nbytes for kept in made.values() if kept) > self._most:
+            made.popitem(last=False)
         return made[key]
 
 

@@ -1,8 +1,8 @@
 """Dials of quantised weights: what they were scaled by, where their codes begin, and in which order they stand.
 
 A library reads all weights of a format alike, so that each is turned in all of them. These explain only: of what a
-quantiser's own kernel rounds nobody calibrated error bars. The order is that of neighbours along the last dimension, as
-where the high half of a byte is read first.
+quantiser's own kernel rounds nobody calibrated error bars. The order is that of neighbours among the inputs of a row,
+as where the high half of a byte is read first.
 """
 
 import contextlib
@@ -20,8 +20,11 @@ TOUCH = 1e-3  # of a run's reach: what lies closer is one code, rounded
 LEVELS = 256  # of a code of eight bits
 OFF = 0.05  # of a step that a value may lie beside one
 MOST = 0.9  # of the runs that are to be of equal steps: in few of 32 codes of 255 no two are neighbours
+# Values of E2M1 are multiples of a half, but the large ones, this far from the middle of their reach, stand far apart.
+# Of codes at equal steps large ones are neighbours in more than this share of the runs.
+OUTER, SOME = 0.3, 0.2
 
-Change = Callable[[float], list[torch.Tensor]]
+Change = Callable[[torch.Tensor, Callable[[], torch.Tensor], float], torch.Tensor]
 
 
 class QuantisedWeights:
@@ -29,49 +32,56 @@ class QuantisedWeights:
 
     def __init__(self, model: Model, references: SharedReferences) -> None:
         self._model, self._references = model, references
+        self._steps: dict[str, torch.Tensor] = {}
 
     @cached_property
-    def parameters(self) -> list[torch.nn.Parameter]:
+    def names(self) -> list[str]:
         """Looked for when the first is turned: most cells are right, and nobody asks."""
         plain = dict(self._references.of_plain_weights().model(True).named_parameters())
         own = self._model.named_parameters()
-        return [one for name, one in own if one.ndim > 1 and name in plain and not _same(one, plain[name])]
-
-    @cached_property
-    def _steps(self) -> list[torch.Tensor]:
-        return [steps(one) for one in self.parameters]
-
-    def scaled(self, by: float) -> list[torch.Tensor]:
-        """Larger by so many per cent."""
-        return [one.data * (1 + by / 100) for one in self.parameters]
-
-    def moved_up(self, by: float) -> list[torch.Tensor]:
-        """Larger by so many per cent of a step, where they stand at equal steps."""
-        return [one.data + by / 100 * step for one, step in zip(self.parameters, self._steps, strict=True)]
-
-    def exchanged(self, by: float) -> list[torch.Tensor]:
-        """By so many per cent in their neighbour's place, and it in theirs."""
-        return [torch.lerp(one.data, _neighbours(one.data), by / 100) for one in self.parameters]
+        return [name for name, one in own if one.ndim > 1 and name in plain and not _same(one, plain[name])]
 
     @contextlib.contextmanager
     def changed(self, change: Change, model: Model, by: float) -> Iterator[None]:
-        """While entered, they are what `change` makes of them."""
-        usual = [one.data for one in self.parameters]
-        for one, data in zip(self.parameters, change(by), strict=True):
-            one.data = data
+        """While entered, they are what `change` makes of them, of rows of inputs, whichever way they are held."""
+        held = {name: (model.get_parameter(name), _is_transposed(model, name)) for name in self.names}
+        usual = {name: one.data for name, (one, _) in held.items()}
         try:
+            for name, (one, transposed) in held.items():
+                rows = one.data.mT if transposed else one.data
+                made = change(rows, lambda name=name, rows=rows: self._steps_of(name, rows), by)
+                one.data = made.mT.contiguous() if transposed else made
             with answered(model):
                 yield
         finally:
-            for one, data in zip(self.parameters, usual, strict=True):
-                one.data = data
+            for name, (one, _) in held.items():
+                one.data = usual[name]
+
+    def _steps_of(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        if name not in self._steps:
+            self._steps[name] = steps(rows)
+        return self._steps[name]
 
 
-# By name: the step of its direction, sizes that are tried first, and what it makes of the weights.
-WEIGHTS: dict[str, tuple[float, tuple[float, ...], Callable[[QuantisedWeights, float], list[torch.Tensor]]]] = {
-    "weights_scale": (1.0, (-50.0, 100.0), QuantisedWeights.scaled),
-    "weights_zero": (5.0, (-100.0, 100.0), QuantisedWeights.moved_up),
-    "weights_order": (5.0, (100.0,), QuantisedWeights.exchanged),
+def _scaled(rows: torch.Tensor, step: Callable[[], torch.Tensor], by: float) -> torch.Tensor:
+    return rows * (1 + by / 100)
+
+
+def _moved_up(rows: torch.Tensor, step: Callable[[], torch.Tensor], by: float) -> torch.Tensor:
+    return rows + by / 100 * step()
+
+
+def _exchanged(rows: torch.Tensor, step: Callable[[], torch.Tensor], by: float) -> torch.Tensor:
+    if rows.shape[-1] % 2:
+        return rows
+    return torch.lerp(rows, rows.unflatten(-1, (-1, 2)).flip(-1).flatten(-2), by / 100)
+
+
+# By name: the step of its direction, sizes that are tried first, and what it makes of weights.
+WEIGHTS: dict[str, tuple[float, tuple[float, ...], Change]] = {
+    "weights_scale": (1.0, (-50.0, 100.0), _scaled),
+    "weights_zero": (5.0, (-100.0, 100.0), _moved_up),
+    "weights_order": (5.0, (100.0,), _exchanged),
 }
 
 
@@ -81,31 +91,37 @@ def dials_of_weights(references: SharedReferences, model: Model) -> list[Dial]:
         return []
     weights = QuantisedWeights(model, references)
     return [
-        Dial(name, step, marks, lambda model: True, partial(weights.changed, partial(change, weights)), True)
+        Dial(name, step, marks, lambda model: True, partial(weights.changed, change), explains_only=True)
         for name, (step, marks, change) in WEIGHTS.items()
     ]
 
 
-def steps(weight: torch.Tensor) -> torch.Tensor:
-    """The distance of neighbouring codes, of the weight's shape; 0 where values don't stand at equal steps."""
-    row = weight.shape[-1]
-    for size in (RUN, row):
-        if row % size == 0 and row > 1:
-            runs = weight.unflatten(-1, (-1, size)).double()
+def steps(rows: torch.Tensor) -> torch.Tensor:
+    """The distance of neighbouring codes, of the weights' shape; 0 where they don't stand at equal steps."""
+    length = rows.shape[-1]
+    for size in (RUN, length):
+        if length > 1 and length % size == 0:
+            runs = rows.unflatten(-1, (-1, size)).double()
             in_order = runs.sort(-1).values
             reach, apart = in_order[..., -1:] - in_order[..., :1], in_order.diff(dim=-1)
             least = apart.masked_fill(apart <= TOUCH * reach, torch.inf).amin(-1, keepdim=True)
             codes = (runs - in_order[..., :1]) / least
             equal = ((codes - codes.round()).abs() < OFF).all(-1, keepdim=True) & (reach / least < LEVELS)
-            if float(equal.double().mean()) >= MOST:
-                return least.where(equal & least.isfinite(), 0.0).expand_as(runs).flatten(-2).to(weight.dtype)
-    return torch.zeros_like(weight)
+            beside = (apart / least - 1).abs() < OFF
+            middle = in_order[..., :1] + reach / 2
+            large = ((in_order[..., 1:] - middle) * (in_order[..., :-1] - middle) > 0) & (
+                torch.minimum((in_order[..., 1:] - middle).abs(), (in_order[..., :-1] - middle).abs()) > OUTER * reach
+            )
+            to_the_end = (beside & large).any(-1, keepdim=True)
+            if float(equal.double().mean()) >= MOST and float(to_the_end.double().mean()) > SOME:
+                return least.where(equal & least.isfinite(), 0.0).expand_as(runs).flatten(-2).to(rows.dtype)
+    return torch.zeros_like(rows)
 
 
-def _neighbours(weight: torch.Tensor) -> torch.Tensor:
-    if weight.shape[-1] % 2:
-        return weight
-    return weight.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+def _is_transposed(model: Model, name: str) -> bool:
+    """Whether a weight is held by input and output, as GPT-2 and GPT-OSS do."""
+    owner = model.get_submodule(name.rpartition(".")[0])
+    return type(owner).__name__ == "Conv1D" or bool(getattr(owner, "is_transposed", False))
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -86,6 +86,12 @@ def begin_together(group: Any, specs: list[Any]) -> None:
     group.makegateway = lambda spec: made.pop(spec.id, None) or make(spec)
 
 
+def gpu_names(gpus: int, visible: str | None) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls so many GPUs, each by itself, given what it says of all."""
+    listed = [part.strip() for part in (visible or "").split(",") if part.strip()]
+    return listed[:gpus] if listed else [str(index) for index in range(gpus)]
+
+
 class GpuPool:
     """Gives each new worker the GPU with the fewest workers.
 
@@ -93,8 +99,7 @@ class GpuPool:
     """
 
     def __init__(self, gpus: int, visible: str | None) -> None:
-        listed = [part.strip() for part in (visible or "").split(",") if part.strip()]
-        self._names = listed[:gpus] if listed else [str(index) for index in range(gpus)]
+        self._names = gpu_names(gpus, visible)
         self._in_use: Counter[str] = Counter()
         self._held: dict[str, str] = {}
 

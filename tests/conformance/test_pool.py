@@ -1,5 +1,6 @@
 """Processes that share out work: what they have done is kept, whatever becomes of the rest."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -51,30 +53,27 @@ def test_what_a_user_cannot_have_is_told_them() -> None:
         results(pool, {"seven": pool.submit(unusable, 7)})
 
 
-def note_environment(place: Path) -> None:
-    """In a process of a pool: with which environment it was started, whatever it has been told since."""
-    place.write_bytes(Path("/proc/self/environ").read_bytes())
+def gpu(all_here: Barrier) -> str:
+    """In a process of a pool: with which GPU it was started, whatever it has been told since; each waits for all."""
+    all_here.wait(60)
+    lines = Path("/proc/self/environ").read_bytes().split(b"\0")
+    return dict(line.split(b"=", 1) for line in lines if line)[b"CUDA_VISIBLE_DEVICES"].decode()
 
 
 @pytest.mark.parametrize(
     ("gpus", "told", "seen"),
-    [(2, "5,7", ["5", "7", "5"]), (2, None, ["0", "1", "0"]), (2, "5,7,9", ["5", "7", "5"]), (1, "5", ["5"] * 3)],
+    [(2, "5, 7", ["5", "5", "7"]), (2, None, ["0", "0", "1"]), (2, "5,7,9", ["5", "5", "7"]), (1, "5", ["5"] * 3)],
 )
 def test_each_process_sees_the_next_gpu_before_it_imports_anything(
-    gpus: int, told: str | None, seen: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    gpus: int, told: str | None, seen: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if told is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
-    with processes(3, gpus) as pool:
-        places = [tmp_path / str(number) for number in range(3)]
-        started = [pool._mp_context.Process(target=note_environment, args=(place,)) for place in places]
-        for process in started:
-            process.start()
-        for process in started:
-            process.join()
-    told_each = [dict(line.split(b"=", 1) for line in place.read_bytes().split(b"\0") if line) for place in places]
-    assert [one[b"CUDA_VISIBLE_DEVICES"].decode() for one in told_each] == seen
+    with multiprocessing.Manager() as manager, processes(3, gpus) as pool:
+        all_here = manager.Barrier(3)
+        found = [one.result() for one in [pool.submit(gpu, all_here) for _ in range(3)]]
+    assert sorted(found) == seen
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == told
 
 

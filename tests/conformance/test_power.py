@@ -49,6 +49,11 @@ def test_a_fault_is_caught(trials: dict[str, Trial], fault: str) -> None:
     assert trials[fault].caught.suite
 
 
+def test_the_greedy_text_is_compared_with_eagers(trials: dict[str, Trial]) -> None:
+    said = {name: trials[name].caught.greedy_text for name in ("served_by_eager", "stale_cache_slot")}
+    assert said == {"served_by_eager": False, "stale_cache_slot": True}
+
+
 def test_evidence_sees_what_numbers_cannot(trials: dict[str, Trial]) -> None:
     assert trials["served_by_eager"].verdict is Verdict.SUBSTITUTED
     assert not trials["served_by_eager"].caught.transformers

@@ -17,29 +17,35 @@ def call(masked: torch.Tensor) -> Attend:
     return Attend(query, key, value, bias, 0.5, 1)
 
 
-def causal(*, opened: bool, window: int = LENGTH) -> torch.Tensor:
-    """Two rows, of which the second begins with padding; `opened` as 4.x has it for a GPU."""
+def causal(*, opened: bool, window: int = LENGTH, left: bool = True) -> torch.Tensor:
+    """Two rows, of which the second has padding; `opened` as 4.x has it for a GPU."""
     place = torch.arange(LENGTH)
     ahead = place[:, None] - place
     masked = ((ahead < 0) | (ahead >= window)).expand(2, 1, LENGTH, LENGTH).clone()
-    masked[1, :, :, :PADDED] = True
+    masked[1, ..., :PADDED] |= left
+    masked[1, ..., LENGTH - PADDED :] |= not left
     if opened:
         masked &= ~masked.all(-1, keepdim=True)
     return masked
 
 
-@pytest.mark.parametrize(
-    "name", ["padding", "next_token", "first_token", "window_beyond", "window_inside", "documents"]
-)
-def test_a_dial_does_the_same_to_tokens_whatever_padding_looks_at(name: str) -> None:
-    turned, window = getattr(masks, name), WINDOW if name.startswith("window") else LENGTH
-    blind, opened = (call(causal(opened=one, window=window)) for one in (False, True))
-    assert blind.masked[1, 0, 0].all()
-    assert not opened.masked[1, 0, 0].any()
+OF_TOKENS = ("padding", "next_token", "first_token", "window_beyond", "window", "window_inside", "documents")
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("window", [WINDOW, LENGTH])
+@pytest.mark.parametrize("name", OF_TOKENS)
+def test_a_dial_does_the_same_to_tokens_whatever_padding_looks_at(name: str, window: int, left: bool) -> None:
+    turned = getattr(masks, name)
+    blind, opened = (call(causal(opened=one, window=window, left=left)) for one in (False, True))
+    assert _padding(blind).equal(_padding(opened))
+    assert bool(_padding(blind)[1].any())
+    assert blind.masked.equal(opened.masked) is (not left and window == LENGTH), "no padding is blind there"
     ours, theirs, straight = turned(blind, 50.0), turned(opened, 50.0), blind()
+    real = slice(PADDED, None) if left else slice(None, LENGTH - PADDED)
     assert ours[0].allclose(theirs[0])
-    assert ours[1, :, PADDED:].allclose(theirs[1, :, PADDED:])
-    assert not ours.allclose(straight)
+    assert ours[1, :, real].allclose(theirs[1, :, real])
+    assert ours.allclose(straight) is (name.startswith("window") and window == LENGTH)
 
 
 def test_of_an_encoder_everybody_may_look_at_what_is_no_padding() -> None:

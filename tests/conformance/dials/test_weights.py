@@ -1,18 +1,20 @@
 """Dials of quantised weights: they move what the quantiser made, and name what a reader of it got wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from conformance.bench import Bench
+from conformance.dials.golden import Golden, Turn
 from conformance.dials.weights import dials_of_weights, steps
-from conformance.faults import find
+from conformance.faults import Fault, find
 from conformance.judging.shared import Kept, SharedReferences
-from conformance.models.fixtures import fixture
+from conformance.models.fixtures import fixture, formats_folder
 from conformance.models.loading import Source
 from matrix.cell import parse_cell
-from matrix.dials import cause
+from matrix.dials import Reading, cause
 from matrix.stack import Device
 from tests.builders import ARCHITECTURES
 
@@ -22,9 +24,8 @@ NEEDS = {"ct": "compressed_tensors", "quanto": "optimum.quanto", "torchao": "tor
 def references(cell: str, cache: Path) -> SharedReferences:
     parsed = parse_cell(cell)
     architecture = ARCHITECTURES[parsed.architecture]
-    return SharedReferences(
-        parsed, Source(architecture, str(fixture(architecture, cache))), torch.device("cpu"), Kept()
-    )
+    source = Source(architecture, str(fixture(architecture, cache)), formats=str(formats_folder(cache)))
+    return SharedReferences(parsed, source, torch.device("cpu"), Kept())
 
 
 @pytest.mark.parametrize(
@@ -51,25 +52,71 @@ def test_what_is_read_wrongly_in_all_weights_is_named_with_its_size(
     assert abs(named.value - size) < max(3 * named.bar, 0.01 * abs(size))
 
 
-def test_neighbours_in_each_others_place_are_named(cache: Path) -> None:
-    """As where the high half of a byte is read first, in all weights."""
-    pytest.importorskip("optimum.quanto")
+def planted(cell: str, change: Callable[[torch.Tensor], torch.Tensor], cache: Path) -> Reading | None:
+    """What the error of a cell is laid to, of whose codes this is made when it is loaded."""
 
     def spoil(model: torch.nn.Module, cell: object) -> None:
         for module in model.modules():
-            weight = getattr(module, "weight", None)
-            if hasattr(weight, "qtype"):
-                codes = weight._data
-                codes.copy_(codes.unflatten(-1, (-1, 2)).flip(-1).flatten(-2).clone())
+            if hasattr(getattr(module, "weight", None), "qtype"):
+                module.weight._data.copy_(change(module.weight._data))
 
-    honest = find("quanto_int8_codes_off")
-    bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache)
-    bench.fault = type(honest)("exchanged", "", honest.suits, quantisation="quanto_int8", loaded=spoil)
-    (comparison,) = bench.run(parse_cell("llama-bfloat16-sdpa-quanto_int8-left-prefill")).comparisons
-    named = cause(comparison.readings)
+    fault = Fault("planted", "", lambda architecture: True, quantisation="quanto_int8", loaded=spoil)
+    bench = Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache, fault=fault)
+    (comparison,) = bench.run(parse_cell(cell)).comparisons
+    return cause(comparison.readings)
+
+
+def test_neighbours_in_each_others_place_are_named(cache: Path) -> None:
+    """As where the high half of a byte is read first, in all weights."""
+    pytest.importorskip("optimum.quanto")
+    named = planted("llama-bfloat16-sdpa-quanto_int8-left-prefill", exchanged, cache)
     assert named is not None
     assert named.dial == "weights_order"
     assert named.value == pytest.approx(100, abs=max(3 * named.bar, 1))
+
+
+@pytest.mark.parametrize("codes", [-2, 4])
+def test_a_zero_point_may_be_off_by_several_codes_either_way(codes: int, cache: Path) -> None:
+    pytest.importorskip("optimum.quanto")
+
+    def moved(held: torch.Tensor) -> torch.Tensor:
+        return (held.int() + codes).clamp(-128, 127).to(held.dtype)
+
+    named = planted("llama-bfloat16-sdpa-quanto_int8-left-prefill", moved, cache)
+    assert named is not None
+    assert named.dial == "weights_zero"
+    assert named.value == pytest.approx(100 * codes, rel=0.02)
+
+
+def exchanged(codes: torch.Tensor) -> torch.Tensor:
+    return codes.unflatten(-1, (-1, 2)).flip(-1).flatten(-2).clone()
+
+
+def test_of_experts_that_are_held_by_input_it_is_the_inputs_that_are_neighbours(cache: Path) -> None:
+    own = references("gpt_oss-bfloat16-eager-mxfp4-left-prefill", cache)
+    model = own.model(True)
+    *_, order = dials_of_weights(own, model)
+    name = "model.layers.0.mlp.experts.down_proj"
+    before = model.get_parameter(name).data.clone()
+    with order.turning(model, 100.0):
+        assert model.get_parameter(name).equal(exchanged(before.mT).mT)
+
+
+def test_what_is_loaded_to_turn_weights_is_what_others_load(cache: Path) -> None:
+    """Golden of a float32 cell runs in float64, in which frequencies would be others."""
+    plain, quantised = (f"llama-float32-sdpa-{format_}left-prefill" for format_ in ("", "nf4-"))
+    pytest.importorskip("bitsandbytes")
+    own = references(quantised, cache)
+    model = own.model(True)
+    scale, *_ = dials_of_weights(own, model)
+    tokens = torch.arange(48).reshape(2, 24)
+    batch = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    next(Golden(model, batch, "float32").turned([Turn(scale, 1.0)]))
+    loaded, alone = (
+        dict(one.model(True).named_buffers()) for one in (own.of_plain_weights(), references(plain, cache))
+    )
+    assert loaded.keys() == alone.keys()
+    assert all(one.equal(alone[name]) for name, one in loaded.items())
 
 
 def test_of_unquantised_weights_there_are_none(cache: Path) -> None:
@@ -95,8 +142,10 @@ def test_steps_are_of_each_run_and_of_none_where_they_are_not_equal() -> None:
     codes = torch.arange(64.0).remainder(16).reshape(2, 32)
     scales = torch.tensor([[0.5], [2.0]])
     assert steps(codes * scales - 3).equal(scales.expand(2, 32))
-    in_a_row = torch.tensor([[0.0, 250.0, 101.0, 100.0] + [0.0, 2.0, 5.0, 9.0] * 15])
+    in_a_row = torch.tensor([[0.0, 250.0, 249.0, 100.0] + [0.0, 2.0, 5.0, 9.0] * 15])
     assert steps(in_a_row * 0.25).equal(torch.full((1, 64), 0.25)), "the second half alone has no two neighbours"
     floats = torch.tensor([0.0, 0.1, 0.27, 0.5, 0.61, 0.9, 1.0, -0.3]).repeat(4)[None]
     assert not steps(floats).any()
     assert not steps(torch.ones(2, 32)).any(), "of one code nobody can tell"
+    e2m1 = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
+    assert not steps(torch.cat([e2m1, -e2m1]).repeat(2)[None]).any(), "the large ones are no neighbours"
