@@ -107,12 +107,9 @@ def steps(rows: torch.Tensor) -> torch.Tensor:
             least = apart.masked_fill(apart <= TOUCH * reach, torch.inf).amin(-1, keepdim=True)
             codes = (runs - in_order[..., :1]) / least
             equal = ((codes - codes.round()).abs() < OFF).all(-1, keepdim=True) & (reach / least < LEVELS)
-            beside = (apart / least - 1).abs() < OFF
-            middle = in_order[..., :1] + reach / 2
-            large = ((in_order[..., 1:] - middle) * (in_order[..., :-1] - middle) > 0) & (
-                torch.minimum((in_order[..., 1:] - middle).abs(), (in_order[..., :-1] - middle).abs()) > OUTER * reach
-            )
-            to_the_end = (beside & large).any(-1, keepdim=True)
+            outward = (in_order - in_order[..., :1] - reach / 2).abs()
+            large = torch.minimum(outward[..., 1:], outward[..., :-1]) > OUTER * reach
+            to_the_end = (large & ((apart / least - 1).abs() < OFF)).any(-1, keepdim=True)
             if float(equal.double().mean()) >= MOST and float(to_the_end.double().mean()) > SOME:
                 return least.where(equal & least.isfinite(), 0.0).expand_as(runs).flatten(-2).to(rows.dtype)
     return torch.zeros_like(rows)
