@@ -11,6 +11,7 @@ import torch
 from conformance.dials.catalogue import Dial, Model, Turned, answered, counted
 from conformance.faults.catalogue import Attend
 from conformance.judging.precision import exactly
+from conformance.judging.shared import forget_beyond
 from conformance.models.batches import judged, others, rows_of
 from conformance.models.outputs import forward
 from conformance.spellings import text_config
@@ -61,8 +62,7 @@ class Remembered:
         for turn in asked:
             known.move_to_end(turn)
         answers = [known[turn] for turn in asked]
-        while self.nbytes > REMEMBERED:
-            known.popitem(last=False)
+        forget_beyond(REMEMBERED, known, lambda moved: moved.nbytes)
         return iter(answers)
 
     @property

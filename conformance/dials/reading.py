@@ -8,7 +8,7 @@ import torch
 from conformance.dials.directions import Directions, directions_of
 from conformance.dials.fit import readings
 from conformance.judging.found import OneRun, TwoRuns
-from conformance.judging.shared import Batch, SharedReferences
+from conformance.judging.shared import Batch, SharedReferences, forget_beyond
 from matrix.dials import Reading, added_up, batches_asked, cause
 
 Found = OneRun | TwoRuns
@@ -63,8 +63,7 @@ class Reader:
             made[key] = directions_of(references, batch, like)
         made.move_to_end(key)
         # Each time: what turning did is remembered with them.
-        while len(made) > 1 and sum(kept.nbytes for kept in made.values() if kept) > self._most:
-            made.popitem(last=False)
+        forget_beyond(self._most, made, lambda kept: kept.nbytes if kept else 0)
         return made[key]
 
 

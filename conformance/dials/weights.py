@@ -24,7 +24,7 @@ MOST = 0.9  # of the runs that are to be of equal steps: in few of 32 codes of 2
 # Of codes at equal steps large ones are neighbours in more than this share of the runs.
 OUTER, SOME = 0.3, 0.2
 
-Change = Callable[[torch.Tensor, Callable[[], torch.Tensor], float], torch.Tensor]
+Change = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # of rows, given the steps of their codes
 
 
 class QuantisedWeights:
@@ -49,7 +49,7 @@ class QuantisedWeights:
         try:
             for name, (one, transposed) in held.items():
                 rows = one.data.mT if transposed else one.data
-                made = change(rows, lambda name=name, rows=rows: self._steps_of(name, rows), by)
+                made = change(rows, self._steps_of(name, rows), by)
                 one.data = made.mT.contiguous() if transposed else made
             with answered(model):
                 yield
@@ -63,15 +63,15 @@ class QuantisedWeights:
         return self._steps[name]
 
 
-def _scaled(rows: torch.Tensor, step: Callable[[], torch.Tensor], by: float) -> torch.Tensor:
+def _scaled(rows: torch.Tensor, step: torch.Tensor, by: float) -> torch.Tensor:
     return rows * (1 + by / 100)
 
 
-def _moved_up(rows: torch.Tensor, step: Callable[[], torch.Tensor], by: float) -> torch.Tensor:
-    return rows + by / 100 * step()
+def _moved_up(rows: torch.Tensor, step: torch.Tensor, by: float) -> torch.Tensor:
+    return rows + by / 100 * step
 
 
-def _exchanged(rows: torch.Tensor, step: Callable[[], torch.Tensor], by: float) -> torch.Tensor:
+def _exchanged(rows: torch.Tensor, step: torch.Tensor, by: float) -> torch.Tensor:
     if rows.shape[-1] % 2:
         return rows
     return torch.lerp(rows, rows.unflatten(-1, (-1, 2)).flip(-1).flatten(-2), by / 100)

@@ -1,7 +1,8 @@
 """References made once and shared by all cells that have the same truth."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,6 +16,13 @@ _MODEL_BYTES_KEPT = 256 * 2**20
 _LOGIT_BYTES_KEPT = 256 * 2**20
 
 Batch = Mapping[str, torch.Tensor]
+T = TypeVar("T")
+
+
+def forget_beyond(most: int, kept: OrderedDict[Any, T], size: Callable[[T], int]) -> None:
+    """What is kept goes from the first on, until it takes no more bytes than that, or is the last."""
+    while len(kept) > 1 and sum(map(size, kept.values())) > most:
+        kept.popitem(last=False)
 
 
 class Kept:
@@ -43,8 +51,7 @@ class SharedReferences(References):
         key, logits = self.key(batch, golden=golden), self._kept.logits
         if key not in logits:
             logits[key] = super().__call__(batch, golden=golden)
-            while len(logits) > 1 and sum(kept.nbytes for kept in logits.values()) > _LOGIT_BYTES_KEPT:
-                logits.popitem(last=False)
+            forget_beyond(_LOGIT_BYTES_KEPT, logits, lambda kept: kept.nbytes)
         return logits[key]
 
     def key(self, batch: Batch, *, golden: bool) -> tuple[object, ...]:
@@ -62,8 +69,7 @@ class SharedReferences(References):
         model: torch.nn.Module = super().model(golden, attention)
         if _bytes(model) <= _MODEL_BYTES_KEPT:
             models[key] = model
-            while sum(map(_bytes, models.values())) > _MODEL_BYTES_KEPT:
-                models.popitem(last=False)
+            forget_beyond(_MODEL_BYTES_KEPT, models, _bytes)
         return model
 
     def unquantised(self, batch: Batch) -> torch.Tensor:

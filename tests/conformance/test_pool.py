@@ -62,7 +62,13 @@ def gpu(all_here: Barrier) -> str:
 
 @pytest.mark.parametrize(
     ("gpus", "told", "seen"),
-    [(2, "5, 7", ["5", "5", "7"]), (2, None, ["0", "0", "1"]), (2, "5,7,9", ["5", "5", "7"]), (1, "5", ["5"] * 3)],
+    [
+        (2, "5, 7", ["5", "5", "7"]),
+        (2, None, ["0", "0", "1"]),
+        (2, "5,7,9", ["5", "5", "7"]),
+        (1, "5", ["5"] * 3),
+        (0, "", [""] * 3),
+    ],
 )
 def test_each_process_sees_the_next_gpu_before_it_imports_anything(
     gpus: int, told: str | None, seen: list[str], monkeypatch: pytest.MonkeyPatch

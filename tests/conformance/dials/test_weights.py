@@ -92,11 +92,20 @@ def exchanged(codes: torch.Tensor) -> torch.Tensor:
     return codes.unflatten(-1, (-1, 2)).flip(-1).flatten(-2).clone()
 
 
-def test_of_experts_that_are_held_by_input_it_is_the_inputs_that_are_neighbours(cache: Path) -> None:
-    own = references("gpt_oss-bfloat16-eager-mxfp4-left-prefill", cache)
+@pytest.mark.parametrize(
+    ("cell", "name", "needs"),
+    [
+        ("gpt_oss-bfloat16-eager-mxfp4-left-prefill", "model.layers.0.mlp.experts.down_proj", "torch"),
+        ("gpt2-bfloat16-sdpa-nf4-left-prefill", "transformer.h.0.mlp.c_fc.weight", "bitsandbytes"),
+    ],
+)
+def test_of_weights_that_are_held_by_input_it_is_the_inputs_that_are_neighbours(
+    cell: str, name: str, needs: str, cache: Path
+) -> None:
+    pytest.importorskip(needs)
+    own = references(cell, cache)
     model = own.model(True)
     *_, order = dials_of_weights(own, model)
-    name = "model.layers.0.mlp.experts.down_proj"
     before = model.get_parameter(name).data.clone()
     with order.turning(model, 100.0):
         assert model.get_parameter(name).equal(exchanged(before.mT).mT)
