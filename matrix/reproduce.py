@@ -34,39 +34,39 @@ def reproducing_script(
     with their bounds, the kernels that ran and the classes of linear modules. What a run `found` to be wrong stands in
     it as a comment: dials are read by more of the suite than a script carries along.
     """
-    return "".join(text for text, _ in script_pieces(cell, architecture, checkpoint, seed, found))
+    pieces = script_pieces(cell, architecture, checkpoint, seed, found)
+    return "".join(piece if isinstance(piece, str) else "".join(piece) for piece in pieces)
 
 
 def script_pieces(
     cell: Cell, architecture: Architecture, checkpoint: str | None = None, seed: int = 0, found: str = ""
-) -> Iterator[tuple[str, bool]]:
-    """The same script in pieces, each with whether it is one that many cells share.
+) -> Iterator[str | tuple[str, ...]]:
+    """The same script in pieces: a text of the cell's own, or several that other cells share.
 
-    The scripts of many cells are few sequences of such pieces with short ones of their own between them.
+    The scripts of many cells are few sequences of shared texts with short ones of their own between them.
     """
     provided = {
         name: (f"conformance.{room.package}.{room.half}", name) for room in cell.rooms for name in room.provided
     }
     imports, definitions = _carried((*provided.values(), _MAIN))
-    yield '"""', True
-    yield cell.id, False
-    yield f': one cell of the inference support matrix, standalone.\n\n{_ABOUT}"""\n\n{imports}\n\n', True
+    yield ('"""',)
+    yield cell.id
+    yield (f': one cell of the inference support matrix, standalone.\n\n{_ABOUT}"""\n\n{imports}\n\n',)
     if found:
-        yield _comment(f"What a run found of it: {found}."), False
-    yield "CELL = SimpleNamespace(\n    id='", True
-    yield cell.id, False
-    yield "',\n", True
+        yield _comment(f"What a run found of it: {found}.")
+    yield ("CELL = SimpleNamespace(\n    id='",)
+    yield cell.id
+    yield ("',\n",)
     for axis, value in cell.axis_values():
-        yield f"    {axis}={value!r},\n", False
-    yield ")\n", True
-    yield f"ARCHITECTURE = {_namespace(_of_architecture(architecture))}\n", False
-    yield f"CHECKPOINT = {checkpoint!r}\n", False
-    yield f"SEED = {seed}\n", False
-    for definition in definitions:
-        yield f"\n\n{definition}\n", True
+        yield f"    {axis}={value!r},\n"
+    yield (")\n",)
+    yield f"ARCHITECTURE = {_namespace(_of_architecture(architecture))}\n"
+    yield f"CHECKPOINT = {checkpoint!r}\n"
+    yield f"SEED = {seed}\n"
+    yield definitions
     does = [*(f"{name}={name}" for name in provided), *(f"{name}={value!r}" for name, value in said_of(cell).items())]
-    yield f"\n\nDOES = SimpleNamespace(\n    {_lines(does)}\n)\n", True
-    yield '\nif __name__ == "__main__":\n    main(CELL, ARCHITECTURE, CHECKPOINT, SEED, DOES)\n', True
+    yield (f"\n\nDOES = SimpleNamespace(\n    {_lines(does)}\n)\n",)
+    yield ('\nif __name__ == "__main__":\n    main(CELL, ARCHITECTURE, CHECKPOINT, SEED, DOES)\n',)
 
 
 _ABOUT = """Loads the model as the cell says (a small one with random weights unless CHECKPOINT names one), does with
@@ -149,7 +149,7 @@ def _defined_by(node: ast.stmt) -> list[str]:
 
 
 @cache
-def _carried(wanted: tuple[Definition, ...]) -> tuple[str, list[str]]:
+def _carried(wanted: tuple[Definition, ...]) -> tuple[str, tuple[str, ...]]:
     """The import statements and the definitions that these need, each after those that it needs itself."""
     imports: set[Import] = {("types", "SimpleNamespace")}
     texts: dict[Definition, str] = {}
@@ -178,7 +178,7 @@ def _carried(wanted: tuple[Definition, ...]) -> tuple[str, list[str]]:
 
     for definition in wanted:
         carry(definition)
-    return _sorted(imports), list(texts.values())
+    return _sorted(imports), tuple(f"\n\n{text}\n" for text in texts.values())
 
 
 def _sorted(imports: set[Import]) -> str:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from matrix.architectures import Architecture, load_architectures
@@ -27,13 +28,13 @@ class Numbered:
     """Values by number, each kept once: most recur in many cells. Number 0 says that there is nothing."""
 
     values: list[Any] = field(default_factory=lambda: [None])
-    _numbers: dict[str, int] = field(default_factory=dict)
+    _numbers: dict[object, int] = field(default_factory=dict)
 
     def number(self, value: Any) -> int:
         """The number of a value that JSON can hold."""
         if value is None:
             return 0
-        key = json.dumps(value)
+        key = value if isinstance(value, str) else (json.dumps(value),)
         if key not in self._numbers:
             self._numbers[key] = len(self.values)
             self.values.append(value)
@@ -91,18 +92,21 @@ def scripts_json(report: Report) -> str:
     kept = Numbered()
     shapes: dict[tuple[int, ...], int] = {}
     scripts: list[list[int]] = []
+    numbered = cache(lambda texts: [kept.number(text) for text in texts])
     for record in report.records:
         shape: list[int] = []
         holes: list[int] = []
-        for text, standing in _script(record, known, report):
-            shape.append(kept.number(text) if standing else -1)
-            if not standing:
-                holes.append(0 if text == record.cell else kept.number(text))
+        for piece in _script(record, known, report):
+            if isinstance(piece, str):
+                shape.append(-1)
+                holes.append(0 if piece == record.cell else kept.number(piece))
+            else:
+                shape += numbered(piece)
         scripts.append([shapes.setdefault(tuple(shape), len(shapes)), *holes] if shape else [])
     return safe_json({"texts": kept.values, "shapes": [list(shape) for shape in shapes], "scripts": scripts})
 
 
-def _script(record: Record, known: Mapping[str, Architecture], report: Report) -> Iterator[tuple[str, bool]]:
+def _script(record: Record, known: Mapping[str, Architecture], report: Report) -> Iterator[str | tuple[str, ...]]:
     try:
         cell = parse_cell(record.cell)
     except UsageError:

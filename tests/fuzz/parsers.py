@@ -386,7 +386,7 @@ def _parse_architecture(path: Path) -> None:
     must(re.fullmatch(r"[\w.-]+", one.model_type), f"model_type {one.model_type!r} is no name")
     must(isinstance(one.recurrent, bool) and isinstance(one.config, dict), "it has values of other types")
     must(all(isinstance(name, str) for name in (*one.profiles, *one.aliases, *one.kept_linear)), "its lists hold more")
-    own = [text for text, shared in script_pieces(parse_cell(ONE), one) if not shared and text.startswith("ARCH")]
+    own = [piece for piece in script_pieces(parse_cell(ONE), one) if "ARCHITECTURE =" in piece]
     namespace: dict[str, Any] = {"SimpleNamespace": SimpleNamespace, "__builtins__": {}, "inf": 1e999, "nan": 0.0}
     must(len(own) == 1, "a script has it twice")
     code = compile(own[0].replace("datetime.", ""), "script", "exec")
