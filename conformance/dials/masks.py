@@ -5,6 +5,7 @@ import math
 import torch
 
 from conformance.dials.catalogue import Model, attention_dial, precisely
+from conformance.dials.golden import AT_ONCE
 from conformance.faults.catalogue import Attend
 from conformance.spellings import text_config
 
@@ -93,10 +94,14 @@ def middle_key(call: Attend, by: float) -> torch.Tensor:
 @attention_dial("documents", step=0.1, marks=_SHARES, suits=tells_documents_apart, explains_only=True)
 @precisely
 def documents(call: Attend, by: float) -> torch.Tensor:
-    """Tokens see what is in the rows before theirs with so many per cent of its weight, as if all stood in one row."""
-    if by <= 0 or not call.is_self_attention:
-        return call()
+    """Tokens see what is in the rows before theirs with so many per cent of its weight, as if all stood in one row.
+
+    Of many rows it is not turned: each would have scores with all tokens of all others.
+    """
     rows, _, length, _ = call.key.shape
+    scores = call.query[..., 0].numel() * rows * length
+    if by <= 0 or not call.is_self_attention or scores > AT_ONCE:
+        return call()
     real = ~_padding(call)[:, :1, 0].expand(rows, 1, length).reshape(rows * length)
     place = real.cumsum(-1)
     apart = place.reshape(rows, length, 1) - place

@@ -48,6 +48,17 @@ def test_a_dial_does_the_same_to_tokens_whatever_padding_looks_at(name: str, win
     assert ours.allclose(straight) is (name.startswith("window") and window == LENGTH)
 
 
+@pytest.mark.parametrize(
+    ("most", "is_turned"), [(2 * 2 * LENGTH * 2 * LENGTH, True), (2 * 2 * LENGTH * 2 * LENGTH - 1, False)]
+)
+def test_documents_are_not_turned_of_more_rows_than_can_see_each_other(
+    most: int, is_turned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "AT_ONCE", most)
+    rows = call(causal(opened=False))
+    assert masks.documents(rows, 50.0).equal(rows()) is not is_turned
+
+
 def test_of_an_encoder_everybody_may_look_at_what_is_no_padding() -> None:
     whole = torch.zeros(2, 1, LENGTH, LENGTH, dtype=torch.bool)
     whole[1, ..., :PADDED] = True
