@@ -74,6 +74,7 @@ WATCHDOG = pytest.StashKey[Watchdog]()
 KILLS = pytest.StashKey[KernelKills]()
 WHOLE = pytest.StashKey[Sharded]()  # the plan that this run's shard is of
 BENCHMARK = "benchmark"  # the mark of what measures time
+CELLS = "conformance/test_cells.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -147,6 +148,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from conformance.hypothesis_profiles import register  # hypothesis, which only the properties need
 
         register()  # before hypothesis looks for the one that its option names
+    elif measuring and (plugin := config.pluginmanager.get_plugin("hypothesispytest")):
+        config.pluginmanager.unregister(plugin)  # it would import hypothesis at the end, to say that it did nothing
     if not is_worker(config):
         config.invocation_params = with_joined_options(config.invocation_params)
     config.stash[SETTINGS], config.stash[KNOWN], config.stash[DEATHS] = settings, known, IdleDeaths()
@@ -168,13 +171,21 @@ def needs_a_stack(stack: Stack) -> None:
 
 
 def wanted_families(config: pytest.Config, settings: Settings) -> tuple[Family, ...]:
-    """Rows of the profile's families alone, unless a file is named; whoever names cells wants no rows."""
-    if any(argument.partition("::")[0].endswith(".py") for argument in config.args):
+    """Rows of the profile's families alone, unless files are named; whoever names cells wants no rows."""
+    named = [_place((config.invocation_params.dir / argument.partition("::")[0]).resolve()) for argument in config.args]
+    if all(place == CELLS or place in FAMILY_OF_FILE for place in named):
+        return tuple(FAMILY_OF_FILE[place] for place in named if place != CELLS)
+    if any(place.endswith(".py") for place in named):
         return tuple(Family)
     if settings.narrowed:
         return ()
     of_profile = load_profiles()[settings.profile].rows
     return (*of_profile, Family.CLAIM) if config.option.markexpr == BENCHMARK else of_profile
+
+
+def _place(path: Path) -> str:
+    """Where it is in the suite, or elsewhere."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -215,7 +226,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave out the files of rows that are not wanted, which need not be imported; whoever names cells wants no test
     of the axes. A file that is named is collected whatever this says."""
     settings = config.stash[SETTINGS]
-    place = collection_path.relative_to(ROOT).as_posix() if collection_path.is_relative_to(ROOT) else ""
+    place = _place(collection_path)
     family = FAMILY_OF_FILE.get(place)
     unwanted = family is not None and family not in wanted_families(config, settings)
     return True if unwanted or (settings.narrowed and place == "conformance/test_axes.py") else None

@@ -1,9 +1,13 @@
-"""The examples of the properties are the same in each process, whatever it has imported."""
+"""The examples of the properties are the same in each process, whatever it has imported; who has none needs nothing."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from conformance.plugin.forkserver import PRELOAD
 from tests.builders import ROOT
 
 REGISTER = "from conformance.hypothesis_profiles import register; register()"
@@ -38,3 +42,27 @@ def test_what_is_imported_changes_no_example(tmp_path: Path) -> None:
         (tmp_path / f"{name}.py").write_text(f"NUMBERS = [{', '.join(map(str, numbers))}]\n", encoding="utf-8")
     assert examples(tmp_path, "one", "") != examples(tmp_path, "other", "")
     assert examples(tmp_path, "one", REGISTER) == examples(tmp_path, "other", REGISTER)
+
+
+@pytest.mark.parametrize(("file", "imported"), [("test_cells.py", False), ("test_sdpa_kernels.py", True)])
+def test_a_run_without_properties_does_not_wait_for_hypothesis(file: str, imported: bool, tmp_path: Path) -> None:
+    """Whose plugin would import it at the end of any run."""
+    program = "import pytest, sys; pytest.main(sys.argv[1:]); print('hypothesis' in sys.modules)"
+    told = [
+        f"conformance/{file}",
+        "-p",
+        "tests.saboteur",
+        "-k",
+        "bert-float32-eager-prefill",
+        f"--report-dir={tmp_path}",
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    answer = subprocess.run(
+        [sys.executable, "-c", program, *told],
+        env={**environment, "SABOTAGE": "{}", PRELOAD: ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.splitlines()[-1] == str(imported)

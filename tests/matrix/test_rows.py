@@ -83,6 +83,7 @@ def test_whoever_names_cells_gets_no_rows(tmp_path: Path) -> None:
         (("-m", "benchmark"), {"claim"}),
         (("-m", "not benchmark"), {"regression", "property", "eager"}),
         (("conformance/test_guide.py",), {"guide"}),
+        (("conformance/test_cells.py", "conformance/test_guide.py"), {"guide"}),
         (("conformance/test_claims.py", "--profile=smoke"), {"claim"}),
         (("conformance/test_eager.py", "--cells=architecture=llama"), {"eager"}),
         (("--cells=architecture=llama",), set()),
