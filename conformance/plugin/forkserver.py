@@ -227,35 +227,24 @@ def _gpus_as_the_driver_says() -> Iterator[None]:
     """While entered what torch is asked about GPUs is answered without one.
 
     torchao asks for their capability when it is imported, and transformers imports torchao: torch would make a context,
-    and nothing that is forked could have one of its own.
+    and nothing that is forked could have one of its own. Where there is no driver torch asks CUDA whether there is a
+    GPU, which counts as a context.
     """
     gpus = list[Gpu]()
     looking = threading.Thread(target=lambda: gpus.extend(visible_gpus()[0]))
     looking.start()
     torch = import_module("torch")
     looking.join()
-    if not torch.backends.cuda.is_built() or not gpus:
+    if not torch.backends.cuda.is_built():
         yield
         return
-    known, importing = [_Gpu(gpu) for gpu in gpus], True
-
-    def properties(device: Any = None) -> _Gpu:
-        place = torch.device(device).index if isinstance(device, str) else getattr(device, "index", device)
-        return known[place or 0]
-
-    def capability(device: Any = None) -> tuple[int, int]:
-        return properties(device).major, properties(device).minor
+    importing = True
 
     def until_imported(said: Callable[..., Any], usual: Callable[..., Any]) -> Callable[..., Any]:
         # Modules keep the function that they saw, and call it later on as well.
         return lambda *device, **named: (said if importing else usual)(*device, **named)
 
-    answers: dict[str, Callable[..., Any]] = {
-        "current_device": lambda: 0,
-        "get_device_properties": properties,
-        "get_device_capability": capability,
-        "get_device_name": lambda device=None: properties(device).name,
-    }
+    answers = _answers(torch.device, [_Gpu(gpu) for gpu in gpus])
     usual = {name: getattr(torch.cuda, name) for name in answers}
     for name, said in answers.items():
         setattr(torch.cuda, name, until_imported(said, usual[name]))
@@ -267,6 +256,26 @@ def _gpus_as_the_driver_says() -> Iterator[None]:
             setattr(torch.cuda, name, known_by_torch)
         if (interface := sys.modules.get("torch._dynamo.device_interface")) is not None:
             interface.caching_worker_device_properties.clear()  # what was said here is not all that there is to say
+
+
+def _answers(device_of: Callable[[str], Any], gpus: Sequence[_Gpu]) -> dict[str, Callable[..., Any]]:
+    """What the functions of torch.cuda say of them."""
+    if not gpus:
+        return {"is_available": lambda: False, "device_count": lambda: 0}
+
+    def properties(device: Any = None) -> _Gpu:
+        place = device_of(device).index if isinstance(device, str) else getattr(device, "index", device)
+        return gpus[place or 0]
+
+    def capability(device: Any = None) -> tuple[int, int]:
+        return properties(device).major, properties(device).minor
+
+    return {
+        "current_device": lambda: 0,
+        "get_device_properties": properties,
+        "get_device_capability": capability,
+        "get_device_name": lambda device=None: properties(device).name,
+    }
 
 
 def question_of(asking: socket.socket, descriptors: list[int]) -> dict[str, Any]:

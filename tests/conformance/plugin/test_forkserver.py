@@ -149,11 +149,24 @@ def test_while_importing_torch_is_told_of_gpus_by_the_driver_and_after_it_by_its
     assert kept(1) == torch.cuda.get_device_properties(1) == "torch knows of 1"
 
 
+def test_where_the_driver_sees_none_cuda_is_not_asked_while_importing(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(forkserver, "visible_gpus", lambda: ((), ""))
+    monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "asked")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: "asked")
+    with forkserver._gpus_as_the_driver_says():
+        assert (torch.cuda.is_available(), torch.cuda.device_count()) == (False, 0)
+    assert (torch.cuda.is_available(), torch.cuda.device_count()) == ("asked", "asked")
+
+
 @pytest.mark.parametrize("asked", ["is_initialized", "_is_in_bad_fork"])
 def test_nothing_is_forked_from_a_process_that_has_asked_for_a_gpu(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     torch = pytest.importorskip("torch")
     monkeypatch.setattr(forkserver.threading, "active_count", lambda: 1)
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
+    for name in ("is_initialized", "_is_in_bad_fork"):  # whatever other tests of this process have asked
+        monkeypatch.setattr(torch.cuda, name, lambda: False)
     assert forkserver.import_all([])
     monkeypatch.setattr(torch.cuda, asked, lambda: True)
     assert not forkserver.import_all([])
