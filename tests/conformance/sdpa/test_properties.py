@@ -216,21 +216,22 @@ def ten_percent_more(*tensors: torch.Tensor, **kw: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault", "kernel"),
+    ("answer", "fault", "kernel", "said"),
     [
-        pytest.param(False, HONEST, SdpaKernel.FLASH, id="says no, runs"),
-        pytest.param(True, HONEST, SdpaKernel.MEM_EFFICIENT, id="says yes, refuses"),
-        pytest.param(True, ten_percent_more, SdpaKernel.FLASH, id="says yes, is wrong"),
+        pytest.param(False, HONEST, SdpaKernel.FLASH, "it runs, but can_use says False", id="says no, runs"),
+        pytest.param(True, HONEST, SdpaKernel.MEM_EFFICIENT, "it refuses, but can_use says", id="says yes, refuses"),
+        pytest.param(True, ten_percent_more, SdpaKernel.FLASH, "output max error", id="says yes, is wrong"),
     ],
 )
 def test_can_use_is_held_to_its_word(
-    monkeypatch: pytest.MonkeyPatch, answer: bool, fault: Sdpa, kernel: SdpaKernel
+    monkeypatch: pytest.MonkeyPatch, answer: bool, fault: Sdpa, kernel: SdpaKernel, said: str
 ) -> None:
     seed(monkeypatch, fault)
     monkeypatch.setattr(sdpa_oracle, "can_use", lambda *_: answer)
     monkeypatch.setattr(sdpa_oracle, "DEVICE", "cuda")  # inputs are still made where torch found itself
+    monkeypatch.setattr(sdpa_oracle, "synchronize", lambda: None)
     speed_up(monkeypatch, properties.test_can_use_agrees_with_what_happens)
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match=said):
         properties.test_can_use_agrees_with_what_happens(kernel=kernel)
 
 
