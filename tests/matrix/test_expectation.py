@@ -299,6 +299,13 @@ def test_only_exactly_the_documented_failure_matches(other: Failure) -> None:
     assert not REFUSED.matches(other)
 
 
+def test_builds_of_a_library_may_differ_in_the_type() -> None:
+    documented = replace(REFUSED, type=f"{REFUSAL.type}|PaperJam")
+    assert documented.matches(REFUSAL)
+    assert documented.matches(replace(REFUSAL, type="PaperJam"))
+    assert not documented.matches(replace(REFUSAL, type="Paper"))
+
+
 def test_a_documented_cause_must_be_among_those_of_the_failure() -> None:
     caused = replace(REFUSAL, causes=("RuntimeError: later", "ImportError: Requires mslk >= 1.0.0"))
     documented = replace(REFUSED, cause="Requires mslk")
