@@ -309,6 +309,8 @@ def _rule(table: dict[str, Any], place: str, architectures: Collection[str], *, 
     described = {"phase", "type", "message", "cause"} & set(table)
     if outcome is Outcome.REFUSED or (outcome is Outcome.UNAVAILABLE and described):
         require_text(table, ("phase", "type", "message"), place)
+        if not all(name.isidentifier() for name in table["type"].split("|")):
+            raise UsageError(f"{place}: type {quoted(table['type'])}: the names of classes, with | between several")
     elif described:
         raise UsageError(f"{place}: a rule that says {outcome} has no phase, type, message or cause")
     missing = _requirements(table, "missing", place)

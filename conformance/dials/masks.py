@@ -10,6 +10,7 @@ from conformance.faults.catalogue import Attend
 from conformance.spellings import text_config
 
 _SHARES = (1.0, 10.0, 100.0)
+_FEW = 4  # rows, which may see each other however long they are
 
 
 def causal(model: Model) -> bool:
@@ -96,11 +97,11 @@ def middle_key(call: Attend, by: float) -> torch.Tensor:
 def documents(call: Attend, by: float) -> torch.Tensor:
     """Tokens see what is in the rows before theirs with so many per cent of its weight, as if all stood in one row.
 
-    Of many rows it is not turned: each would have scores with all tokens of all others.
+    Of many long rows it is not turned: each would have scores with all tokens of all others.
     """
     rows, _, length, _ = call.key.shape
     scores = call.query[..., 0].numel() * rows * length
-    if by <= 0 or not call.is_self_attention or scores > AT_ONCE:
+    if by <= 0 or not call.is_self_attention or (rows > _FEW and scores > AT_ONCE):
         return call()
     real = ~_padding(call)[:, :1, 0].expand(rows, 1, length).reshape(rows * length)
     place = real.cumsum(-1)

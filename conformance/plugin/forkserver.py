@@ -227,7 +227,7 @@ def _gpus_as_the_driver_says() -> Iterator[None]:
     """While entered what torch is asked about GPUs is answered without one.
 
     torchao asks for their capability when it is imported, and transformers imports torchao: torch would make a context,
-    and nothing that is forked could have one of its own. Where there is no driver torch asks CUDA whether there is a
+    and nothing that is forked could have one of its own. Where no driver is loaded torch asks CUDA whether there is a
     GPU, which counts as a context.
     """
     gpus = list[Gpu]()
@@ -235,7 +235,7 @@ def _gpus_as_the_driver_says() -> Iterator[None]:
     looking.start()
     torch = import_module("torch")
     looking.join()
-    if not torch.backends.cuda.is_built():
+    if not torch.backends.cuda.is_built() or not (gpus or _has_no_driver()):
         yield
         return
     importing = True
@@ -256,6 +256,11 @@ def _gpus_as_the_driver_says() -> Iterator[None]:
             setattr(torch.cuda, name, known_by_torch)
         if (interface := sys.modules.get("torch._dynamo.device_interface")) is not None:
             interface.caching_worker_device_properties.clear()  # what was said here is not all that there is to say
+
+
+def _has_no_driver() -> bool:
+    """Whether there can be no GPU: of NVIDIA, of AMD, or Windows' own."""
+    return not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")))
 
 
 def _answers(device_of: Callable[[str], Any], gpus: Sequence[_Gpu]) -> dict[str, Callable[..., Any]]:

@@ -144,7 +144,8 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in mark_names(list(settings.architectures)):
         config.addinivalue_line("markers", f"{name}: cells with this value on an axis")
     config.addinivalue_line("markers", f"{BENCHMARK}: measures time, alone on its device")
-    if Family.PROPERTY in wanted_families(config, settings) or config.getoption("--hypothesis-profile", None):
+    asked = any(argument.startswith("--hypothesis") for argument in config.invocation_params.args)
+    if Family.PROPERTY in wanted_families(config, settings) or asked:
         from conformance.hypothesis_profiles import register  # hypothesis, which only the properties need
 
         register()  # before hypothesis looks for the one that its option names
@@ -173,7 +174,7 @@ def needs_a_stack(stack: Stack) -> None:
 def wanted_families(config: pytest.Config, settings: Settings) -> tuple[Family, ...]:
     """Rows of the profile's families alone, unless files are named; whoever names cells wants no rows."""
     named = [_place((config.invocation_params.dir / argument.partition("::")[0]).resolve()) for argument in config.args]
-    if all(place == CELLS or place in FAMILY_OF_FILE for place in named):
+    if named and all(place == CELLS or place in FAMILY_OF_FILE for place in named):
         return tuple(FAMILY_OF_FILE[place] for place in named if place != CELLS)
     if any(place.endswith(".py") for place in named):
         return tuple(Family)

@@ -19,6 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from conformance.bytecode import PREFIX
 from conformance.interruption import end_with_parent
 from conformance.plugin.forkserver import ROOT, SOCKET
 from conformance.upgrade.choices import How
@@ -32,7 +33,7 @@ _WHOLE = "environment.json"  # written last: where it is, nothing lacks
 _VENV, _PACKAGES = "venv", "packages"
 _OURS = "transformers-inference-conformance"  # comes by the checkout's path
 # What would have an environment look into another one.
-_LEAKS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV")
+_LEAKS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV", PREFIX)
 # What would have an installer write to another place, or refuse to.
 _PLACES = ("TARGET", "PREFIX", "ROOT", "USER", "REQUIRE_VIRTUALENV", "SYSTEM_PYTHON", "BREAK_SYSTEM_PACKAGES")
 _ELSEWHERE = tuple(f"{installer}_{place}" for installer in ("PIP", "UV") for place in _PLACES)

@@ -24,12 +24,12 @@ print(sys.pycache_prefix)
 
 def prefix_of(folder: Path, *, before: str = "", compiled: bool = False, **environment: str) -> str:
     """What a process says of where it keeps compiled modules, with a torch of its own; it imports two more."""
-    (folder / "site" / "torch").mkdir(parents=True)
+    (folder / "site" / "torch").mkdir(parents=True, exist_ok=True)
     for name in ("torch/__init__", "here", "there"):
         (folder / "site" / f"{name}.py").write_text("\n", encoding="utf-8")
     if compiled:
         py_compile.compile(os.fspath(folder / "site/torch/__init__.py"))
-    environment |= {"HOME": os.fspath(folder), "PYTHONPATH": f"{folder / 'site'}:{ROOT}"}
+    environment = {"HOME": os.fspath(folder), "PYTHONPATH": f"{folder / 'site'}:{ROOT}"} | environment
     command = [sys.executable, "-c", PROGRAM.format(before=before)]
     answer = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
     return answer.stdout.strip()
@@ -41,11 +41,11 @@ def compiled_in(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("before", "environment"),
-    [("", {"PYTHONDONTWRITEBYTECODE": "1"}), ("os.access = lambda path, mode: False", {})],
+    [("", {"PYTHONDONTWRITEBYTECODE": "1"}), ("os.access = lambda path, mode: '.cache' in str(path)", {})],
 )
 def test_what_nobody_would_keep_is_kept_in_the_cache(before: str, environment: dict[str, str], tmp_path: Path) -> None:
-    kept = tmp_path / FOLDER.relative_to("~")
-    assert prefix_of(tmp_path, before=before, **environment) == str(kept)
+    kept = Path(prefix_of(tmp_path, before=before, **environment))
+    assert kept.parent == tmp_path / FOLDER.relative_to("~")
     assert {"here", "there"} <= compiled_in(kept)
     assert compiled_in(tmp_path / "site") == set()
 
@@ -65,3 +65,24 @@ def test_a_folder_that_somebody_names_is_the_one(tmp_path: Path) -> None:
     own = str(tmp_path / "own")
     assert prefix_of(tmp_path, PYTHONDONTWRITEBYTECODE="1", PYTHONPYCACHEPREFIX=own) == own
     assert compiled_in(tmp_path) == set()
+
+
+def test_another_release_whose_files_are_as_old_is_not_taken_for_the_first(tmp_path: Path) -> None:
+    """As in images whose times are all the same."""
+    prefixes = []
+    for version in ("2.13.0", "2.14.1"):
+        installed = tmp_path / f"site/torch-{version}.dist-info"
+        installed.mkdir(parents=True)
+        prefixes.append(prefix_of(tmp_path, PYTHONDONTWRITEBYTECODE="1"))
+        installed.rmdir()
+    assert len(set(prefixes)) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "home"),
+    [("", "/proc/nowhere"), ("import types; sys.modules['torch'] = types.ModuleType('torch')", None)],
+    ids=["nothing can be written", "a torch that is none"],
+)
+def test_where_nothing_can_be_kept_all_stays_as_it_is(before: str, home: str | None, tmp_path: Path) -> None:
+    environment = {"PYTHONDONTWRITEBYTECODE": "1"} | ({"HOME": home} if home else {})
+    assert prefix_of(tmp_path, before=before, **environment) == "None"

@@ -155,6 +155,7 @@ def test_the_phase_run_is_what_the_workload_runs(tmp_path: Path, phase: str, wor
         pytest.param({"phase": None}, ["phase"], id="refused without a phase"),
         pytest.param({"type": None}, ["type"], id="refused without a type"),
         pytest.param({"message": None}, ["message"], id="refused without a message"),
+        pytest.param({"type": '"OSError | KeyError"'}, ["'OSError | KeyError'", "with |"], id="types with spaces"),
         pytest.param({"message": '"("'}, ["message", "regular expression"], id="bad regex"),
         pytest.param({"when": '{ torch = "2.13" }'}, ["2.13"], id="version without an operator"),
         pytest.param({"when": '{ torch = ">=x" }'}, [">=x"], id="bad version"),

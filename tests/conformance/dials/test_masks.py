@@ -48,13 +48,17 @@ def test_a_dial_does_the_same_to_tokens_whatever_padding_looks_at(name: str, win
     assert ours.allclose(straight) is (name.startswith("window") and window == LENGTH)
 
 
+SCORES = 2 * 2 * LENGTH * 2 * LENGTH
+
+
 @pytest.mark.parametrize(
-    ("most", "is_turned"), [(2 * 2 * LENGTH * 2 * LENGTH, True), (2 * 2 * LENGTH * 2 * LENGTH - 1, False)]
+    ("most", "few", "is_turned"), [(SCORES, 1, True), (SCORES - 1, 1, False), (SCORES - 1, 2, True)]
 )
 def test_documents_are_not_turned_of_more_rows_than_can_see_each_other(
-    most: int, is_turned: bool, monkeypatch: pytest.MonkeyPatch
+    most: int, few: int, is_turned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(masks, "AT_ONCE", most)
+    monkeypatch.setattr(masks, "_FEW", few)
     rows = call(causal(opened=False))
     assert masks.documents(rows, 50.0).equal(rows()) is not is_turned
 

@@ -149,14 +149,20 @@ def test_while_importing_torch_is_told_of_gpus_by_the_driver_and_after_it_by_its
     assert kept(1) == torch.cuda.get_device_properties(1) == "torch knows of 1"
 
 
-def test_where_the_driver_sees_none_cuda_is_not_asked_while_importing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("is_loaded", "said"), [(False, (False, 0)), (True, ("asked", "asked"))], ids=["no driver", "nobody knows"]
+)
+def test_where_no_driver_is_loaded_cuda_is_not_asked_while_importing(
+    is_loaded: bool, said: tuple[object, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch = pytest.importorskip("torch")
+    monkeypatch.setattr(forkserver.os.path, "exists", lambda path: is_loaded)
     monkeypatch.setattr(forkserver, "visible_gpus", lambda: ((), ""))
     monkeypatch.setattr(torch.backends.cuda, "is_built", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: "asked")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: "asked")
     with forkserver._gpus_as_the_driver_says():
-        assert (torch.cuda.is_available(), torch.cuda.device_count()) == (False, 0)
+        assert (torch.cuda.is_available(), torch.cuda.device_count()) == said
     assert (torch.cuda.is_available(), torch.cuda.device_count()) == ("asked", "asked")
 
 
