@@ -144,7 +144,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in mark_names(list(settings.architectures)):
         config.addinivalue_line("markers", f"{name}: cells with this value on an axis")
     config.addinivalue_line("markers", f"{BENCHMARK}: measures time, alone on its device")
-    asked = any(argument.startswith("--hypothesis") for argument in config.invocation_params.args)
+    asked = any(value for name, value in vars(config.option).items() if name.startswith("hypothesis_"))
     if Family.PROPERTY in wanted_families(config, settings) or asked:
         from conformance.hypothesis_profiles import register  # hypothesis, which only the properties need
 

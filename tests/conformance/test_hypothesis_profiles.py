@@ -44,8 +44,13 @@ def test_what_is_imported_changes_no_example(tmp_path: Path) -> None:
     assert examples(tmp_path, "one", REGISTER) == examples(tmp_path, "other", REGISTER)
 
 
-@pytest.mark.parametrize(("file", "imported"), [("test_cells.py", False), ("test_sdpa_kernels.py", True)])
-def test_a_run_without_properties_does_not_wait_for_hypothesis(file: str, imported: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "more", "imported"),
+    [("test_cells.py", "", False), ("test_sdpa_kernels.py", "", True), ("test_cells.py", "--hypothesis-seed=1", True)],
+)
+def test_a_run_without_properties_does_not_wait_for_hypothesis(
+    file: str, more: str, imported: bool, tmp_path: Path
+) -> None:
     """Whose plugin would import it at the end of any run."""
     program = "import pytest, sys; pytest.main(sys.argv[1:]); print('hypothesis' in sys.modules)"
     told = [
@@ -59,7 +64,7 @@ def test_a_run_without_properties_does_not_wait_for_hypothesis(file: str, import
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     answer = subprocess.run(
         [sys.executable, "-c", program, *told],
-        env={**environment, "SABOTAGE": "{}", PRELOAD: ""},
+        env={**environment, "SABOTAGE": "{}", PRELOAD: "", "PYTEST_ADDOPTS": more},
         cwd=ROOT,
         capture_output=True,
         text=True,
