@@ -40,7 +40,7 @@ def _folder() -> str | None:
             return None
         compiled = Path(cache_from_source(spec.origin))
         beside = compiled.parent if compiled.parent.exists() else compiled.parent.parent
-        if compiled.exists() or not (sys.dont_write_bytecode or not os.access(beside, os.W_OK)):
+        if compiled.exists() or (not sys.dont_write_bytecode and os.access(beside, os.W_OK)):
             return None
         site = Path(spec.origin).parent.parent
         installed = sorted(name for name in os.listdir(site) if name.endswith(".dist-info"))

@@ -54,17 +54,21 @@ def run_pytest(
     command = [sys.executable, "-m", "pytest", *tests.split(), *played]
     command += ["-o", f"cache_dir={folder.parent / 'cache'}", f"--{'resume' if resume else 'report-dir'}={folder}"]
     command += [f"--fixture-cache={folder.parent / 'fixtures'}", *arguments]
-    # A session started from within a test must not inherit that it runs in a worker.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    if not real:  # what is real is forked from the process that has imported the libraries for these tests
-        environment.pop(SOCKET, None)
-    environment |= {"SABOTAGE": json.dumps(sabotage or {}), "CUDA_VISIBLE_DEVICES": ""}
-    if not real:
-        environment[PRELOAD] = ""  # nothing that is played needs torch
+    environment = environment_of_a_session(sabotage, real=real)
     answer = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=_PATIENCE, check=False, env=environment
     )
     return Session(answer.returncode, answer.stdout + answer.stderr, folder)
+
+
+def environment_of_a_session(sabotage: dict[str, str] | None = None, *, real: bool = False) -> dict[str, str]:
+    """The variables of a session that is started from within a test: it must not inherit that it runs in a worker."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment |= {"SABOTAGE": json.dumps(sabotage or {}), "CUDA_VISIBLE_DEVICES": ""}
+    if not real:  # what is real is forked from the process that has imported the libraries for these tests
+        environment.pop(SOCKET, None)
+        environment[PRELOAD] = ""  # nothing that is played needs torch
+    return environment
 
 
 def run_script(path: Path) -> subprocess.CompletedProcess[str]:

@@ -35,7 +35,16 @@ from conformance.plugin.measuring import MEASURE, Measure, last_words
 from conformance.plugin.order import arranged
 from conformance.plugin.recording import Recorder, command_line, exit_status
 from conformance.plugin.resuming import Earlier
-from conformance.plugin.rows import FAMILY_OF_FILE, device_is_lost, died_record, excuse, family_of, row_key, row_record
+from conformance.plugin.rows import (
+    CELLS,
+    FAMILY_OF_FILE,
+    device_is_lost,
+    died_record,
+    excuse,
+    family_of,
+    row_key,
+    row_record,
+)
 from conformance.plugin.settings import Settings, add_options, settings_from, with_joined_options
 from conformance.plugin.sharding import chosen, in_shard, leave_whole, read_whole, whole_plan
 from conformance.plugin.shown import make_harmless
@@ -74,7 +83,6 @@ WATCHDOG = pytest.StashKey[Watchdog]()
 KILLS = pytest.StashKey[KernelKills]()
 WHOLE = pytest.StashKey[Sharded]()  # the plan that this run's shard is of
 BENCHMARK = "benchmark"  # the mark of what measures time
-CELLS = "conformance/test_cells.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

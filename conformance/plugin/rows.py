@@ -15,6 +15,7 @@ from matrix.waiver import row_waiver_for
 from reports.document import EagerTrace, Point, Record, RowRecord, waived_by
 from reports.printable import printable, private_places
 
+CELLS = "conformance/test_cells.py"  # beside the files of rows
 FAMILY_OF_FILE = {
     "conformance/test_regressions.py": Family.REGRESSION,
     "conformance/test_sdpa_kernels.py": Family.PROPERTY,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conformance.children import planned
-from conformance.plugin.rows import FAMILY_OF_FILE
+from conformance.plugin.rows import CELLS, FAMILY_OF_FILE
 from conformance.upgrade.environments import Environment
 from conformance.upgrade.sides import Say
 from matrix.delta import Answer
@@ -22,7 +22,6 @@ from reports.standing import Standing, standing_of
 
 # Where not even this is right nothing runs, and what becomes of other cells there says nothing of them.
 CONTROL = "llama-float32-eager-prefill"
-_CELLS = "conformance/test_cells.py"
 # What one run says nothing of: machines are never so still.
 _NOISE = (Aspect.TIME, Aspect.MEMORY, Aspect.FIGURES)
 
@@ -184,7 +183,7 @@ def _arguments(names: Sequence[str], listed: Path) -> list[str]:
                 f"{family}: rows of this family are not measured again; name cells, or rows of {_FAMILIES}"
             )
     named = [f"--cell={cell}" for cell in dict.fromkeys((CONTROL, *cells))]
-    return [_CELLS, *(files[Family(family)] for family in families), *named, f"--only={listed.absolute()}"]
+    return [CELLS, *(files[Family(family)] for family in families), *named, f"--only={listed.absolute()}"]
 
 
 _FAMILIES = ", ".join(family for family in FAMILY_OF_FILE.values() if family is not Family.CLAIM)

@@ -1,14 +1,13 @@
 """The examples of the properties are the same in each process, whatever it has imported; who has none needs nothing."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from conformance.plugin.forkserver import PRELOAD
 from tests.builders import ROOT
+from tests.sessions import environment_of_a_session
 
 REGISTER = "from conformance.hypothesis_profiles import register; register()"
 PROGRAM = """
@@ -53,21 +52,8 @@ def test_a_run_without_properties_does_not_wait_for_hypothesis(
 ) -> None:
     """Whose plugin would import it at the end of any run."""
     program = "import pytest, sys; pytest.main(sys.argv[1:]); print('hypothesis' in sys.modules)"
-    told = [
-        f"conformance/{file}",
-        "-p",
-        "tests.saboteur",
-        "-k",
-        "bert-float32-eager-prefill",
-        f"--report-dir={tmp_path}",
-    ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    answer = subprocess.run(
-        [sys.executable, "-c", program, *told],
-        env={**environment, "SABOTAGE": "{}", PRELOAD: "", "PYTEST_ADDOPTS": more},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", program, f"conformance/{file}", f"--report-dir={tmp_path}"]
+    command += ["-p", "tests.saboteur", "-k", "bert-float32-eager-prefill"]
+    environment = environment_of_a_session() | {"PYTEST_ADDOPTS": more}
+    answer = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     assert answer.stdout.splitlines()[-1] == str(imported)

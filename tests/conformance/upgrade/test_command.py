@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from conformance.plugin.forkserver import PRELOAD, SOCKET
 from conformance.upgrade import command, environments
 from conformance.upgrade.choices import How, Question
 from conformance.upgrade.command import Wanted, gated, pins_of, upgrade
@@ -36,6 +34,7 @@ from reports.reading import read_report
 from reports.write import write_json
 from tests.builders import ROOT, cuda_stack, ended, make_run, make_stack, record_of
 from tests.reports.test_advice import advised
+from tests.sessions import environment_of_a_session
 from tests.wheels import make_wheel
 
 CELLS = [
@@ -488,9 +487,7 @@ def test_a_command_that_is_killed_goes_on_to_its_verdict(tmp_path: Path) -> None
     chosen = CELLS[:3]
     make_wheel(tmp_path / "wheels", "transformers", "99.0")
     go, said, out = tmp_path / "go", tmp_path / "said", tmp_path / "out"
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environ.pop(SOCKET, None)
-    environ |= {PRELOAD: "", "CUDA_VISIBLE_DEVICES": "", "SABOTAGE": json.dumps({chosen[1]: f"wait for {go}"})}
+    environ = environment_of_a_session({chosen[1]: f"wait for {go}"})
     arguments = ["--to", "transformers==99.0", "--how", "overlay", "--find-links", str(tmp_path / "wheels")]
     arguments += ["--report-dir", str(out), "-p", "tests.saboteur", "conformance/test_cells.py", "-n", "1"]
     arguments += [f"--cell={cell}" for cell in chosen]
