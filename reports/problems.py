@@ -5,11 +5,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from matrix.architectures import Architecture
 from matrix.cell import parse_cell
 from matrix.guide import Guide
-from matrix.plan import make_plan
+from matrix.plan import load_profiles, make_plan
 from matrix.rows import Family, RowOutcome
 from matrix.verdict import Judgement
 from matrix.waiver import Waiver, idle_row_waivers, idle_waivers
 from reports.document import Record, RowRecord, Run
+
+_OF_EVERYTHING = ("full", "zoo")  # what these alone plan, no other run is asked about
 
 
 def problems_of(
@@ -36,7 +38,7 @@ def problems_of(
     narrowed = bool(run.narrowed) or run.profile != "pairwise"
     narrowed = narrowed or len(run.planned) < len(make_plan(run.profile, architectures))
     # A narrowed run does not ask which cells are nowhere.
-    others = () if narrowed else ("guide", "smoke", "relations", "decoding", "quantisers")
+    others = [] if narrowed else [name for name in load_profiles() if name not in (run.profile, *_OF_EVERYTHING)]
     elsewhere = [cell for profile in others for cell in make_plan(profile, architectures)]
     yield from idle_waivers(judgements, run.stack, waivers, narrowed=narrowed, elsewhere=elsewhere)
     # The rows of recipes are tried by the guide alone: in other profiles they are not there to be excused.

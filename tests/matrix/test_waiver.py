@@ -14,7 +14,7 @@ from matrix.guide import load_guide
 from matrix.plan import load_profiles, valid_cells
 from matrix.regressions import load_regressions
 from matrix.rows import RowOutcome
-from matrix.stack import CPU_FLAGS, Stack
+from matrix.stack import Stack
 from matrix.verdict import Judgement, Verdict
 from matrix.waiver import (
     FOLDER,
@@ -28,8 +28,6 @@ from matrix.waiver import (
 from tests.builders import ARCHITECTURES, cuda_stack, make_stack, plan, toml_table
 
 SUITE_WAIVERS = load_waivers(ARCHITECTURES)
-LEGACY = {"transformers": "4.48.3", "optimum": "1.27.0"}
-LIBRARIES = {"flash-attn": "2.8.3", "bitsandbytes": "0.50.2", "accelerate": "1.15.0"}
 WAIVER = {
     "cells": '"architecture=llama,t5 dtype=float16"',
     "when": '{ device = "cpu" }',
@@ -71,29 +69,6 @@ def test_every_waiver_of_the_suite_speaks_of_a_cell_that_exists() -> None:
     of_cells = [one for one in SUITE_WAIVERS if one.selection is not None and not one.selection.means_absent]
     beyond = [one for one in of_cells if not any(cell in one.selection for cell in planned)]
     assert [one.place for one in beyond if not valid_cells(ARCHITECTURES, one.selection)] == []
-
-
-@pytest.mark.parametrize(
-    "stack",
-    [make_stack(LIBRARIES, cpu_flags=CPU_FLAGS), cuda_stack(LIBRARIES), make_stack(LIBRARIES | LEGACY)],
-    ids=["cpu", "cuda", "legacy"],
-)
-def test_pairwise_has_a_cell_for_every_waiver_of_the_suite(stack: Stack) -> None:
-    """It is the profile that holds waivers to account, or else those that try cells which it leaves out."""
-    plans = {profile: plan(profile) for profile in load_profiles() if profile not in ("full", "zoo")}
-    others = {"pairwise": [profile for profile in plans if profile != "pairwise"], "relations": ["guide", "smoke"]}
-    idle = {
-        profile: idle_waivers(
-            dict.fromkeys(plans[profile], Judgement(Verdict.UNAVAILABLE, "")),
-            stack,
-            SUITE_WAIVERS,
-            narrowed=False,
-            elsewhere=[cell for other in named for cell in plans[other]],
-        )
-        for profile, named in others.items()
-    }
-    assert idle["pairwise"] == []
-    assert idle["relations"] != []
 
 
 def test_every_waiver_of_rows_names_rows_that_exist() -> None:
