@@ -18,7 +18,7 @@ from matrix.stack import Stack
 from reports.differences import Aspect, Difference, Kind
 from reports.part import Part
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 _SHOWN = 12  # of configurations that one thing keeps away
 
 
@@ -119,6 +119,26 @@ class Subject(Part):
     disk_bytes: int | None = Field(description="of its weights as they are saved")
 
 
+class Held(Part):
+    """What was advised beside the best of everything that may be, all measured in turns with one and the same."""
+
+    prefer: Prefer
+    advised: str
+    ratio: float = Field(description="how many times as much it costs as the best")
+    best: str
+    measured: int = Field(ge=1, description="configurations that may be advised, this one among them")
+
+    @property
+    def words(self) -> str:
+        """A sentence."""
+        others = f"the best of all {self.measured} that are right"
+        if self.best == self.advised:
+            return f"{self.prefer.value}: {self.advised}, which was advised, is {others}"
+        return (
+            f"{self.prefer.value}: {self.advised} was advised, and costs {self.ratio:.3f} times {others}, {self.best}"
+        )
+
+
 class Advice(Part):
     """What to run, with the evidence."""
 
@@ -133,6 +153,7 @@ class Advice(Part):
     entries: list[Entry] = Field(description="the best first")
     absent: list[Absent]
     seconds: float
+    held: list[Held] = Field(default=[], description="where everything was measured: advices of this model beside it")
 
 
 def advice_of(

@@ -10,22 +10,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from conformance.advising.command import Advising, Asked, configurations
+from conformance.advising.command import Advising, Asked, Say, configurations, room_of
+from conformance.advising.streams import side_by_side
 from matrix.advice.noise import MOST_REPEATS, SHORT, Gain, gain
 from matrix.advice.search import Failed, Found, Known, Sample, State, Trials, costs, excluded, search_all
 from matrix.advice.space import Configuration, Model
 from matrix.advice.wanted import Prefer, Wanted
 from matrix.command_line import run, say
-from matrix.errors import UsageError
-from reports.advice import Advice, read_advice
+from matrix.errors import UsageError, enumerated
+from matrix.stack import detect_stack
+from reports.advice import Advice, Held, read_advice
 
 ROUNDS = 8
 _MEASURABLE = (State.RIGHT, State.NOT_REACHED, State.NOT_JUDGED, State.TIMEOUT)
@@ -182,18 +185,7 @@ def _agreements(
         yield Agreement(rows, what, sum(seconds.values()) / len(seconds), found)
 
 
-@dataclass(frozen=True)
-class Behind:
-    """How many times as much an advised configuration costs as the best that may be advised."""
-
-    advised: str
-    prefer: Prefer
-    ratio: float
-    best: str
-    measured: int  # configurations that may be advised, this one among them
-
-
-def all_of(asked: Asked, before: Sequence[Advice], rounds: int) -> tuple[Advice, list[Behind]]:
+def all_of(asked: Asked, before: Sequence[Advice], rounds: int, say: Say = say) -> Advice:
     """Every configuration of the advices that may be right, judged anew and measured in turns with the first advised.
 
     Args:
@@ -208,20 +200,20 @@ def all_of(asked: Asked, before: Sequence[Advice], rounds: int) -> tuple[Advice,
         raise UsageError(f"{before[0].model.name}: nothing is advised")
     if len({(one.model.path, replace(one.asked.wanted, prefer=Prefer.LATENCY)) for one in before}) > 1:
         raise UsageError(f"{before[0].model.name}: advice of other models, prompts or batches is measured by itself")
-    behind: list[Behind] = []
+    advising = Advising(asked, say)
 
     def hunt(model: Model, wanted: Wanted, trials: Trials) -> Found:
         entries = {entry.name: entry for one in before for entry in one.entries if entry.state in _MEASURABLE}
         ones = configurations(sorted(entries.values(), key=lambda entry: entry.name not in advised), model)
         found = search_all(model, wanted, trials, ones, rounds)
         preferred = [replace(wanted, prefer=one.asked.prefer) for one in before]
-        behind.extend(behind_the_best(*one, found, model) for one in zip(advised, preferred, strict=True))
+        advising.held += [held(*one, found, model) for one in zip(advised, preferred, strict=True)]
         return found
 
-    return Advising(asked, say).run(hunt, "all of them"), behind
+    return advising.run(hunt, "all of them")
 
 
-def behind_the_best(advised: str, wanted: Wanted, found: Found, model: Model) -> Behind:
+def held(advised: str, wanted: Wanted, found: Found, model: Model) -> Held:
     """How far it is from the best that may be advised, by the rounds that each had with the first of all.
 
     Raises:
@@ -238,28 +230,51 @@ def behind_the_best(advised: str, wanted: Wanted, found: Found, model: Model) ->
     if advised not in times:
         raise UsageError(f"{advised}: was advised, and is not among what was measured")
     best = min(times, key=lambda name: times[name])
-    return Behind(advised, wanted.prefer, times[advised] / times[best], best, len(times))
+    ratio = times[advised] / times[best]
+    return Held(prefer=wanted.prefer, advised=advised, ratio=ratio, best=best, measured=len(times))
 
 
 @app.command()
 def main(
-    files: Annotated[list[Path], typer.Argument(help="advice.json, with --all of one model as often as it was asked")],
+    files: Annotated[list[Path], typer.Argument(help="advice.json, with --all as many as were asked for")],
     everything: Annotated[bool, typer.Option("--all", help="measure every configuration that is right")] = False,
     rounds: Annotated[int, typer.Option(min=2, help="turns")] = ROUNDS,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="the folder for what is measured")] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="models that are measured side by side, each timed alone")] = 1,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="for what is measured")] = None,
 ) -> None:
-    """Hold an advice against a hand-written loop, or against all that was tried."""
+    """Hold an advice against a hand-written loop, or advices against all that was tried."""
     before, began = [read_advice(file) for file in files], time.monotonic()
-    if len(before) > 1 and not everything:
-        raise UsageError("a hand-written loop is held against one advice: name one file, or add --all")
-    asked = Asked(Path(before[0].model.path), before[0].asked.wanted, _MINUTES, output)
     if everything:
-        for one in all_of(asked, before, rounds)[1]:
-            say(f"{one.prefer}: {one.advised} costs {one.ratio:.3f} times the best of {one.measured}, {one.best}")
+        groups = _of_one_model(before)
+        measure = partial(_measure_all, rounds=rounds, output=output, at_once=min(at_once, len(groups)))
+        if len(groups) == 1:
+            measure(before, None, say)
+        elif failed := side_by_side(groups, measure, room_of(detect_stack()), at_once):
+            raise UsageError(f"not measured to the end, for the reasons above: {enumerated(failed)}")
+    elif len(before) > 1:
+        raise UsageError("a hand-written loop is held against one advice: name one file, or add --all")
     else:
+        asked = Asked(Path(before[0].model.path), before[0].asked.wanted, _MINUTES, output)
         for line in agreement_lines(by_hand(asked, before[0], rounds)):
             say(line)
     say(f"{time.monotonic() - began:.0f} s")
+
+
+def _of_one_model(advices: Iterable[Advice]) -> list[list[Advice]]:
+    groups: dict[str, list[Advice]] = {}
+    for one in advices:
+        groups.setdefault(one.model.path, []).append(one)
+    return list(groups.values())
+
+
+def _measure_all(
+    before: Sequence[Advice], room: int | None, said: Say, *, rounds: int, output: Path | None, at_once: int
+) -> None:
+    """All of one model, which has so much room where there are others."""
+    folder = output if output is None or room is None else output / before[0].model.name
+    asked = Asked(Path(before[0].model.path), before[0].asked.wanted, _MINUTES, folder, room=room, beside=at_once)
+    for one in all_of(asked, before, rounds, said).held:
+        said(one.words)
 
 
 def agreement_lines(agreements: Sequence[Agreement]) -> Iterator[str]:

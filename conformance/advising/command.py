@@ -31,8 +31,8 @@ from matrix.installed import FIXTURE_CACHE, of_checkpoint
 from matrix.memory import free_bytes, parameters_of, weight_files
 from matrix.selection import parse_selection
 from matrix.shortage import in_use_by_others
-from matrix.stack import Device, detect_stack
-from reports.advice import Advice, Entry, Subject, advice_of, differing, holds, read_advice
+from matrix.stack import Device, Stack, detect_stack
+from reports.advice import Advice, Entry, Held, Subject, advice_of, differing, holds, read_advice
 from reports.files import write_whole
 from reports.html import render_advice
 
@@ -66,6 +66,8 @@ class Asked:
     output: Path | None = None
     cells: str = ""  # a selection: what else is not tried
     faults: Mapping[str, str] = field(default_factory=dict)  # by name of a configuration: seeded, to try the advice
+    room: int | None = None  # bytes of the device, where others measure beside it (`quiet`)
+    beside: int = 1  # how many measure on this machine, this one among them
 
 
 def advise(asked: Asked, say: Say) -> Advice:
@@ -75,6 +77,12 @@ def advise(asked: Asked, say: Say) -> Advice:
         UsageError: there is no config to be read, nothing of its kind can be made, or the folder is another's.
     """
     return Advising(asked, say).run()
+
+
+def room_of(stack: Stack) -> int:
+    """Bytes of the device that may be taken."""
+    free = stack.gpus[0].free_mib * 2**20 if stack.device is Device.CUDA else free_bytes()
+    return int(_ROOM * free)
 
 
 def check(asked: Asked, file: Path, say: Say) -> tuple[bool, Advice]:
@@ -102,6 +110,7 @@ class Advising:
         self.asked, self.say = asked, say
         self.stack = detect_stack()
         self.notes: list[str] = []
+        self.held: list[Held] = []
         self.slowed = slowed()
         self.config = _config_of(asked.path)
         self.name = asked.path.resolve().parent.name if asked.path.name == "config.json" else asked.path.resolve().name
@@ -178,6 +187,7 @@ class Advising:
         notes = list(dict.fromkeys(self.notes))
         spent = time.monotonic() - self.began
         advice = advice_of(found, model, wanted, self.stack, subject, paste, notes, spent)
+        advice.held = self.held
         write_whole(folder / "advice.json", advice.model_dump_json(indent=1) + "\n")
         write_whole(folder / "index.html", render_advice(advice))
         self.say(f"{folder / 'index.html'}")
@@ -253,9 +263,7 @@ class Advising:
         return float(architecture.parameters * _BYTES[parse_cell(task.cell).dtype])
 
     def _room(self) -> int:
-        if self.stack.device is Device.CUDA:
-            return int(_ROOM * self.stack.gpus[0].free_mib * 2**20)
-        return int(_ROOM * free_bytes())
+        return self.asked.room or room_of(self.stack)
 
     def _task(self, architecture: Architecture, cell: str, source: str, references: str, **more: Any) -> Task:
         longest = min(self.asked.wanted.prompt, _LONGEST_JUDGED[self.stack.device])
@@ -421,12 +429,14 @@ class _Trials:
     def _patience(self, one: Configuration) -> float:
         """None may take all that is left, nor be given up at once; without the default nothing can be compared.
 
-        What compiles takes longest of all, and most of it once.
+        What compiles takes longest of all, and most of it once. Who measures side by side waits for
+        the others, too.
         """
+        longest = _A_CALL * self._advising.asked.beside
         if one == self._model.default:
-            return _A_CALL
+            return longest
         share = 0.8 if one.compiles else 0.6
-        return min(_A_CALL, max(_A_CALL_AT_LEAST, share * (self._allowed - self._spent)))
+        return min(longest, max(_A_CALL_AT_LEAST, share * (self._allowed - self._spent)))
 
     def _truth(self, one: Configuration) -> Failed | None:
         key = (str(one.cell.dtype), str(one.cell.quantisation))

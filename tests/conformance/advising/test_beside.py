@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from conformance.advising import beside
-from conformance.advising.beside import Agreement, agreement_lines, behind_the_best, loop
+from conformance.advising.beside import Agreement, agreement_lines, held, loop
 from conformance.advising.command import Asked
 from matrix.advice.noise import gain
 from matrix.advice.search import Finding, Found, Known, Sample, State
 from matrix.advice.space import Configuration, plain_cell
 from matrix.advice.wanted import Prefer, Wanted
 from matrix.errors import UsageError
-from reports.advice import Advice
+from reports.advice import Advice, read_advice
 from tests.matrix.advice.table import model_of
 
 MODEL = model_of()
@@ -74,25 +74,26 @@ def test_the_advised_is_held_against_the_best_by_the_rounds_that_both_had_with_t
     first, slower, best = "bfloat16-sdpa", "bfloat16-eager", "float16-sdpa"
     found = table({first: {0: 1.0, 1: 1.0, 2: 5.0, 3: 5.0}, slower: {0: 1.2, 1: 1.2}, best: {2: 4.0, 3: 4.0}})
     wanted = Wanted(new=0, batches=(1,))
-    behind = behind_the_best(first, wanted, found, MODEL)
+    behind = held(first, wanted, found, MODEL)
     assert (behind.ratio, behind.best, behind.measured) == (pytest.approx(1.25), best, 3)
-    assert behind_the_best(slower, wanted, found, MODEL).ratio == pytest.approx(1.5)
-    assert behind_the_best(best, wanted, found, MODEL).ratio == 1
+    assert held(slower, wanted, found, MODEL).ratio == pytest.approx(1.5)
+    assert held(best, wanted, found, MODEL).ratio == 1
     with pytest.raises(UsageError, match="float32-sdpa: was advised, and is not among"):
-        behind_the_best("float32-sdpa", wanted, found, MODEL)
+        held("float32-sdpa", wanted, found, MODEL)
 
 
 def test_everything_that_may_be_right_is_measured(advice: Advice, asked: Asked, tmp_path: Path) -> None:
     assert advice.advised is not None
     wide = advice.model_copy(update={"asked": advice.asked.model_copy(update={"prefer": Prefer.THROUGHPUT})})
-    everything, behind = beside.all_of(replace(asked, output=tmp_path / "out"), [advice, wide], 2)
+    everything = beside.all_of(replace(asked, output=tmp_path / "out"), [advice, wide], 2)
     right = [entry.name for entry in advice.entries if entry.state == "right"]
     assert sorted(entry.name for entry in everything.entries if entry.figures) == sorted(right)
     assert all(one.rounds >= 2 and one.final for entry in everything.entries for one in entry.figures)
-    assert [(one.advised, one.prefer, one.measured) for one in behind] == [
+    assert [(one.advised, one.prefer, one.measured) for one in everything.held] == [
         (advice.advised.name, prefer, len(right)) for prefer in (Prefer.LATENCY, Prefer.THROUGHPUT)
     ]
-    assert all(one.ratio >= 1 for one in behind)
+    assert all(one.ratio >= 1 for one in everything.held)
+    assert read_advice(tmp_path / "out" / "advice.json").held == everything.held
 
 
 def test_only_advice_of_one_thing_is_measured_together(advice: Advice, asked: Asked) -> None:
