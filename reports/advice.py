@@ -133,7 +133,7 @@ class Held(Part):
         """A sentence."""
         others = f"the best of all {self.measured} that are right"
         if self.best == self.advised:
-            return f"{self.prefer.value}: {self.advised}, which was advised, is {others}"
+            return f"{self.prefer.value}: {self.advised} was advised, and is {others}"
         return (
             f"{self.prefer.value}: {self.advised} was advised, and costs {self.ratio:.3f} times {others}, {self.best}"
         )

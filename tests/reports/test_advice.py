@@ -9,7 +9,7 @@ from matrix.advice.search import Failed, State, search
 from matrix.advice.wanted import Prefer, Wanted
 from matrix.errors import UsageError
 from matrix.stack import Device
-from reports.advice import Advice, Subject, advice_lines, advice_of, differing, fell, holds, read_advice
+from reports.advice import Advice, Held, Subject, advice_lines, advice_of, differing, fell, holds, read_advice
 from reports.differences import Aspect, Kind
 from reports.html import render_advice
 from tests.matrix.advice.table import RULES, STACK, Table, model_of
@@ -69,6 +69,17 @@ def test_the_answer_comes_first_with_what_it_gains() -> None:
     (false,) = (line for line in lines if f" {FALSE}:" in line)
     assert false == f"  {FALSE}: wrong: max error 9 exceeds 1"
     assert any(line.startswith("not here: needs flash-attn-3: ") for line in lines)
+
+
+def test_the_page_says_what_it_was_held_against() -> None:
+    held = [
+        Held(prefer=Prefer.LATENCY, advised="a", ratio=1.0, best="a", measured=3),
+        Held(prefer=Prefer.THROUGHPUT, advised="a", ratio=1.0312, best="<b>", measured=3),
+    ]
+    page = render_advice(advised().model_copy(update={"held": held}))
+    assert "latency: a was advised, and is the best of all 3 that are right." in page
+    assert "throughput: a was advised, and costs 1.031 times the best of all 3 that are right, &lt;b&gt;." in page
+    assert "Held against" not in render_advice(advised())
 
 
 def test_the_page_has_the_answer_the_picture_and_why_not_and_nothing_in_it_is_markup() -> None:
