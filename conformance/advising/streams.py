@@ -9,8 +9,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,6 +19,7 @@ from conformance.advising.command import Say
 from conformance.interruption import end_with_parent
 from conformance.plugin.workers import cpu_count
 from matrix.command_line import say
+from matrix.errors import UsageError
 from reports.advice import Advice
 
 _BESIDES = 2e9  # parameters: what is held of any model, such as a context, caches and graphs, as if it were weights
@@ -40,14 +40,14 @@ def side_by_side(groups: Sequence[Sequence[Advice]], measure: Measure, room: int
     """Measure each of them in a process of its own, so many at once, and name those that failed."""
     context = multiprocessing.get_context("spawn")
     failed: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder, _environment(folder, at_once):
+    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         waiting = list(zip(groups, rooms(groups, room, at_once), strict=True))
         running: dict[BaseProcess, str] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     group, own = waiting.pop(0)
-                    process = context.Process(target=_stream, args=(measure, group, own, Path(folder)))
+                    process = context.Process(target=_stream, args=(measure, group, own, Path(folder), at_once))
                     process.start()
                     running[process] = group[0].model.name
                 wait([process.sentinel for process in running], _LOOK)
@@ -62,17 +62,25 @@ def side_by_side(groups: Sequence[Sequence[Advice]], measure: Measure, room: int
     return failed
 
 
-def _stream(measure: Measure, group: Sequence[Advice], room: int, folder: Path) -> None:
+def _stream(measure: Measure, group: Sequence[Advice], room: int, folder: Path, at_once: int) -> None:
     end_with_parent()
     os.setsid()
-    # What one compiles another must not wait for while that is stopped.
+    name = group[0].model.name
     with quiet.named(folder, os.getpid()), tempfile.TemporaryDirectory(prefix="conformance-") as compiled:
-        os.environ.update(TORCHINDUCTOR_CACHE_DIR=f"{compiled}/inductor", TRITON_CACHE_DIR=f"{compiled}/triton")
-        measure(group, room, partial(_said, group[0].model.name))
-
-
-def _said(name: str, line: str) -> None:
-    say(f"{name}: {line}")
+        os.environ.update(
+            {
+                quiet.FOLDER: str(folder),
+                "TORCHINDUCTOR_COMPILE_THREADS": str(max(1, cpu_count() // at_once)),
+                # What one compiles another must not wait for while that is stopped.
+                "TORCHINDUCTOR_CACHE_DIR": f"{compiled}/inductor",
+                "TRITON_CACHE_DIR": f"{compiled}/triton",
+            }
+        )
+        try:
+            measure(group, room, lambda line: say(f"{name}: {line}"))
+        except UsageError as error:
+            say(f"{name}: error: {error}", err=True)
+            raise SystemExit(2) from None
 
 
 def _end(process: BaseProcess, folder: Path) -> None:
@@ -81,18 +89,3 @@ def _end(process: BaseProcess, folder: Path) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     (folder / str(process.pid)).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _environment(folder: str, at_once: int) -> Iterator[None]:
-    """What the processes are told. Each compiles with its share of the cores."""
-    told = {quiet.FOLDER: folder, "TORCHINDUCTOR_COMPILE_THREADS": str(max(1, cpu_count() // at_once))}
-    before = {name: os.environ.get(name) for name in told}
-    os.environ.update(told)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
