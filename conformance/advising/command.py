@@ -385,10 +385,8 @@ class _Trials:
         known = self._known(asked)
         if isinstance(known, Finding):
             return known
-        failed = self._truth(one)
-        if failed is not None:
-            found: Any = Finding(State.NOT_JUDGED, f"the truth for it could not be made: {failed.why}")
-        else:
+        found: Any = self._truth(one)
+        if found is None:
             how = (_way(one), self._wanted.rows[0], self._wanted.prompt, self._wanted.new)
             found = self._processes.ask(self._task(one), "judge", *how, seconds=self._patience(one))
         finding = Finding(found.state, found.why) if isinstance(found, Failed) else found
@@ -401,8 +399,11 @@ class _Trials:
         known = self._known(asked)
         if isinstance(known, Sample | Failed):
             return known
-        how = (_way(one), rows, self._wanted.prompt, new)
-        found = self._processes.ask(self._task(one), "time", *how, seconds=self._patience(one))
+        # What generate compiles is judged in its shapes first, by a process that knows of no judgement before it.
+        found: Any = self._truth(one) if one.by_generate else None
+        if found is None:
+            how = (_way(one), rows, self._wanted.prompt, new)
+            found = self._processes.ask(self._task(one), "time", *how, seconds=self._patience(one))
         self._journal.keep(asked, found, self._spent)
         return found  # type: ignore[no-any-return]
 
@@ -449,7 +450,10 @@ class _Trials:
             on_a_gpu = self._advising.stack.device is Device.CUDA
             needed = _GOLDEN * self._model.architecture.parameters if on_a_gpu else inf
             answer = self._processes.once("make_reference", self._task(one), seconds=_A_TRUTH, needed=needed)
-            self._truths[key] = answer if isinstance(answer, Failed) else None
+            self._truths[key] = None
+            if isinstance(answer, Failed):
+                why = f"the truth for it could not be made: {answer.why}"
+                self._truths[key] = Failed(State.NOT_JUDGED, why)
         return self._truths[key]
 
     def _task(self, one: Configuration) -> Task:

@@ -13,12 +13,14 @@ import torch
 
 from conformance.advising.command import Asked, _Trials, advise, check
 from conformance.advising.journal import Journal
-from matrix.advice.search import Finding, Found, Known, State
+from matrix.advice.search import Failed, Finding, Found, Known, Sample, State
 from matrix.advice.space import Configuration
 from matrix.cell import parse_cell
 from matrix.errors import UsageError
 from reports.advice import Advice, read_advice
+from tests.builders import make_stack
 from tests.conformance.advising.conftest import CELLS, WANTED
+from tests.matrix.advice.table import model_of
 
 
 def test_the_call_that_is_advised_runs(advice: Advice) -> None:
@@ -83,6 +85,43 @@ def test_what_came_before_the_first_question_is_part_of_the_minutes(
     trials: Any = _Trials(advising, None, journal, None, None, "", tmp_path)  # type: ignore[arg-type]
     assert trials._known("judge one") is None
     assert trials.left() == pytest.approx(left, abs=0.02)
+
+
+@pytest.mark.parametrize(("by_generate", "made"), [(True, ["make_reference"]), (False, [])])
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_judged_by_an_earlier_call_is_timed_with_a_truth_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_generate: bool, made: list[str], fails: bool
+) -> None:
+    """What generate compiles is judged once more, in a process that knows of no judgement before it."""
+    one = Configuration(parse_cell("llama-float32-sdpa-left-generate"), by_generate)
+    journal, asked = Journal(tmp_path, {}), []
+    sample = Sample(first=1.0, whole=2.0, new=4, peak=1)
+
+    def once(what: str, *_: object, **__: object) -> Failed | None:
+        asked.append(what)
+        return Failed(State.OUT_OF_MEMORY, "no room") if fails else None
+
+    def ask(task: object, name: str, *_: object, seconds: float) -> Sample:
+        asked.append(name)
+        return sample
+
+    journal.keep(f"judge {one.name}", Finding(State.RIGHT), 1.0)
+    advising = SimpleNamespace(
+        asked=SimpleNamespace(minutes=1.0, beside=1), stack=make_stack(), began=time.monotonic(), say=lambda line: None
+    )
+    model, processes = model_of(), SimpleNamespace(once=once, ask=ask)
+    trials: Any = _Trials(advising, processes, journal, model, WANTED, "", tmp_path)  # type: ignore[arg-type]
+    monkeypatch.setattr(trials, "_task", lambda one: None)
+    assert trials.judge(one).state is State.RIGHT
+    found = trials.time(one, 1, 4, 0)
+    if made and fails:
+        assert found == Failed(State.NOT_JUDGED, "the truth for it could not be made: no room")
+        assert asked == made
+    else:
+        assert found == sample
+        assert asked == [*made, "time"]
+        assert trials.time(one, 1, 4, 1) == sample
+        assert asked == [*made, "time", "time"]
 
 
 @pytest.mark.parametrize(("spent", "patience"), [(60.0, 12.0), (73.0, None)])
