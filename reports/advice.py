@@ -1,6 +1,7 @@
 """What somebody is advised to run, as a document: the answer, its evidence, and why not the others."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -139,6 +140,9 @@ class Held(Part):
         )
 
 
+_OF_THE_SAME = ("model", "hardware", "versions")
+
+
 class Advice(Part):
     """What to run, with the evidence."""
 
@@ -154,6 +158,14 @@ class Advice(Part):
     absent: list[Absent]
     seconds: float
     held: list[Held] = Field(default=[], description="where everything was measured: advices of this model beside it")
+
+    def held_by(self, everything: "Advice") -> Held | None:
+        """What became of it where everything was measured of the same model, on the same machine and releases."""
+        asked, advised = everything.asked.wanted, self.advised
+        if advised is None or any(getattr(self, part) != getattr(everything, part) for part in _OF_THE_SAME):
+            return None
+        mine = (one for one in everything.held if replace(asked, prefer=one.prefer) == self.asked.wanted)
+        return next((one for one in mine if one.advised == advised.name), None)
 
 
 def advice_of(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matrix.errors import UsageError
 from matrix.stack import Device
-from reports.advice import Advice, read_advice
+from reports.advice import Advice, Held, read_advice
 from reports.differences import Diff
 from reports.document import Report, complaint
 from reports.packed import SUFFIX, plain_name
@@ -71,6 +71,17 @@ class Collection:
     unreadable: list[str] = field(default_factory=list)  # reports that are broken
     passed_over: list[Path] = field(default_factory=list)  # JSON that is something else
     advices: list[PublishedAdvice] = field(default_factory=list)  # by device and model
+
+    def held(self, one: PublishedAdvice) -> list[tuple[Held, PublishedAdvice]]:
+        """What became of it where everything was measured, and which advice says so."""
+        found = ((one.advice.held_by(other.advice), other) for other in self.advices if other is not one)
+        return [(held, other) for held, other in found if held is not None]
+
+    @property
+    def asked_for(self) -> list[PublishedAdvice]:
+        """The advices without those that were made to hold others of them against everything."""
+        evidence = [other.name for one in self.advices for _, other in self.held(one)]
+        return [one for one in self.advices if one.name not in evidence]
 
 
 def collect(folder: Path, site: Path) -> Collection:

@@ -12,11 +12,13 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from typer.testing import CliRunner
 
+from matrix.advice.wanted import Prefer
 from matrix.errors import UsageError
 from matrix.stack import Stack
 from matrix.verdict import Verdict
 from reports import site as site_module
 from reports.__main__ import app
+from reports.advice import Held
 from reports.compact import json_schema
 from reports.document import Report, make_report
 from reports.keep import keep
@@ -76,6 +78,36 @@ def test_what_is_advised_stands_on_the_front_with_a_page_of_its_own(folder: Path
     (folder / "mine-h100.json").unlink()
     publish(collect(folder, site), site)
     assert not (site / "advice" / "mine-h100.html").exists()
+
+
+def test_an_advice_that_was_held_against_everything_says_so_and_the_other_is_no_advice(
+    folder: Path, tmp_path: Path
+) -> None:
+    quick, many, site = advised(), advised(Prefer.THROUGHPUT), tmp_path / "site"
+    name = "bfloat16-flash_attention_2"
+    held = [
+        Held(prefer=Prefer.LATENCY, advised=name, ratio=1.0213, best="another", measured=16),
+        Held(prefer=Prefer.THROUGHPUT, advised=name, ratio=1.0, best=name, measured=16),
+    ]
+    everything = quick.model_copy(update={"held": held})
+    elsewhere = everything.model_copy(update={"hardware": "another"})
+    otherwise = many.model_copy(update={"asked": many.asked.model_copy(update={"prompt": 7})})
+    for file, one in {
+        "quick": quick,
+        "many": many,
+        "otherwise": otherwise,
+        "z-all": everything,
+        "zz": elsewhere,
+    }.items():
+        (folder / f"{file}.json").write_text(one.model_dump_json(), encoding="utf-8")
+    found = collect(folder, site)
+    assert sorted(one.name for one in found.asked_for) == ["many", "otherwise", "quick", "zz"]
+    publish(found, site)
+    assert broken_links(site) == []
+    front = (site / "index.html").read_text(encoding="utf-8")
+    assert front.count('<small><a href="advice/z-all.html">1.021 × the best of all 16</a></small>') == 1
+    assert front.count('<small><a href="advice/z-all.html">the best of all 16</a></small>') == 1
+    assert "Held against everything, latency: " in (site / "advice" / "z-all.html").read_text(encoding="utf-8")
 
 
 def test_a_site_without_advice_says_nothing_of_it(folder: Path, tmp_path: Path) -> None:
