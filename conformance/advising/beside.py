@@ -1,8 +1,8 @@
 """Hold an advice against what somebody else would do: `python -m conformance.advising.beside ADVICE.json`.
 
 The advised call goes in turns with the same call in a hand-written loop, which knows nothing of this suite: the figures
-of both are to agree. With `--all` every configuration of the advice that is right is measured in turns instead, once
-where it is far behind: how far is the advised one from the best?
+of both are to agree. With `--all` every configuration of the advices that is right is measured in turns instead, once
+where it is far behind in all that they are for: how far is what they advise from the best?
 """
 
 import json
@@ -205,8 +205,13 @@ def all_of(asked: Asked, before: Sequence[Advice], rounds: int, say: Say = say) 
     def hunt(model: Model, wanted: Wanted, trials: Trials) -> Found:
         entries = {entry.name: entry for one in before for entry in one.entries if entry.state in _MEASURABLE}
         ones = configurations(sorted(entries.values(), key=lambda entry: entry.name not in advised), model)
-        found = search_all(model, wanted, trials, ones, rounds)
+        known = {one.name: one for one in ones}
+        if lost := [name for name in advised if name not in known]:
+            raise UsageError(f"{enumerated(lost)}: advised, and nothing that this model does")
         preferred = [replace(wanted, prefer=one.asked.prefer) for one in before]
+        found = search_all(
+            model, trials, ones, rounds, list(zip(preferred, [known[name] for name in advised], strict=True))
+        )
         advising.held += [held(*one, found, model) for one in zip(advised, preferred, strict=True)]
         return found
 

@@ -4,7 +4,7 @@ What is wrong, or is something else than its name, is never timed. Of the right 
 twice the repeats; the last few are measured in turns together with what they are held against.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import inf
@@ -37,7 +37,7 @@ _AS_SOON = 1.1  # two first tokens that were measured once
 _IN_REACH = 1.1  # times the best of the final: what was measured once and takes more is not worth another
 _MORE = 4  # times as many rounds as were asked for, at most
 _COUNTS = 0.05  # of the time: what is advised is to be so near to the best
-_FAR_BEHIND = 1.5  # times as long, at every number of rows: no noise that was seen reaches so far in all of them
+_FAR_BEHIND = 1.5  # times as much, whatever is preferred: no noise that was seen reaches so far in all of it
 _ALIKE = 1.05  # two that were measured so rarely, and so near to each other, are not told apart
 # What is left of the time when a wave has to end, as a share: those that come after it have theirs.
 _UNTIL_BACKENDS, _UNTIL_WAYS, _UNTIL_ALIKE, _FOR_THE_FINAL, _UNTIL_THE_END = 0.65, 0.4, 0.5, 0.35, 0.15
@@ -235,29 +235,72 @@ def search_again(model: Model, wanted: Wanted, trials: Trials, ones: Sequence[Co
     return found
 
 
-def search_all(model: Model, wanted: Wanted, trials: Trials, ones: Iterable[Configuration], rounds: int) -> Found:
-    """Measure all of these that are right in so many rounds: how good can it get?
+def search_all(
+    model: Model,
+    trials: Trials,
+    ones: Iterable[Configuration],
+    rounds: int,
+    advised: Sequence[tuple[Wanted, Configuration]],
+) -> Found:
+    """Measure all of these that are right in so many rounds: how far is what was advised from the best?
 
     Each in turns with the first of them alone: a machine that holds all of them at once, compiled, there is not. What
-    is far behind the first in one round, with each number of rows, is spared the others. Where nobody knows after them
-    if it is better by what counts, there are more: of many, one that was lucky in three would be called the best.
+    is far behind what was advised, whatever for, is spared the other rounds. Where nobody knows after them if it is
+    better by what counts, there are more: of many, one that was lucky in three would be called the best.
+
+    Args:
+        advised: what was advised, and what for: of the same prompts and numbers of rows.
     """
-    found = Found({})
+    wanted, found = advised[0][0], Found({})
     hunt = _Hunt(model, wanted, trials, found)
-    first: list[Configuration] = []
-    turn = 0
-    for one in ones:
+    race: _Race | None = None
+    for place, one in enumerate(ones):
         if not hunt.is_right(one):
             continue
+        race = race or _Race(found.known, one)
+        pair = list(dict.fromkeys([race.first, one]))
         for done in range(_MORE * rounds):
-            if first and hunt.is_far_behind(first[0], one):
+            if race.is_far_behind(one, advised) or (done >= rounds and not race.may_be_better(one, advised)):
                 break
-            if done >= rounds and not (first and hunt.may_be_better(first[0], one)):
-                break
-            hunt.round([*first, one], turn, wanted.batches)
-            turn += 1
-        first = first or [one]
+            trials.say(f"{one.name}: round {done + 1}")
+            # Of its own whatever the others needed, so that a call that goes on with it never pairs what did not meet.
+            hunt.round(pair, place * _MORE * rounds + done, wanted.batches)
     return found
+
+
+@dataclass(frozen=True)
+class _Race:
+    """Configurations that were each measured in turns with the first."""
+
+    known: Mapping[Configuration, Known]
+    first: Configuration
+
+    def is_far_behind(self, one: Configuration, advised: Sequence[tuple[Wanted, Configuration]]) -> bool:
+        """Whether it takes by far more than each that was advised in what that is for, in at least two calls."""
+        ours, theirs = self.known[self.first].final, self.known[one].final
+        if sum(len(samples.keys() & ours.get(rows, {}).keys()) for rows, samples in theirs.items()) < 2:
+            return False
+        for wanted, other in advised:
+            usual, takes = (costs(self.known[each], wanted) for each in (self.first, one))
+            far = _FAR_BEHIND / self._gain(other, wanted)
+            if any(takes[turn] <= far * usual[turn] for turn in takes.keys() & usual.keys()):
+                return False
+        return True
+
+    def may_be_better(self, one: Configuration, advised: Sequence[tuple[Wanted, Configuration]]) -> bool:
+        """Whether nobody knows yet if it is better than what was advised for something by more than counts."""
+        for wanted, other in advised:
+            over_first = gain(*(costs(self.known[each], wanted) for each in (one, self.first)))
+            counts = (1 + _COUNTS) * self._gain(other, wanted)
+            if one != other and over_first is not None and over_first.low < counts < over_first.high:
+                return True
+        return False
+
+    def _gain(self, one: Configuration, wanted: Wanted) -> float:
+        """How many times as much the first costs; 1 where that is not known."""
+        known = self.known.get(one)
+        found = known and gain(*(costs(each, wanted) for each in (known, self.known[self.first])))
+        return found.ratio if found else 1.0
 
 
 class _Hunt:
@@ -345,7 +388,7 @@ class _Hunt:
                 break
             if turn and left <= -_OVERRUN:
                 break
-            self.round(ones, begin + turn, decide)
+            self._final_round(ones, begin + turn, decide)
             self._round = max(self._round, left - self.trials.left())
         # Other rows are other shapes, for which is compiled once more.
         ones = [one for one in ones if not one.compiles or self.trials.left() > self._compiling - _OVERRUN]
@@ -353,7 +396,7 @@ class _Hunt:
         for turn in range(FEWEST_ROUNDS if others else 0):
             if self.trials.left() <= (0 if turn else -_OVERRUN):
                 break
-            self.round(ones, begin + turn, others)
+            self._final_round(ones, begin + turn, others)
 
     def late(self) -> None:
         """Try what was not reached, as long as there is time: what is nearest to the best first.
@@ -390,33 +433,15 @@ class _Hunt:
         found = gain(*(costs(self.found.known[each], self.wanted) for each in (one, other)))
         return found is not None and found.better
 
+    def _final_round(self, ones: Sequence[Configuration], turn: int, batches: Iterable[int]) -> None:
+        self.trials.say(f"final, round {turn + 1}: {len(ones)} configurations in turn")
+        self.round(ones, turn, batches)
+
     def round(self, ones: Sequence[Configuration], turn: int, batches: Iterable[int]) -> None:
         """Measure each of them once, at each of these numbers of rows."""
-        self.trials.say(f"final, round {turn + 1}: {len(ones)} configurations in turn")
         for one in _in_turn(ones, turn):
             for rows in batches:
                 self._time(one, rows, self.wanted.new, turn, self.found.known[one].final)
-
-    def is_far_behind(self, first: Configuration, one: Configuration) -> bool:
-        """Whether it takes by far longer than the first with each number of rows, in at least two calls of both."""
-        ours, theirs = (self.found.known[each].final for each in (first, one))
-        beside = [
-            (ours[rows][turn].whole, sample.whole)
-            for rows, samples in theirs.items()
-            for turn, sample in samples.items()
-            if turn in ours.get(rows, {})
-        ]
-        return len(beside) > 1 and all(other > _FAR_BEHIND * usual for usual, other in beside)
-
-    def may_be_better(self, first: Configuration, one: Configuration) -> bool:
-        """Whether nobody knows yet if the first takes longer by more than counts, with some number of rows."""
-        ours, theirs = (self.found.known[each].final for each in (first, one))
-        seconds = (
-            [{turn: sample.whole for turn, sample in known[rows].items()} for known in (theirs, ours)]
-            for rows in theirs.keys() & ours.keys()
-        )
-        found = (gain(*pair) for pair in seconds)
-        return any(beside is not None and beside.low < 1 + _COUNTS < beside.high for beside in found)
 
     def _meant(self, one: Configuration) -> bool:
         return self.only is None or one.cell in self.only or one == self.model.default

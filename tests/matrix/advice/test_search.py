@@ -172,19 +172,18 @@ def test_everything_that_is_right_is_measured_in_turns_with_the_first() -> None:
     wrong = "bfloat16-sdpa-mem_efficient"
     table = Table(lambda one: 0.014 if one == MODEL.default else 0.02, wrong={wrong})
     ones = [one for one in everything(table) if not one.cell.quantisation.stored_as]
-    found = search_all(MODEL, WANTED, table, ones, 5)
+    found = search_all(MODEL, table, ones, 5, [(WANTED, ones[0])])
     assert set(found.known) == set(ones)
-    right = [one for one in ones if one.name != wrong]
-    for number, one in enumerate(right):
-        turns = range(5 * len(right)) if number == 0 else range(5 * number, 5 * number + 5)
-        known = found.known[one]
-        assert {rows: list(samples) for rows, samples in known.final.items()} == {1: [*turns], 8: [*turns]}
+    turns = {one: range(20 * place, 20 * place + 5) for place, one in enumerate(ones) if one.name != wrong}
+    for one, own in turns.items():
+        expected = [turn for each in turns.values() for turn in each] if one == ones[0] else [*own]
+        assert {rows: list(samples) for rows, samples in found.known[one].final.items()} == {1: expected, 8: expected}
     assert not any(known.final for one, known in found.known.items() if one.name == wrong)
     assert wrong in {one.name for one in ones}
 
 
 @pytest.mark.parametrize(("rows", "rounds"), [((1, 8), 1), ((1,), 5)])
-def test_what_is_far_behind_with_each_number_of_rows_is_measured_once(rows: tuple[int, ...], rounds: int) -> None:
+def test_what_is_far_behind_in_all_that_is_preferred_is_measured_once(rows: tuple[int, ...], rounds: int) -> None:
     slow = eager_of(MODEL.default, MODEL.architecture)
 
     class Slow(Table):
@@ -192,24 +191,51 @@ def test_what_is_far_behind_with_each_number_of_rows_is_measured_once(rows: tupl
             self.token = lambda one: 0.016 if one == slow and count in rows else 0.01
             return super().time(one, count, new, turn)
 
-    found = search_all(MODEL, WANTED, Slow(lambda one: 0.01), [MODEL.default, slow], 5)
+    both = [(WANTED, MODEL.default), (replace(WANTED, prefer=Prefer.THROUGHPUT), MODEL.default)]
+    found = search_all(MODEL, Slow(lambda one: 0.01), [MODEL.default, slow], 5, both)
     assert {count: len(samples) for count, samples in found.known[slow].final.items()} == {1: rounds, 8: rounds}
     assert len(found.known[MODEL.default].final[1]) == 5 + rounds
+
+
+def test_what_is_as_good_as_the_first_is_far_behind_where_another_is_better() -> None:
+    """Two were advised, each for something; what is far behind both in what they are for is spared."""
+    names = ("bfloat16-sdpa", "bfloat16-flash_attention_2", "bfloat16-eager")
+    quick, many, neither = (Configuration(plain_cell(MODEL.architecture, *name.split("-"))) for name in names)
+    tokens = {(many, 1): 0.02, (many, 8): 0.005, (neither, 1): 0.02}
+
+    class By(Table):
+        def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+            self.token = lambda one: tokens.get((one, rows), 0.01)
+            return super().time(one, rows, new, turn)
+
+    advised = [(WANTED, quick), (replace(WANTED, prefer=Prefer.THROUGHPUT), many)]
+    found = search_all(MODEL, By(lambda one: 0.01), [quick, many, neither], 5, advised)
+    assert [len(found.known[one].final[8]) for one in (many, neither)] == [5, 1]
 
 
 @pytest.mark.parametrize(("takes", "rounds"), [(0.0095, 12), (0.013, 3)])
 def test_what_may_be_better_by_what_counts_has_more_rounds(takes: float, rounds: int) -> None:
     other = eager_of(MODEL.default, MODEL.architecture)
     table = Table(lambda one: takes if one == other else 0.01, noise=0.03, seed=1)
-    found = search_all(MODEL, WANTED, table, [MODEL.default, other], 3)
+    found = search_all(MODEL, table, [MODEL.default, other], 3, [(WANTED, MODEL.default)])
     assert {len(samples) for samples in found.known[other].final.values()} == {rounds}
+
+
+def test_more_rounds_are_for_what_may_be_better_than_what_was_advised_be_the_first_as_slow_as_it_may() -> None:
+    names = ("bfloat16-sdpa", "bfloat16-flash_attention_2", "bfloat16-eager")
+    first, advised, other = ones = [Configuration(plain_cell(MODEL.architecture, *name.split("-"))) for name in names]
+    table = Table(lambda one: {advised: 0.01, other: 0.013}.get(one, 0.0137), noise=0.03, seed=1)
+    found = search_all(MODEL, table, ones, 3, [(WANTED, advised)])
+    assert len(found.known[other].final[1]) == 3
+    found = search_all(MODEL, table, ones, 3, [(WANTED, first)])
+    assert len(found.known[other].final[1]) > 3
 
 
 def test_what_was_held_against_a_third_alone_is_not_called_alike() -> None:
     tokens = {"bfloat16-sdpa": 0.014, "bfloat16-eager": 0.010, "bfloat16-flash_attention_2": 0.012}
     cells = (plain_cell(MODEL.architecture, *name.split("-")) for name in tokens)
     ones = [Configuration(cell) for cell in cells]
-    found = search_all(MODEL, WANTED, Table(lambda one: tokens[one.name]), ones, 3)
+    found = search_all(MODEL, Table(lambda one: tokens[one.name]), ones, 3, [(WANTED, ones[0])])
     choice = choose(found, MODEL, WANTED)
     assert choice is not None
     assert (choice.advised, choice.alike) == (ones[1], ())
@@ -220,7 +246,8 @@ def test_what_was_held_against_a_third_alone_is_not_called_alike() -> None:
 def test_of_one_number_of_rows_one_call_is_not_enough_to_be_far_behind() -> None:
     slow, wanted = eager_of(MODEL.default, MODEL.architecture), Wanted(batches=(1,))
     table = Table(lambda one: 0.02 if one == slow else 0.01)
-    assert len(search_all(MODEL, wanted, table, [MODEL.default, slow], 5).known[slow].final[1]) == 2
+    found = search_all(MODEL, table, [MODEL.default, slow], 5, [(wanted, MODEL.default)])
+    assert len(found.known[slow].final[1]) == 2
 
 
 def test_a_default_that_is_wrong_is_never_advised() -> None:
@@ -471,3 +498,23 @@ def test_rounds_go_on_until_the_best_is_told_from_all() -> None:
 
     found = search(MODEL, WANTED, STACK, RULES, Straying(lambda one: 9.0))
     assert len(found.known[MODEL.default].final[1]) > FEWEST_ROUNDS
+
+
+def test_one_call_that_is_not_far_behind_is_enough_for_the_other_rounds() -> None:
+    other, wanted = eager_of(MODEL.default, MODEL.architecture), Wanted(batches=(1,))
+
+    class OnceSlow(Table):
+        def time(self, one: Configuration, rows: int, new: int, turn: int) -> Sample | Failed:
+            self.token = lambda one: 0.02 if one == other and turn == 20 else 0.01
+            return super().time(one, rows, new, turn)
+
+    found = search_all(MODEL, OnceSlow(lambda one: 0.01), [MODEL.default, other], 5, [(wanted, MODEL.default)])
+    assert len(found.known[other].final[1]) >= 5
+
+
+def test_what_was_advised_needs_no_more_rounds_to_be_told_from_itself() -> None:
+    other = eager_of(MODEL.default, MODEL.architecture)
+    for advised, rounds in ((other, 3), (MODEL.default, 12)):
+        table = Table(lambda one: 0.01, noise=0.2, seed=1)
+        found = search_all(MODEL, table, [MODEL.default, other], 3, [(WANTED, advised)])
+        assert len(found.known[other].final[1]) == rounds
