@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from conformance.plugin.forkserver import PRELOAD, SOCKET, launcher
+from conformance.plugin.forkserver import PRELOAD, SERVES, SOCKET, launcher
 from reports.document import Record, Report
 from reports.reading import read_report
 
 ROOT = Path(__file__).parent.parent
+# What a played session and its workers import, but for the plugins, of which pytest rewrites what they assert.
+_PLAYED = ("pytest", "xdist.dsession", "xdist.remote", "conformance.plugin.measuring", "reports.write")
 _PATIENCE = 900.0  # seconds, where something would be wrong if they passed
 
 
@@ -50,8 +53,11 @@ def run_pytest(
 
     Unless `real`, cells are played by tests.saboteur and torch is not needed.
     """
-    played = [] if real else ["-p", "tests.saboteur"]
-    command = [sys.executable, "-m", "pytest", *tests.split(), *played]
+    python = [sys.executable, "-m", "pytest"]
+    if not real:  # what is real is started as a user does
+        run = "import runpy; runpy.run_module('pytest', run_name='__main__', alter_sys=True)"
+        python = [*_ready()[0], "-c", run]
+    command = [*python, *tests.split(), *([] if real else ["-p", "tests.saboteur"])]
     command += ["-o", f"cache_dir={folder.parent / 'cache'}", f"--{'resume' if resume else 'report-dir'}={folder}"]
     command += [f"--fixture-cache={folder.parent / 'fixtures'}", *arguments]
     environment = environment_of_a_session(sabotage, real=real)
@@ -67,8 +73,25 @@ def environment_of_a_session(sabotage: dict[str, str] | None = None, *, real: bo
     environment |= {"SABOTAGE": json.dumps(sabotage or {}), "CUDA_VISIBLE_DEVICES": ""}
     if not real:  # what is real is forked from the process that has imported the libraries for these tests
         environment.pop(SOCKET, None)
-        environment[PRELOAD] = ""  # nothing that is played needs torch
+        environment |= _ready()[1]
     return environment
+
+
+@cache
+def _ready() -> tuple[list[str], dict[str, str]]:
+    """In place of `python` one that has imported what is played needs, which is not torch; and what says so to workers.
+
+    Half of the seconds of a played session were imports.
+    """
+    usual = dict(os.environ)
+    os.environ.pop(SOCKET, None)
+    os.environ[PRELOAD] = ",".join(_PLAYED)
+    try:
+        python = launcher()
+        return python, {name: os.environ[name] for name in (SOCKET, SERVES, PRELOAD) if name in os.environ}
+    finally:
+        os.environ.clear()
+        os.environ.update(usual)
 
 
 def run_script(path: Path) -> subprocess.CompletedProcess[str]:

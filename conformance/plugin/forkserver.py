@@ -30,7 +30,7 @@ from matrix.stack import Gpu, visible_gpus
 
 ROOT = Path(__file__).parent.parent.parent
 SOCKET = "CONFORMANCE_FORKSERVER"  # the variable with the socket of this process's server, or of one that started it
-_SERVES = "CONFORMANCE_FORKSERVER_OF"
+SERVES = "CONFORMANCE_FORKSERVER_OF"  # which Python, with which folders of libraries, that server is of
 PRELOAD = "CONFORMANCE_PRELOAD"  # modules to import instead of MODULES, separated by commas; none: no server
 
 # What the cells of any plan need, in the order in which they would import it.
@@ -68,9 +68,9 @@ def launcher() -> list[str]:
     One that was inherited serves if it is of the same Python, which looks for libraries in the same places.
     """
     wanted = os.environ.get(PRELOAD) != ""
-    if wanted and (not os.environ.get(SOCKET) or os.environ.get(_SERVES) != _serves()):
+    if wanted and (not os.environ.get(SOCKET) or os.environ.get(SERVES) != _serves()):
         start()
-    path = os.environ.get(SOCKET) if wanted and os.environ.get(_SERVES) == _serves() else None
+    path = os.environ.get(SOCKET) if wanted and os.environ.get(SERVES) == _serves() else None
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), path] if path else [sys.executable]
 
 
@@ -109,7 +109,7 @@ def start() -> None:
         start_new_session=True,  # what the terminal says is for the others
     )
     listener.close()
-    os.environ[SOCKET], os.environ[_SERVES] = path, _serves()
+    os.environ[SOCKET], os.environ[SERVES] = path, _serves()
 
     def end() -> None:
         os.environ.pop(SOCKET, None)

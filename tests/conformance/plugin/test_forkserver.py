@@ -181,7 +181,7 @@ def test_nothing_is_forked_from_a_process_that_has_asked_for_a_gpu(monkeypatch: 
 @pytest.fixture
 def own_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """A server of this process's; what to write in place of `python`."""
-    for name in (forkserver.SOCKET, forkserver._SERVES):
+    for name in (forkserver.SOCKET, forkserver.SERVES):
         monkeypatch.setenv(name, "")  # so that what is set here is taken back
         monkeypatch.delenv(name)
     monkeypatch.setenv(forkserver.PRELOAD, "colorsys")
