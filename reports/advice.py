@@ -162,7 +162,8 @@ class Advice(Part):
     def held_by(self, everything: "Advice") -> Held | None:
         """What became of it where everything was measured of the same model, on the same machine and releases."""
         asked, advised = everything.asked.wanted, self.advised
-        if advised is None or any(getattr(self, part) != getattr(everything, part) for part in _OF_THE_SAME):
+        same = all(getattr(self, part) == getattr(everything, part) for part in _OF_THE_SAME)
+        if self.held or advised is None or not same:
             return None
         mine = (one for one in everything.held if replace(asked, prefer=one.prefer) == self.asked.wanted)
         return next((one for one in mine if one.advised == advised.name), None)

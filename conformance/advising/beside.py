@@ -207,12 +207,12 @@ def all_of(asked: Asked, before: Sequence[Advice], rounds: int, say: Say = say) 
         ones = configurations(sorted(entries.values(), key=lambda entry: entry.name not in advised), model)
         known = {one.name: one for one in ones}
         if lost := [name for name in advised if name not in known]:
-            raise UsageError(f"{enumerated(lost)}: advised, and nothing that this model does")
-        preferred = [replace(wanted, prefer=one.asked.prefer) for one in before]
-        found = search_all(
-            model, trials, ones, rounds, list(zip(preferred, [known[name] for name in advised], strict=True))
-        )
-        advising.held += [held(*one, found, model) for one in zip(advised, preferred, strict=True)]
+            raise UsageError(f"{before[0].model.name}: {enumerated(lost)} was advised, and cannot be measured here")
+        best = [
+            (replace(wanted, prefer=one.asked.prefer), known[name]) for one, name in zip(before, advised, strict=True)
+        ]
+        found = search_all(model, trials, ones, rounds, best)
+        advising.held += [held(one.name, each, found, model) for each, one in best]
         return found
 
     return advising.run(hunt, "all of them")

@@ -98,14 +98,17 @@ def test_an_advice_that_was_held_against_everything_says_so_and_the_other_is_no_
         "otherwise": otherwise,
         "z-all": everything,
         "zz": elsewhere,
+        "zz-again": elsewhere,
+        "z-again": everything,
     }.items():
         (folder / f"{file}.json").write_text(one.model_dump_json(), encoding="utf-8")
     found = collect(folder, site)
-    assert sorted(one.name for one in found.asked_for) == ["many", "otherwise", "quick", "zz"]
+    assert sorted(one.name for one in found.asked_for) == ["many", "otherwise", "quick", "zz", "zz-again"]
     publish(found, site)
     assert broken_links(site) == []
     front = (site / "index.html").read_text(encoding="utf-8")
     assert front.count('<small><a href="advice/z-all.html">1.021 × the best of all 16</a></small>') == 1
+    assert front.count('<small><a href="advice/z-again.html">1.021 × the best of all 16</a></small>') == 1
     assert front.count('<small><a href="advice/z-all.html">the best of all 16</a></small>') == 1
     assert "Held against everything, latency: " in (site / "advice" / "z-all.html").read_text(encoding="utf-8")
 

@@ -102,3 +102,10 @@ def test_only_advice_of_one_thing_is_measured_together(advice: Advice, asked: As
         beside.all_of(asked, [advice, other], 2)
     with pytest.raises(UsageError, match="nothing is advised"):
         beside.all_of(asked, [advice.model_copy(update={"advised": None})], 2)
+
+
+def test_what_was_advised_and_cannot_be_measured_is_named(advice: Advice, asked: Asked, tmp_path: Path) -> None:
+    assert advice.advised is not None
+    renamed = advice.model_copy(update={"advised": advice.advised.model_copy(update={"name": "another"})})
+    with pytest.raises(UsageError, match="tiny: another was advised, and cannot be measured here"):
+        beside.all_of(replace(asked, output=tmp_path / "out"), [renamed], 2)
