@@ -251,6 +251,8 @@ class Advising:
         fits = self.stack.device is Device.CPU or bytes_ < _ROOM * self.stack.gpus[0].memory_mib * 2**20
         if not fits:
             self.notes.append("it does not fit on the GPU in 16 bits: what a device_map spreads is tried instead")
+        if looked["pooled"]:
+            self.notes.append("right is its last hidden state: what its pooler makes of that is held against nothing")
         return Model(
             architecture=architecture,
             parameters=looked["parameters"],

@@ -10,7 +10,8 @@ from conformance.spellings import RELEASE, text_config
 
 
 def looked(source: Source) -> dict[str, Any]:
-    """By name: the dtype and the attention that from_pretrained takes, positions and vocabulary, parameters."""
+    """By name: the dtype and the attention that from_pretrained takes, positions, vocabulary, parameters, and whether a
+    pooler makes an output of its own of the last hidden state."""
     config = transformers.AutoConfig.from_pretrained(source.checkpoint)
     model = make_empty(source, torch.float32)
     text = text_config(config)
@@ -24,4 +25,5 @@ def looked(source: Source) -> dict[str, Any]:
         "positions": positions if isinstance(positions, int) and positions > 0 else None,
         "vocabulary": int(getattr(text, "vocab_size", 0)),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "pooled": getattr(model, "pooler", None) is not None,
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from conformance.advising.command import Asked, _Trials, advise, check
 from conformance.advising.journal import Journal
@@ -178,6 +179,16 @@ def test_a_config_alone_is_advised_on_and_said_to_be(checkpoint: Path, tmp_path:
     assert any("beyond its 64 positions" in note for note in advice.notes)
     assert advice.asked.prompt == 56
     assert advice.advised is not None
+
+
+@pytest.mark.parametrize("auto_class", ["BertModel", "BertForMaskedLM"])
+def test_what_a_pooler_makes_is_said_to_be_held_against_nothing(tmp_path: Path, auto_class: str) -> None:
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = transformers.BertConfig(architectures=[auto_class], vocab_size=64, max_position_embeddings=64, **sizes)
+    config.save_pretrained(tmp_path / "shapes")
+    asked = Asked(tmp_path / "shapes" / "config.json", replace(WANTED, prompt=8), 1.0, tmp_path / "out", CELLS)
+    advice = advise(asked, lambda line: None)
+    assert any("pooler" in note for note in advice.notes) is (auto_class == "BertModel")
 
 
 @pytest.mark.parametrize(("content", "words"), [(None, "neither"), ("{", "not valid JSON")])
