@@ -49,22 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("files", type=Path, nargs="+", metavar="ADVICE.json")
     parser.add_argument("--most", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("-o", "--output", type=Path, default=Path(tempfile.gettempdir()) / "planted-advice")
+    parser.add_argument("-o", "--output", type=Path, help="to go on there with what an earlier call measured")
     options = parser.parse_args(argv)
+    output = options.output or Path(tempfile.mkdtemp(prefix="conformance-"))
     seen: Counter[str] = Counter()
     for file in options.files:
         before = read_advice(file)
+        about = f"{before.model.name}, {before.asked.prefer}"
         spoiled = dict(zip(first_ones(before, options.most), cycle(KINDS), strict=False))
-        folder = options.output / f"{before.model.name}-{before.asked.prefer}"
-        asked = Asked(Path(before.model.path), before.asked.wanted, options.minutes, folder, faults=spoiled)
+        asked = Asked(Path(before.model.path), before.asked.wanted, options.minutes, output / about, faults=spoiled)
         now = advise(asked, lambda line: print(f"  {line}", flush=True))
         found = became(spoiled, now)
         seen.update(found.values())
         for name, state in found.items():
-            print(f"{before.model.name}, {before.asked.prefer}: {name} with {spoiled[name]}: {state}", flush=True)
-        print(
-            f"{before.model.name}, {before.asked.prefer}: advised is {now.advised.name if now.advised else 'nothing'}"
-        )
+            print(f"{about}: {name} with {spoiled[name]}: {state}", flush=True)
+        print(f"{about}: advised is {now.advised.name if now.advised else 'nothing'}", flush=True)
     print(", ".join(f"{count} {state}" for state, count in seen.items()))
     return int(not seen["wrong"] or not seen.keys() <= {"wrong", "not told"})
 

@@ -201,21 +201,23 @@ def all_of(asked: Asked, before: Sequence[Advice], rounds: int, say: Say = say) 
     if len({(one.model.path, replace(one.asked.wanted, prefer=Prefer.LATENCY)) for one in before}) > 1:
         raise UsageError(f"{before[0].model.name}: advice of other models, prompts or batches is measured by itself")
     advising = Advising(asked, say)
+    entries = {entry.name: entry for one in before for entry in one.entries if entry.state in _MEASURABLE}
+    ordered = sorted(entries.values(), key=lambda entry: entry.name not in advised)
 
     def hunt(model: Model, wanted: Wanted, trials: Trials) -> Found:
-        entries = {entry.name: entry for one in before for entry in one.entries if entry.state in _MEASURABLE}
-        ones = configurations(sorted(entries.values(), key=lambda entry: entry.name not in advised), model)
+        ones = configurations(ordered, model)
         known = {one.name: one for one in ones}
         if lost := [name for name in advised if name not in known]:
             raise UsageError(f"{before[0].model.name}: {enumerated(lost)} was advised, and cannot be measured here")
-        best = [
+        pairs = [
             (replace(wanted, prefer=one.asked.prefer), known[name]) for one, name in zip(before, advised, strict=True)
         ]
-        found = search_all(model, trials, ones, rounds, best)
-        advising.held += [held(one.name, each, found, model) for each, one in best]
+        found = search_all(model, trials, ones, rounds, pairs)
+        advising.held += [held(one.name, each, found, model) for each, one in pairs]
         return found
 
-    return advising.run(hunt, "all of them")
+    # A round is known by the place of its configuration among all of them.
+    return advising.run(hunt, f"all of {', '.join(entry.name for entry in ordered)}, in {rounds} rounds")
 
 
 def held(advised: str, wanted: Wanted, found: Found, model: Model) -> Held:

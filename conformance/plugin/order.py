@@ -33,7 +33,7 @@ def arranged(items: Sequence[pytest.Item], workers: int, should_work: Callable[[
                 long.append((costs.of_cell(item.cell), item))
             else:
                 plain.append(item)
-        elif (cost := costs.of_row(row_key(item.nodeid) or item.nodeid)) > _LONG:
+        elif (key := row_key(item.nodeid)) and (cost := costs.of_row(key)) > _LONG:
             long.append((cost, item))
         else:
             rows.append(item)

@@ -109,3 +109,15 @@ def test_what_was_advised_and_cannot_be_measured_is_named(advice: Advice, asked:
     renamed = advice.model_copy(update={"advised": advice.advised.model_copy(update={"name": "another"})})
     with pytest.raises(UsageError, match="tiny: another was advised, and cannot be measured here"):
         beside.all_of(replace(asked, output=tmp_path / "out"), [renamed], 2)
+
+
+def test_what_was_measured_of_other_configurations_or_in_other_rounds_is_not_gone_on_with(
+    advice: Advice, asked: Asked, tmp_path: Path
+) -> None:
+    """A round is known by its place among all of them: what did not meet would be paired."""
+    asked = replace(asked, output=tmp_path / "out")
+    beside.all_of(asked, [advice], 2)
+    fewer = advice.model_copy(update={"entries": advice.entries[:-1]})
+    for others, rounds in (([fewer], 2), ([advice], 3)):
+        with pytest.raises(UsageError, match="holds measurements with another what is checked"):
+            beside.all_of(asked, others, rounds)
