@@ -18,6 +18,7 @@ from matrix.files import read_file
 from matrix.stack import Stack
 from reports.differences import Aspect, Difference, Kind
 from reports.part import Part
+from reports.reading import first_problem
 
 SCHEMA_VERSION = "1.1"
 _SHOWN = 12  # of configurations that one thing keeps away
@@ -110,7 +111,8 @@ class Asked(Part):
 class Subject(Part):
     """The model."""
 
-    name: str
+    # A folder of what is measured is called so: it must not lead anywhere else.
+    name: str = Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$", description="of its folder")
     path: str
     model_type: str
     auto_class: str
@@ -302,8 +304,7 @@ def read_advice(path: Path) -> Advice:
     try:
         advice = Advice.model_validate_json(content)
     except ValueError as error:
-        first = str(error).splitlines()[0]
-        raise UsageError(f"{path}: is no advice: {first}") from None
+        raise UsageError(f"{path}: is no advice: {first_problem(error)}") from None
     if advice.schema_version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
         raise UsageError(f"{path}: advice of schema {advice.schema_version} is read by another version of this suite")
     return advice

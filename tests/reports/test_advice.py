@@ -23,7 +23,7 @@ def advised(prefer: Prefer = Prefer.LATENCY, **changes: object) -> Advice:
     table = Table(lambda one: TIMES.get(one.name, 0.02), wrong={FALSE}, noise=0.01, **changes)  # type: ignore[arg-type]
     found = search(model, wanted, STACK, RULES, table)
     subject = Subject(
-        name="<b>mine</b>",
+        name="<b>mine<b>",
         path="/models/mine",
         model_type="llama",
         auto_class="AutoModelForCausalLM",
@@ -51,6 +51,18 @@ def test_what_is_no_advice_is_refused(tmp_path: Path, content: str) -> None:
         read_advice(file)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../other", "/tmp", "a/../../b", "a\\b", "a\x00b"])
+def test_a_model_is_called_so_that_its_folder_leads_nowhere_else(tmp_path: Path, name: str) -> None:
+    """What is measured of it goes to a folder of that name, whoever wrote the document."""
+    file, advice = tmp_path / "advice.json", advised()
+    file.write_text(
+        advice.model_copy(update={"model": advice.model.model_copy(update={"name": name})}).model_dump_json(),
+        encoding="utf-8",
+    )
+    with pytest.raises(UsageError, match=r"is no advice: model\.name: "):
+        read_advice(file)
+
+
 def test_advice_of_another_schema_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "advice.json"
     file.write_text(advised().model_copy(update={"schema_version": "2.0"}).model_dump_json(), encoding="utf-8")
@@ -60,7 +72,7 @@ def test_advice_of_another_schema_is_refused(tmp_path: Path) -> None:
 
 def test_the_answer_comes_first_with_what_it_gains() -> None:
     lines = list(advice_lines(advised()))
-    assert lines[0] == f"<b>mine</b> on NVIDIA H100: run {QUICK}"
+    assert lines[0] == f"<b>mine<b> on NVIDIA H100: run {QUICK}"
     gained = [line for line in lines if " times as fast as " in line]
     assert float(gained[0].partition(" ")[0]) == pytest.approx(2, abs=0.1)
     assert "as fast as what the library does by itself (bfloat16-sdpa) (" in gained[0]
@@ -84,7 +96,7 @@ def test_the_page_says_what_it_was_held_against() -> None:
 
 def test_the_page_has_the_answer_the_picture_and_why_not_and_nothing_in_it_is_markup() -> None:
     page = render_advice(advised())
-    assert "<b>mine</b>" not in page
+    assert "<b>mine<b>" not in page
     assert "&lt;b&gt;mine" in page
     assert page.count('<circle class="advised"') == 1
     assert f"<title>{QUICK}: advised</title>" in page
@@ -135,7 +147,7 @@ def test_what_was_advised_and_fell_is_worse_where_it_is_not_right_any_more() -> 
     fallen = fell(before, beaten)
     assert fallen is not None
     assert (fallen.kind, fallen.aspect) == (Kind.CHANGE, Aspect.ADVICE)
-    assert fallen.causes == ("<b>mine</b>: what was advised is not the best any more",)
+    assert fallen.causes == ("<b>mine<b>: what was advised is not the best any more",)
     wrong = [one.model_copy(update={"state": State.WRONG}) if one.name == QUICK else one for one in before.entries]
     worse = fell(before, beaten.model_copy(update={"entries": wrong}))
     assert worse is not None
