@@ -256,7 +256,7 @@ def main(
         measure = partial(_measure_all, rounds=rounds, output=output, at_once=min(at_once, len(groups)))
         if len(groups) == 1:
             measure(before, None, say)
-        elif failed := side_by_side(groups, measure, room_of(detect_stack()), at_once):
+        elif failed := side_by_side(groups, measure, room_of(detect_stack()), at_once, output):
             raise UsageError(f"not measured to the end, for the reasons above: {enumerated(failed)}")
     elif len(before) > 1:
         raise UsageError("a hand-written loop is held against one advice: name one file, or add --all")

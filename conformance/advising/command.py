@@ -13,7 +13,7 @@ from typing import Any
 
 from conformance.advising.journal import Journal
 from conformance.advising.processes import Processes
-from conformance.advising.task import Task, Way
+from conformance.advising.task import Task, Way, truth_of
 from conformance.plugin.settings import REPORTS
 from matrix.advice.call import Paste
 from matrix.advice.search import Failed, Finding, Found, Sample, State, Trials, search, search_again
@@ -447,11 +447,15 @@ class _Trials:
             plain = Configuration(plain_cell(self._model.architecture, key[0], Attention.EAGER))
             if one.cell.quantisation.stored_as and self._truth(plain) is not None:
                 return self._truths[key[0], "none"]
+            task = self._task(one)
+            if truth_of(task.references, one.cell).exists():  # of an earlier call
+                self._truths[key] = None
+                return None
             self.say(f"making the truth for {key[0]}{'' if key[1] == 'none' else f', {key[1]}'}")
             # On a GPU what waits may have been compiled, which takes longer than the truth.
             on_a_gpu = self._advising.stack.device is Device.CUDA
             needed = _GOLDEN * self._model.architecture.parameters if on_a_gpu else inf
-            answer = self._processes.once("make_reference", self._task(one), seconds=_A_TRUTH, needed=needed)
+            answer = self._processes.once("make_reference", task, seconds=_A_TRUTH, needed=needed)
             self._truths[key] = None
             if isinstance(answer, Failed):
                 why = f"the truth for it could not be made: {answer.why}"

@@ -4,12 +4,12 @@ As in the suite golden is eager attention one precision up, each row alone and u
 in the dtype itself, over the padded batch unless that errs by more than rounding explains.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from conformance.advising.prompts import FORCED, Batch, judged_batch
+from conformance.advising.task import truth_of
 from conformance.judging.precision import exactly
 from conformance.judging.references import ORDINARY
 from conformance.models.batches import alone, extended, judged, moved, others, rows_of, takes_positions, told
@@ -18,11 +18,6 @@ from conformance.models.outputs import logits_of
 from conformance.rooms import Does
 from conformance.spellings import last_logits_only
 from matrix.cell import Cell
-
-
-def path_of(folder: str, cell: Cell) -> Path:
-    """Where the truth for cells like this one lies."""
-    return Path(folder) / f"truth-{cell.dtype}-{cell.quantisation}.pt"
 
 
 def make_truth(cell: Cell, source: Source, does: Does, device: torch.device, longest: int, folder: str) -> None:
@@ -47,7 +42,10 @@ def make_truth(cell: Cell, source: Source, does: Does, device: torch.device, lon
             where = positions_judged(whole, truth, kept)
             off, known = (float((one - truth)[where].abs().double().mean()) for one in (usual, apart))
             usual = usual if off <= ORDINARY * known else apart
-    torch.save({"batch": batch, "forced": forced, "golden": truth, "baseline": usual}, path_of(folder, cell))
+    target = truth_of(folder, cell)
+    part = target.with_suffix(".part")  # who goes on after this was cut off must not find half of it
+    torch.save({"batch": batch, "forced": forced, "golden": truth, "baseline": usual}, part)
+    part.rename(target)
 
 
 def forced_batch(model: Any, batch: Batch, forced: torch.Tensor, cell: Cell) -> Batch:

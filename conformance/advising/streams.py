@@ -7,6 +7,7 @@ timed is timed alone (`quiet`).
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
@@ -36,37 +37,46 @@ def rooms(groups: Sequence[Sequence[Advice]], room: int, at_once: int) -> list[i
     return [int(room * one / most) for one in wanted]
 
 
-def side_by_side(groups: Sequence[Sequence[Advice]], measure: Measure, room: int, at_once: int) -> list[str]:
-    """Measure each of them in a process of its own, so many at once, and name those that failed."""
+def side_by_side(
+    groups: Sequence[Sequence[Advice]], measure: Measure, room: int, at_once: int, caches: Path | None = None
+) -> list[str]:
+    """Measure each of them in a process of its own, so many at once, and name those that failed.
+
+    Args:
+        caches: a folder for what is compiled, where another call may go on with it.
+    """
     context = multiprocessing.get_context("spawn")
     failed: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
+    with tempfile.TemporaryDirectory(prefix="conformance-") as made:
+        folder, compiled = Path(made) / "named", (caches or Path(made)).resolve()
+        folder.mkdir()
         waiting = list(zip(groups, rooms(groups, room, at_once), strict=True))
         running: dict[BaseProcess, str] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < at_once:
                     group, own = waiting.pop(0)
-                    process = context.Process(target=_stream, args=(measure, group, own, Path(folder), at_once))
+                    process = context.Process(target=_stream, args=(measure, group, own, folder, compiled, at_once))
                     process.start()
                     running[process] = group[0].model.name
                 wait([process.sentinel for process in running], _LOOK)
                 for process in [one for one in running if one.exitcode is not None]:
                     name = running.pop(process)
-                    _end(process, Path(folder))
+                    _end(process, folder)
                     failed += [name] if process.exitcode else []
-                quiet.release(Path(folder))
+                quiet.release(folder)
         finally:
             for process in running:
-                _end(process, Path(folder))
+                _end(process, folder)
     return failed
 
 
-def _stream(measure: Measure, group: Sequence[Advice], room: int, folder: Path, at_once: int) -> None:
+def _stream(measure: Measure, group: Sequence[Advice], room: int, folder: Path, caches: Path, at_once: int) -> None:
     end_with_parent()
     os.setsid()
     name = group[0].model.name
-    with quiet.named(folder, os.getpid()), tempfile.TemporaryDirectory(prefix="conformance-") as compiled:
+    compiled = caches / f"compiled-{name}"
+    with quiet.named(folder, os.getpid()):
         os.environ.update(
             {
                 quiet.FOLDER: str(folder),
@@ -81,6 +91,7 @@ def _stream(measure: Measure, group: Sequence[Advice], room: int, folder: Path, 
         except UsageError as error:
             say(f"{name}: error: {error}", err=True)
             raise SystemExit(2) from None
+        shutil.rmtree(compiled, ignore_errors=True)
 
 
 def _end(process: BaseProcess, folder: Path) -> None:

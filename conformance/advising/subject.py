@@ -18,8 +18,8 @@ import transformers
 from conformance import spellings
 from conformance.advising.prompts import FORCED, pad_token, shaped, timed_batch
 from conformance.advising.quiet import quiet
-from conformance.advising.references import forced_batch, path_of, positions_judged, start_of
-from conformance.advising.task import Task, Way
+from conformance.advising.references import forced_batch, positions_judged, start_of
+from conformance.advising.task import Task, Way, truth_of
 from conformance.course import Course
 from conformance.evidence.said import said
 from conformance.evidence.structure import bytes_of, evidence_of, structure
@@ -89,7 +89,7 @@ class Subject:
         moment = time.time()
         with said() as warned:
             model = self.model
-            known = torch.load(path_of(self.task.references, self.cell), weights_only=True)
+            known = torch.load(truth_of(self.task.references, self.cell), weights_only=True)
             self.course.phase = "generate" if self.cell.workload.decodes else "forward"
             with torch.no_grad(), self._at_work(model):
                 compiled = self._compiled_by_generate(known, rows, length, new) if self.way.by_generate else None
@@ -156,7 +156,7 @@ class Subject:
         with torch.no_grad(), said(), spellings.pinned(self.cell.sdpa_kernel), self._at_work(model):
             began = time.perf_counter()
             if self.way.by_generate and (way, rows, length, new) not in self._right:
-                known = torch.load(path_of(self.task.references, self.cell), weights_only=True)
+                known = torch.load(truth_of(self.task.references, self.cell), weights_only=True)
                 compared, _ = self._compared(known, self._compiled_by_generate(known, rows, length, new)[0])
                 if wrong := oracle.problems(compared):
                     return Failed(State.WRONG, "; ".join(wrong))
@@ -272,7 +272,7 @@ class Subject:
         if not self.does.quantised or not self.task.own or not self._has_head:
             return None
         plain = replace(self.cell, quantisation=QUANTISATIONS["none"])
-        truth = torch.load(path_of(self.task.references, plain), weights_only=True)["golden"][: len(logits)]
+        truth = torch.load(truth_of(self.task.references, plain), weights_only=True)["golden"][: len(logits)]
         return quantisation_cost(candidate=logits, unquantised=truth, attended=where).kl_mean
 
     @property

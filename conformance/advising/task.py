@@ -1,8 +1,10 @@
 """What a process of a trial is told. Plain data: it is sent from a process that never imports torch."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from matrix.architectures import Architecture
+from matrix.cell import Cell
 from matrix.stack import Device
 
 
@@ -32,3 +34,8 @@ class Way:
 
     cell: str  # id
     by_generate: bool = False  # whether generate is left to compile the model by itself
+
+
+def truth_of(folder: str, cell: Cell) -> Path:
+    """Where the truth for cells like this one lies: one for each dtype and quantiser."""
+    return Path(folder) / f"truth-{cell.dtype}-{cell.quantisation}.pt"

@@ -14,6 +14,7 @@ import transformers
 
 from conformance.advising.command import Asked, _Trials, advise, check
 from conformance.advising.journal import Journal
+from conformance.advising.task import truth_of
 from matrix.advice.search import Failed, Finding, Found, Known, Sample, State
 from matrix.advice.space import Configuration
 from matrix.cell import parse_cell
@@ -88,12 +89,17 @@ def test_what_came_before_the_first_question_is_part_of_the_minutes(
     assert trials.left() == pytest.approx(left, abs=0.02)
 
 
-@pytest.mark.parametrize(("by_generate", "made"), [(True, ["make_reference"]), (False, [])])
+@pytest.mark.parametrize(
+    ("by_generate", "there", "made"), [(True, False, ["make_reference"]), (True, True, []), (False, False, [])]
+)
 @pytest.mark.parametrize("fails", [False, True])
 def test_what_was_judged_by_an_earlier_call_is_timed_with_a_truth_where_that_is_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_generate: bool, made: list[str], fails: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_generate: bool, there: bool, made: list[str], fails: bool
 ) -> None:
-    """What generate compiles is judged once more, in a process that knows of no judgement before it."""
+    """What generate compiles is judged once more, in a process that knows of no judgement before it.
+
+    A truth that the earlier call has made is taken.
+    """
     one = Configuration(parse_cell("llama-float32-sdpa-left-generate"), by_generate)
     journal, asked = Journal(tmp_path, {}), []
     sample = Sample(first=1.0, whole=2.0, new=4, peak=1)
@@ -112,7 +118,9 @@ def test_what_was_judged_by_an_earlier_call_is_timed_with_a_truth_where_that_is_
     )
     model, processes = model_of(), SimpleNamespace(once=once, ask=ask)
     trials: Any = _Trials(advising, processes, journal, model, WANTED, "", tmp_path)  # type: ignore[arg-type]
-    monkeypatch.setattr(trials, "_task", lambda one: None)
+    monkeypatch.setattr(trials, "_task", lambda one: SimpleNamespace(references=str(tmp_path)))
+    if there:
+        truth_of(str(tmp_path), one.cell).touch()
     assert trials.judge(one).state is State.RIGHT
     found = trials.time(one, 1, 4, 0)
     if made and fails:
