@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from conformance.plugin import kept
 from conformance.plugin.launch import STATUS, YES
 from matrix.stack import Gpu, visible_gpus
 
@@ -47,6 +49,7 @@ MODULES = (
     "torch.nn.attention.flex_attention",
 )
 _PATIENCE = 5.0  # seconds, with somebody who asks and does not say what for
+_LOOK = 30.0  # seconds between two looks of one that stays whether anybody still needs it
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 # One thread while importing: a pool of threads, or of compiling processes, would be lost in what is forked.
@@ -62,14 +65,15 @@ _ALONE = {
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def launcher() -> list[str]:
+def launcher(minutes: float = 0.0) -> list[str]:
     """What to write in place of `python`: of this process's server, which is started if there is none.
 
+    With minutes it is one that stays until nobody has asked for so long, for other runs like this one (`kept`).
     One that was inherited serves if it is of the same Python, which looks for libraries in the same places.
     """
     wanted = os.environ.get(PRELOAD) != ""
     if wanted and (not os.environ.get(SOCKET) or os.environ.get(SERVES) != _serves()):
-        start()
+        start(minutes)
     path = os.environ.get(SOCKET) if wanted and os.environ.get(SERVES) == _serves() else None
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")), path] if path else [sys.executable]
 
@@ -79,10 +83,14 @@ def _serves() -> str:
     return f"{sys.executable} {os.environ.get('PYTHONPATH', '')}"
 
 
-def start() -> None:
-    """Start a server that ends with this process. It imports while this process goes on."""
+def start(minutes: float = 0.0) -> None:
+    """Start a server that ends with this process, or stays. It imports while this process goes on."""
     modules = os.environ.get(PRELOAD, ",".join(MODULES))
     if not modules or not sys.platform.startswith("linux"):
+        return
+    note = kept.note_for(modules) if minutes else None
+    if note is not None and (path := kept.serving(note)) is not None:
+        os.environ[SOCKET], os.environ[SERVES] = path, _serves()
         return
     try:
         folder = tempfile.mkdtemp(prefix="conformance-")
@@ -97,10 +105,11 @@ def start() -> None:
         return
     listener.listen(512)
     command = [sys.executable, "-m", "conformance.plugin.forkserver", str(listener.fileno()), modules]
+    command += [str(note), str(minutes)] if note is not None else []
     # What it prints is noise of the libraries; what is forked has streams of its own.
     server = subprocess.Popen(
         command,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.PIPE if note is None else subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         pass_fds=[listener.fileno()],
@@ -110,16 +119,24 @@ def start() -> None:
     )
     listener.close()
     os.environ[SOCKET], os.environ[SERVES] = path, _serves()
+    if note is not None:
+        return
 
     def end() -> None:
         os.environ.pop(SOCKET, None)
         with contextlib.suppress(OSError):
             server.stdin.close()  # type: ignore[union-attr]
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-            os.rmdir(folder)
+        _remove(path)
 
     atexit.register(end)
+
+
+def _remove(path: str) -> None:
+    """The socket, and the folder that was made for it."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(path))
 
 
 def take_threads(computing: int, compiling: int) -> None:
@@ -130,9 +147,18 @@ def take_threads(computing: int, compiling: int) -> None:
         inductor.compile_threads = compiling
 
 
-def serve(listener: socket.socket, modules: list[str]) -> None:
-    """Import, then fork for whoever asks until stdin closes, and with it ends all that was forked."""
+def serve(listener: socket.socket, modules: list[str], note: Path | None = None, minutes: float = 0.0) -> None:
+    """Import, then fork for whoever asks until stdin closes, and with it ends all that was forked.
+
+    With a note it writes that instead, and ends when nobody has asked for so many minutes, or its socket is gone, and
+    all that was forked has ended.
+    """
     safe = import_all(modules)
+    path = listener.getsockname()
+    if note is not None:
+        if not safe:
+            return
+        kept.write_note(note, path)
     for name in _ALONE:
         os.environ.pop(name, None)
     ended, wake = socket.socketpair()
@@ -143,11 +169,16 @@ def serve(listener: socket.socket, modules: list[str]) -> None:
     children: dict[int, socket.socket] = {}  # process -> who asked for it
     ours = [listener, ended, wake]
     with selectors.DefaultSelector() as waiting:
-        for source in (listener, ended, 0):
+        for source in (listener, ended, *([0] if note is None else [])):
             waiting.register(source, selectors.EVENT_READ)
-        ending = False
+        ending, until = False, time.monotonic() + 60 * minutes
         while not ending or children:
-            for key, _ in waiting.select():
+            ready = waiting.select(None if note is None else min(_LOOK, 60 * minutes))
+            if ready or children:
+                until = time.monotonic() + 60 * minutes
+            elif note is not None and (time.monotonic() > until or not os.path.exists(path)):
+                return
+            for key, _ in ready:
                 if key.fileobj is listener:
                     asking, _ = listener.accept()
                     child = _forked(asking, [*ours, *children.values()]) if safe else None
@@ -380,9 +411,15 @@ def _run(arguments: list[str], environment: Mapping[str, str], folder: str, desc
 
 
 def main() -> NoReturn:
-    """The server itself: `python -m conformance.plugin.forkserver DESCRIPTOR MODULES`."""
+    """The server itself: `python -m conformance.plugin.forkserver DESCRIPTOR MODULES [NOTE MINUTES]`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2].split(","))
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    path = listener.getsockname()
+    if sys.argv[3:]:
+        serve(listener, sys.argv[2].split(","), Path(sys.argv[3]), float(sys.argv[4]))
+        _remove(path)  # nobody else will
+    else:
+        serve(listener, sys.argv[2].split(","))
     os._exit(0)
 
 

@@ -124,7 +124,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     """Validate the command line, before any model is loaded; in a worker, take over what the controller knows."""
     if getattr(config.option, "tx", None) and not config.option.collectonly:
-        with_ready_workers(config.option)  # they import while this process plans
+        try:
+            with_ready_workers(config.option)  # they import while this process plans
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from None
     config.stash[CLOCK] = clock = Clock()
     worker, breadcrumb = "", None
     stack, report_dir, plan = config.stash.get(STACK, None), None, None

@@ -6,10 +6,12 @@ meant. Knows nothing of the project: it must start in milliseconds.
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
 
+_LOOK = 1.0  # seconds
 STATUS = 4  # bytes of the answer: what `waitpid` said
 YES = b"y"
 
@@ -17,6 +19,7 @@ YES = b"y"
 def main() -> None:
     """Have it run, and end as it ends."""
     path, *arguments = sys.argv[1:]
+    parent = os.getppid()
     try:
         server = socket.socket(socket.AF_UNIX)
         server.connect(path)
@@ -33,7 +36,7 @@ def main() -> None:
     os.close(0)
     os.close(1)  # so that whoever reads it hears when the other one has closed it
     status = b""
-    while len(status) < STATUS and (heard := server.recv(STATUS - len(status))):
+    while len(status) < STATUS and (heard := _heard(server, STATUS - len(status), parent)):
         status += heard
     if len(status) < STATUS:
         os._exit(1)
@@ -42,6 +45,14 @@ def main() -> None:
         signal.signal(os.WTERMSIG(code), signal.SIG_DFL) if os.WTERMSIG(code) != signal.SIGKILL else None
         os.kill(os.getpid(), os.WTERMSIG(code))
     os._exit(os.waitstatus_to_exitcode(code))
+
+
+def _heard(server: socket.socket, length: int, parent: int) -> bytes:
+    """What comes of so many bytes, or nothing where whoever has started this is gone."""
+    while not select.select([server], [], [], _LOOK)[0]:
+        if os.getppid() != parent:  # a server that stays hears of it by this
+            return b""
+    return server.recv(length)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,12 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption(
         "--cell-timeout", type=_seconds, default=300.0, metavar="SECONDS", help="per cell (default: %(default)g)"
     )
+    group.addoption(
+        "--keep-warm",
+        default="0",
+        metavar="MINUTES",
+        help="keep what has imported the libraries for so long, for the next run; nothing of it is used after a change",
+    )
     group.addoption("--fault", metavar="NAME", help="seed a fault into every cell, to see whether it is caught")
     group.addoption("--seed", type=_seed, default=0, help="of the fixtures' weights and of the batches (default: 0)")
     group.addoption("--no-dials", action="store_true", help="judge errors by their size alone")

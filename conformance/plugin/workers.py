@@ -23,6 +23,7 @@ from conformance.plugin.forkserver import WAITING, launcher, take_threads
 from conformance.plugin.settings import Settings
 from conformance.ranks import ALL_GPUS
 from matrix.cell import parse_cell
+from matrix.errors import UsageError, quoted
 from matrix.expectation import expect
 from matrix.observation import Ending, Failure, Observation, Phase
 from matrix.stack import Device, Stack
@@ -33,6 +34,7 @@ from reports.document import Record, make_record
 # A worker holds a CUDA context and a few models of fixtures: about 3 GiB with room to breathe.
 _MIB_PER_WORKER = 5000
 _WORKERS_PER_GPU = 12
+_LONGEST_WARM = 24 * 60  # minutes
 _AUTO = "PYTEST_XDIST_AUTO_NUM_WORKERS"
 
 _STACK: TypeAdapter[Stack] = TypeAdapter(Stack)
@@ -67,12 +69,27 @@ def cpu_count() -> int:
 
 
 def with_ready_workers(option: Any) -> None:
-    """Have xdist start its workers from a process that has imported what they need, where that can be."""
+    """Have xdist start its workers from a process that has imported what they need, where that can be.
+
+    Raises:
+        UsageError: for how long that process is to stay is no number of minutes.
+    """
+    minutes = _minutes(option.keep_warm)
     if find_spec("torch") is None or any(spec != "popen" for spec in option.tx):
         return
-    python = launcher()
+    python = launcher(minutes)
     if python != [sys.executable]:
         option.tx = [f"popen//python={shlex.join(python)}" for _ in option.tx]
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 <= minutes <= _LONGEST_WARM:
+        raise UsageError(f"--keep-warm {quoted(text)}: must be a number of minutes from 0 to {_LONGEST_WARM}")
+    return minutes
 
 
 def begin_together(group: Any, specs: list[Any]) -> None:

@@ -605,6 +605,7 @@ def _options(folder: Path) -> Parser:
         "--expectations": ["rules.toml"],
         "--waivers": ["rules.toml"],
         "--cell-timeout": ["300", "1e3"],
+        "--keep-warm": ["0", "30"],
         "--seed": ["0", "4294967296"],
     }
 

@@ -381,6 +381,7 @@ def test_last_failed_runs_what_failed(tmp_path: Path) -> None:
         (["--checkpoint=llama=/nowhere"], ["/nowhere", "config.json"]),
         (["--expectations=/nowhere.toml"], ["/nowhere.toml"]),
         (["--cell-timeout=0"], ["--cell-timeout 0"]),
+        (["--keep-warm=nan"], ["--keep-warm 'nan'", "minutes"]),
         (["--fault=gravity"], ["gravity", "scale_2_percent"]),
         (["--report-dir=/proc/report"], ["/proc/report", "cannot be written to"]),
     ],

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from conformance.plugin import workers
 from conformance.plugin.hooks import SETTINGS, pytest_report_header
 from conformance.plugin.workers import WorkerInput, auto_workers, crash_record, no_workers_are_asked_for
+from matrix.errors import UsageError
 from matrix.stack import Gpu, Stack
 from tests.builders import ARCHITECTURES, cuda_stack, make_stack
 
@@ -34,6 +35,28 @@ def test_a_worker_computes_and_compiles_with_its_share_of_the_cores(
     assert os.environ["OMP_NUM_THREADS"] == "3"
     assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
     assert os.environ["TORCHINDUCTOR_COMPILE_THREADS"] == compiling
+
+
+@pytest.mark.parametrize(("told", "minutes"), [("0", 0.0), ("30", 30.0), ("0.5", 0.5), ("1440", 1440.0)])
+def test_workers_are_forked_from_a_process_that_stays_for_as_long_as_was_said(
+    monkeypatch: pytest.MonkeyPatch, told: str, minutes: float
+) -> None:
+    def launched(given: float) -> list[str]:
+        assert given == minutes
+        return ["python", "launch.py"]
+
+    monkeypatch.setattr(workers, "launcher", launched)
+    option = SimpleNamespace(keep_warm=told, tx=["popen", "popen"])
+    workers.with_ready_workers(option)
+    assert option.tx == ["popen//python=python launch.py"] * 2
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-1", "", "soon", "1441", "9" * 4_000])
+def test_minutes_for_which_nothing_stays_are_refused(minutes: str) -> None:
+    option = SimpleNamespace(keep_warm=minutes, tx=["popen"])
+    with pytest.raises(UsageError, match=r"--keep-warm .*: must be a number of minutes from 0 to 1440") as caught:
+        workers.with_ready_workers(option)
+    assert len(str(caught.value)) < 500
 
 
 def taken(*used: int | None) -> Stack:

@@ -1,0 +1,98 @@
+"""A server that stays for a while: the next run forks its workers from what an earlier one has imported.
+
+That is, where nothing has changed on which importing depends: the Python, its variables and limits, where it runs,
+every file that was imported, and the folders in which libraries are looked for. What is measured is loaded, moved and
+run in a process of its own as ever; nothing but imported modules was there before it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from reports.files import write_whole
+
+# What differs from one command to the next and says nothing to a library.
+_OF_A_COMMAND = ("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES")
+_OF_A_RUN = ("CONFORMANCE_", "PYTEST_")
+_RIGHTS = ("Uid:", "Gid:", "Groups:", "Umask:", "CapEff:", "NoNewPrivs:", "Seccomp:")  # of /proc/self/status
+
+
+def note_for(modules: str) -> Path | None:
+    """Where a server that imports these notes itself down, for whoever would start the like; None where it must not.
+
+    The folder is this user's alone: whoever can write there could have workers run what he likes.
+    """
+    folder = Path(tempfile.gettempdir()) / f"conformance-{os.getuid()}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        return None
+    return folder / f"{_digest(modules)}.json"
+
+
+def serving(note: Path) -> str | None:
+    """The socket of the server that is noted there, if it still would import the same.
+
+    The socket of one that would not is removed: it ends when it sees that.
+    """
+    try:
+        known = json.loads(note.read_bytes())
+        path, seen = known["socket"], known["seen"]
+        if any(_seen(file) != was for file, was in seen.items()):
+            os.unlink(path)
+            return None
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return str(path)
+
+
+def write_note(note: Path, path: str) -> None:
+    """Note down the server of this process, which has imported all that it will, and its socket."""
+    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    looked = {*filter(None, files), *(folder or os.getcwd() for folder in sys.path)}
+    with contextlib.suppress(OSError):
+        write_whole(note, json.dumps({"socket": path, "seen": {name: _seen(name) for name in sorted(looked)}}))
+
+
+def _seen(name: str) -> list[int] | None:
+    """What tells whether a file was replaced, or whether something came into a folder."""
+    try:
+        found = os.stat(name)
+    except OSError:
+        return None
+    return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
+
+
+def _digest(modules: str) -> str:
+    """Of what importing them depends on, and what a forked process has from the one that it is forked from."""
+    variables = sorted(
+        (name, value)
+        for name, value in os.environ.items()
+        if name not in _OF_A_COMMAND and not name.startswith(_OF_A_RUN)
+    )
+    limits = [resource.getrlimit(getattr(resource, name)) for name in dir(resource) if name.startswith("RLIMIT_")]
+    cores, priority = sorted(os.sched_getaffinity(0)), os.getpriority(os.PRIO_PROCESS, 0)
+    of_this = [sys.executable, sys.version, __file__, modules, variables, limits, cores, priority, *_place()]
+    return hashlib.sha256(repr(of_this).encode()).hexdigest()[:16]
+
+
+def _place() -> Iterator[str]:
+    """Where the kernel has this process: its group of resources, its namespaces, and what it may do."""
+    with contextlib.suppress(OSError):
+        yield Path("/proc/self/cgroup").read_text(encoding="utf-8")
+        yield from (os.readlink(space) for space in sorted(Path("/proc/self/ns").iterdir()))
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        yield from (line for line in lines if line.startswith(_RIGHTS))
