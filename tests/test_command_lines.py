@@ -7,7 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from matrix.cell import AXES, Cell, parse_cell
 from matrix.constraints import why_impossible
 from matrix.dials import Reading
 from matrix.plan import load_profiles
-from matrix.reproduce import reproducing_script
+from matrix.reproduce import reproducing_script, script_pieces
 from matrix.verdict import Verdict
 from reports.__main__ import main as reports_main
 from reports.document import Waived, make_report
@@ -387,16 +387,28 @@ def arguments_of(text: str) -> dict[str, set[str]]:
     return found
 
 
-def undefined_names(text: str) -> set[str]:
-    """Globals that a script reads and never sets: it would end in a NameError."""
-    found = arguments_of(text)
-    read, written = found["LOAD_NAME"] | found["LOAD_GLOBAL"], found["STORE_NAME"] | found["STORE_GLOBAL"]
+def undefined_names(*parts: str) -> set[str]:
+    """Globals that a script in parts reads and never sets: it would end in a NameError."""
+    read, written = (
+        {name for text in parts for what in ("NAME", "GLOBAL") for name in arguments_of(text)[f"{does}_{what}"]}
+        for does in ("LOAD", "STORE")
+    )
     return read - written - set(dir(builtins)) - {"__name__", "__annotations__"}
 
 
-def imported_packages(text: str) -> set[str]:
-    """The top-level packages that a script imports, anywhere in it."""
-    return {module.partition(".")[0] for module in arguments_of(text)["IMPORT_NAME"]}
+def imported_packages(*parts: str) -> set[str]:
+    """The top-level packages that a script in parts imports, anywhere in it."""
+    return {module.partition(".")[0] for text in parts for module in arguments_of(text)["IMPORT_NAME"]}
+
+
+def parts_of_a_script(cell: Cell) -> list[str]:
+    """What stands around its definitions, and each of these, which many scripts share: looked at once."""
+    pieces = list(script_pieces(cell, ARCHITECTURES[cell.architecture]))
+    shared = [text for piece in pieces if isinstance(piece, tuple) and len(piece) > 1 for text in piece]
+    around = [
+        piece if isinstance(piece, str) else piece[0] for piece in pieces if isinstance(piece, str) or len(piece) == 1
+    ]
+    return ["".join(around), *shared]
 
 
 def test_the_combinations_tried_hold_every_architecture_and_backend() -> None:
@@ -410,12 +422,24 @@ def test_the_combinations_tried_hold_every_architecture_and_backend() -> None:
 
 @pytest.mark.parametrize("cell", COMBINATIONS, ids=str)
 def test_a_reproducing_script_compiles_and_needs_only_torch_and_transformers(cell: Cell) -> None:
-    text = reproducing_script(cell, ARCHITECTURES[cell.architecture])
-    assert undefined_names(text) == set()
+    parts = parts_of_a_script(cell)
+    assert len(parts) > 1
+    assert undefined_names(*parts) == set()
     # transformers brings safetensors, and a format may need its package by name.
     needed = {name.replace("-", "_") for name in (*cell.quantisation.needs, *cell.workload.needs)}
     allowed = {"torch", "transformers", "safetensors", *needed}
-    assert {"torch", "transformers"} <= imported_packages(text) - sys.stdlib_module_names <= allowed
+    assert {"torch", "transformers"} <= imported_packages(*parts) - sys.stdlib_module_names <= allowed
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_script_is_its_parts_and_compiles_as_a_whole(name: str) -> None:
+    cell = parse_cell(f"{name}-float32-eager-prefill")
+    text = reproducing_script(cell, ARCHITECTURES[name])
+    compile(text, "reproduce.py", "exec")
+    assert Counter(text) == Counter("".join(parts_of_a_script(cell)))
+    assert arguments_of(text)["IMPORT_NAME"] == {
+        module for part in parts_of_a_script(cell) for module in arguments_of(part)["IMPORT_NAME"]
+    }
 
 
 def test_the_checks_of_a_script_can_fail() -> None:
