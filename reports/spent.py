@@ -92,7 +92,10 @@ class Spent:
     @property
     def by_use(self) -> dict[str, float]:
         """Worker-seconds by what they were spent on, without what nothing was spent on."""
-        total = {on: sum(worker.seconds(on) for worker in self.workers) for on in MEANINGS}
+        total = dict.fromkeys(MEANINGS, 0.0)
+        for worker in self.workers:
+            for one in worker.stretches:
+                total[one.on] += one.seconds
         return {on: seconds for on, seconds in total.items() if seconds > 0}
 
 

@@ -24,6 +24,12 @@ def bench(cache: Path) -> Bench:
     return Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache)
 
 
+@pytest.fixture(scope="module")
+def warm_bench(cache: Path) -> Bench:
+    """One for many faults in the same cells, which have the same references: as in a worker they are made once."""
+    return Bench(device=Device.CPU, architectures=ARCHITECTURES, fixture_cache=cache)
+
+
 def origin(bench: Bench, cell_id: str, fault: Fault | None = None) -> Origin:
     bench.fault = fault
     cell = parse_cell(cell_id)
@@ -35,7 +41,8 @@ def origin(bench: Bench, cell_id: str, fault: Fault | None = None) -> Origin:
 
 @pytest.mark.parametrize("name", list(PLANTED))
 @pytest.mark.parametrize("architecture", ["llama", "t5"])
-def test_the_module_is_named_in_which_the_fault_was_planted(bench: Bench, architecture: str, name: str) -> None:
+def test_the_module_is_named_in_which_the_fault_was_planted(warm_bench: Bench, architecture: str, name: str) -> None:
+    bench = warm_bench
     planted = PLANTED[name]
     cell = make_cell(architecture, dtype="float32", attention="sdpa", padding="left", workload=planted.workload)
     found = origin(bench, cell.id, planted.fault())
