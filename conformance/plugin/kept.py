@@ -1,8 +1,9 @@
 """A server that stays for a while: the next run forks its workers from what an earlier one has imported.
 
 That is, where nothing has changed on which importing depends: the Python, its variables and limits, where it runs,
-every file that was imported, and the folders in which libraries are looked for. What is measured is loaded, moved and
-run in a process of its own as ever; nothing but imported modules was there before it.
+every file that was imported, the folders in which libraries are looked for, and all modules of a package that is worked
+on instead of installed: transformers reads each of its hundreds of models when it is imported. What is measured is
+loaded, moved and run in a process of its own as ever; nothing but imported modules was there before it.
 """
 
 import contextlib
@@ -19,6 +20,10 @@ from pathlib import Path
 
 from reports.files import write_whole
 
+# A package within these changes when something is installed, which the folder itself or the module shows.
+_INSTALLED = ("site-packages", "dist-packages")
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+_PASSED_OVER = (".", "__pycache__")  # what a run itself makes
 # What differs from one command to the next and says nothing to a library.
 _OF_A_COMMAND = ("_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES")
 _OF_A_RUN = ("CONFORMANCE_", "PYTEST_")
@@ -61,19 +66,41 @@ def serving(note: Path) -> str | None:
 
 def write_note(note: Path, path: str) -> None:
     """Note down the server of this process, which has imported all that it will, and its socket."""
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    looked = {*filter(None, files), *(folder or os.getcwd() for folder in sys.path)}
+    looked = {folder or os.getcwd() for folder in sys.path}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str):
+            looked.add(file)
+            if "." not in name and os.path.basename(file) == "__init__.py" and not _is_installed(file):
+                looked.update(_modules_below(os.path.dirname(file)))
     with contextlib.suppress(OSError):
         write_whole(note, json.dumps({"socket": path, "seen": {name: _seen(name) for name in sorted(looked)}}))
 
 
-def _seen(name: str) -> list[int] | None:
-    """What tells whether a file was replaced, or whether something came into a folder."""
+def _is_installed(file: str) -> bool:
+    return file.startswith(_STANDARD) or not set(_INSTALLED).isdisjoint(Path(file).parts)
+
+
+def _modules_below(folder: str) -> Iterator[str]:
+    """The modules of a package and of those within it, and the folders that hold any."""
+    for where, folders, names in os.walk(folder):
+        modules = [os.path.join(where, name) for name in names if name.endswith(".py")]
+        folders[:] = [one for one in folders if modules and not one.startswith(_PASSED_OVER)]
+        if modules:
+            yield where
+            yield from modules
+
+
+def _seen(name: str) -> list[int] | str | None:
+    """What tells whether a file was replaced, or whether something came into a folder or left it."""
     try:
         found = os.stat(name)
+        if not stat.S_ISDIR(found.st_mode):
+            return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
+        names = sorted(one for one in os.listdir(name) if not one.startswith(_PASSED_OVER))
     except OSError:
         return None
-    return [found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino]
+    return hashlib.sha256("/".join(names).encode(errors="surrogateescape")).hexdigest()
 
 
 def _digest(modules: str) -> str:

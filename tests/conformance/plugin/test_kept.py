@@ -95,6 +95,33 @@ def test_what_was_replaced_since_or_came_into_a_folder_of_libraries_is_imported_
     assert place.run()[0] == third
 
 
+def test_of_a_package_that_is_worked_on_every_module_counts_and_what_a_run_makes_does_not(place: Place) -> None:
+    """What is imported may have read those that are not, as transformers reads its models."""
+    package = place.library / "mine"
+    place.module.unlink()
+    (package / "models" / "other").mkdir(parents=True)
+    (package / "__init__.py").write_text("version = 1", encoding="utf-8")
+    (package / "models" / "__init__.py").touch()
+    other = package / "models" / "other" / "modeling.py"
+    other.write_text("__all__ = []", encoding="utf-8")
+    first, _ = place.run()
+    (package / "models" / "__pycache__").mkdir()
+    (place.library / ".cache").mkdir()
+    reports = package / "out"  # a folder that holds no module
+    reports.mkdir()
+    second, _ = place.run()
+    assert second != first  # it may have been one
+    (reports / "run").mkdir()
+    (reports / "run" / "sitecustomize.py").touch()
+    assert place.run()[0] == second
+    other.write_text("__all__ = ['new']", encoding="utf-8")
+    third, _ = place.run()
+    assert third not in (first, second)
+    (package / "models" / "new").mkdir()
+    fourth, _ = place.run()
+    assert fourth not in (first, second, third)
+
+
 @pytest.mark.parametrize(
     "change", [{"TRANSFORMERS_VERBOSITY": "error"}, {"CUDA_VISIBLE_DEVICES": ""}, {forkserver.PRELOAD: "mine"}]
 )
