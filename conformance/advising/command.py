@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -113,7 +114,8 @@ class Advising:
         self.held: list[Held] = []
         self.slowed = slowed()
         self.config = _config_of(asked.path)
-        self.name = asked.path.resolve().parent.name if asked.path.name == "config.json" else asked.path.resolve().name
+        named = asked.path.resolve().parent if asked.path.name == "config.json" else asked.path.resolve()
+        self.name = re.sub(r"[/\\\0]", "-", named.name).strip(".") or NAME
         self.began = time.monotonic()
 
     def run(self, hunt: Hunt | None = None, checked: str = "") -> Advice:

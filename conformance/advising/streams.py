@@ -43,12 +43,12 @@ def side_by_side(
     """Measure each of them in a process of its own, so many at once, and name those that failed.
 
     Args:
-        caches: a folder for what is compiled, where another call may go on with it.
+        caches: the folder of their measurements, where another call may go on with what is compiled.
     """
     context = multiprocessing.get_context("spawn")
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="conformance-") as made:
-        folder, compiled = Path(made) / "named", (caches or Path(made)).resolve()
+        folder = Path(made) / "named"
         folder.mkdir()
         waiting = list(zip(groups, rooms(groups, room, at_once), strict=True))
         running: dict[BaseProcess, str] = {}
@@ -56,9 +56,13 @@ def side_by_side(
             while waiting or running:
                 while waiting and len(running) < at_once:
                     group, own = waiting.pop(0)
-                    process = context.Process(target=_stream, args=(measure, group, own, folder, compiled, at_once))
+                    name = group[0].model.name
+                    # In the folder of its own measurements, or in one that no other has: two may have one name.
+                    within = caches.resolve() / name if caches else Path(tempfile.mkdtemp(dir=made))
+                    arguments = (measure, group, own, folder, within / "compiled", at_once)
+                    process = context.Process(target=_stream, args=arguments)
                     process.start()
-                    running[process] = group[0].model.name
+                    running[process] = name
                 wait([process.sentinel for process in running], _LOOK)
                 for process in [one for one in running if one.exitcode is not None]:
                     name = running.pop(process)
@@ -71,11 +75,10 @@ def side_by_side(
     return failed
 
 
-def _stream(measure: Measure, group: Sequence[Advice], room: int, folder: Path, caches: Path, at_once: int) -> None:
+def _stream(measure: Measure, group: Sequence[Advice], room: int, folder: Path, compiled: Path, at_once: int) -> None:
     end_with_parent()
     os.setsid()
     name = group[0].model.name
-    compiled = caches / f"compiled-{name}"
     with quiet.named(folder, os.getpid()):
         os.environ.update(
             {

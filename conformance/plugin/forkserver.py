@@ -88,7 +88,7 @@ def start(minutes: float = 0.0) -> None:
     modules = os.environ.get(PRELOAD, ",".join(MODULES))
     if not modules or not sys.platform.startswith("linux"):
         return
-    note = kept.note_for(modules) if minutes else None
+    note = kept.note_for(modules, minutes) if minutes else None
     if note is not None and (path := kept.serving(note)) is not None:
         os.environ[SOCKET], os.environ[SERVES] = path, _serves()
         return
@@ -120,6 +120,7 @@ def start(minutes: float = 0.0) -> None:
     listener.close()
     os.environ[SOCKET], os.environ[SERVES] = path, _serves()
     if note is not None:
+        server.returncode = 0  # it is for others: nobody here waits for it
         return
 
     def end() -> None:
@@ -150,15 +151,16 @@ def take_threads(computing: int, compiling: int) -> None:
 def serve(listener: socket.socket, modules: list[str], note: Path | None = None, minutes: float = 0.0) -> None:
     """Import, then fork for whoever asks until stdin closes, and with it ends all that was forked.
 
-    With a note it writes that instead, and ends when nobody has asked for so many minutes, or its socket is gone, and
-    all that was forked has ended.
+    With a note it writes that instead, and ends when nobody has asked for so many minutes, or another has taken its
+    place there, and all that was forked has ended.
     """
+    looked = kept.Looked()
     safe = import_all(modules)
     path = listener.getsockname()
     if note is not None:
         if not safe:
             return
-        kept.write_note(note, path)
+        looked.write(note, path)
     for name in _ALONE:
         os.environ.pop(name, None)
     ended, wake = socket.socketpair()
@@ -176,7 +178,7 @@ def serve(listener: socket.socket, modules: list[str], note: Path | None = None,
             ready = waiting.select(None if note is None else min(_LOOK, 60 * minutes))
             if ready or children:
                 until = time.monotonic() + 60 * minutes
-            elif note is not None and (time.monotonic() > until or not os.path.exists(path)):
+            elif note is not None and (time.monotonic() > until or not kept.is_of(note, path)):
                 return
             for key, _ in ready:
                 if key.fileobj is listener:
@@ -416,8 +418,12 @@ def main() -> NoReturn:
     listener = socket.socket(fileno=int(sys.argv[1]))
     path = listener.getsockname()
     if sys.argv[3:]:
-        serve(listener, sys.argv[2].split(","), Path(sys.argv[3]), float(sys.argv[4]))
-        _remove(path)  # nobody else will
+        note = Path(sys.argv[3])
+        try:
+            serve(listener, sys.argv[2].split(","), note, float(sys.argv[4]))
+        finally:  # nobody else will
+            kept.forget(note, path)
+            _remove(path)
     else:
         serve(listener, sys.argv[2].split(","))
     os._exit(0)

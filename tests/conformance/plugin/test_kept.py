@@ -52,6 +52,12 @@ class Place:
         self.seen.add(int(server))
         return int(server), version
 
+    def settle(self) -> None:
+        """Let everything be older than what is imported from now on."""
+        now = time.time()
+        while time.time() < now + 0.05:
+            pass
+
     @property
     def notes(self) -> list[Path]:
         """What servers have noted down."""
@@ -82,9 +88,32 @@ def test_the_next_run_is_served_by_what_an_earlier_one_has_imported(place: Place
     assert note.parent.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_run_of_the_suite_leaves_one_and_the_next_is_served_by_it(place: Place, cache: Path) -> None:
+    def run(*more: str) -> None:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--cell=llama-float32-sdpa-prefill"]
+        command += [f"--report-dir={place.temporary / 'out'}", f"--fixture-cache={cache}", *more]
+        subprocess.run(command, cwd=ROOT, env=place.environment, capture_output=True, check=True, timeout=PATIENCE)
+
+    run()
+    assert place.notes == []
+    run("--keep-warm=5")
+    (note,) = place.notes
+    servers = [
+        int(said.parent.name)
+        for said in Path("/proc").glob("[0-9]*/cmdline")
+        if str(note).encode() in said.read_bytes().split(b"\0")
+    ]
+    place.seen.update(servers)
+    assert len(servers) == 1
+    before = note.stat().st_mtime_ns, note.read_bytes()
+    run("--keep-warm=5")
+    assert (note.stat().st_mtime_ns, note.read_bytes()) == before
+
+
 def test_what_was_replaced_since_or_came_into_a_folder_of_libraries_is_imported_anew(place: Place) -> None:
     first, _ = place.run()
     place.module.write_text("version = 22", encoding="utf-8")
+    place.settle()
     second, version = place.run()
     assert version == "22"
     assert second != first
@@ -97,29 +126,74 @@ def test_what_was_replaced_since_or_came_into_a_folder_of_libraries_is_imported_
 
 def test_of_a_package_that_is_worked_on_every_module_counts_and_what_a_run_makes_does_not(place: Place) -> None:
     """What is imported may have read those that are not, as transformers reads its models."""
-    package = place.library / "mine"
-    place.module.unlink()
-    (package / "models" / "other").mkdir(parents=True)
-    (package / "__init__.py").write_text("version = 1", encoding="utf-8")
-    (package / "models" / "__init__.py").touch()
-    other = package / "models" / "other" / "modeling.py"
+    other = package(place.library / "mine", "models", "other") / "modeling.py"
     other.write_text("__all__ = []", encoding="utf-8")
+    place.settle()
     first, _ = place.run()
-    (package / "models" / "__pycache__").mkdir()
+    (place.library / "mine" / "models" / "__pycache__").mkdir()
     (place.library / ".cache").mkdir()
-    reports = package / "out"  # a folder that holds no module
-    reports.mkdir()
-    second, _ = place.run()
-    assert second != first  # it may have been one
-    (reports / "run").mkdir()
-    (reports / "run" / "sitecustomize.py").touch()
-    assert place.run()[0] == second
+    (place.library / "mine" / "out" / "run").mkdir()
+    assert place.run()[0] == first
     other.write_text("__all__ = ['new']", encoding="utf-8")
-    third, _ = place.run()
-    assert third not in (first, second)
-    (package / "models" / "new").mkdir()
-    fourth, _ = place.run()
-    assert fourth not in (first, second, third)
+    place.settle()
+    second, _ = place.run()
+    assert second != first
+    (place.library / "mine" / "models" / "new").mkdir()
+    assert place.run()[0] not in (first, second)
+
+
+def package(folder: Path, *below: str) -> Path:
+    """A package with packages in it, and a folder that holds no module; the innermost of them."""
+    (folder / "out").mkdir(parents=True)
+    for name in ("", *below):
+        folder = folder / name
+        folder.mkdir(exist_ok=True)
+        (folder / "__init__.py").write_text("version = 1", encoding="utf-8")
+    return folder
+
+
+def test_a_package_within_none_counts_as_well_and_so_does_one_that_could_not_be_imported(place: Place) -> None:
+    place.environment[forkserver.PRELOAD] = "colorsys,space.inner,optional,mine"
+    other = package(place.library / "space" / "inner", "models") / "modeling.py"
+    other.touch()
+    broken = package(place.library / "optional") / "__init__.py"
+    broken.write_text("raise ImportError", encoding="utf-8")
+    place.settle()
+    first, _ = place.run()
+    assert place.run()[0] == first
+    other.write_text("changed = True", encoding="utf-8")
+    place.settle()
+    second, _ = place.run()
+    assert second != first
+    broken.write_text("mended = True", encoding="utf-8")
+    place.settle()
+    assert place.run()[0] not in (first, second)
+
+
+def test_what_says_where_modules_are_or_what_is_installed_counts_by_its_content(place: Place) -> None:
+    """An editable installation of another checkout has a file of the same name."""
+    (place.library / "editable.pth").write_text("/somewhere", encoding="utf-8")
+    metadata = place.library / "thing-1.0.dist-info"
+    metadata.mkdir()
+    place.settle()
+    first, _ = place.run()
+    (place.library / "editable.pth").write_text("/elsewhere", encoding="utf-8")
+    place.settle()
+    second, _ = place.run()
+    assert second != first
+    (metadata / "RECORD").touch()
+    place.settle()
+    assert place.run()[0] not in (first, second)
+
+
+def test_what_changes_while_it_is_imported_is_not_taken_for_what_was_read(place: Place) -> None:
+    itself = "import pathlib; version = 1; pathlib.Path(__file__).write_text('version = 22')"
+    place.module.write_text(itself, encoding="utf-8")
+    place.settle()
+    assert place.run()[1] == "1"
+    assert place.notes == []
+    place.settle()
+    assert place.run()[1] == "22"
 
 
 @pytest.mark.parametrize(
@@ -133,21 +207,23 @@ def test_another_environment_has_another_server(place: Place, change: dict[str, 
 
 def test_where_a_process_is_and_what_it_may_do_tell_servers_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """A forked process has them from its server, not from whoever asks for it."""
-    usual = kept._digest("colorsys")
-    assert kept._digest("colorsys") == usual
-    assert kept._digest("mine") != usual
+    usual = kept._digest("colorsys", 5.0)
+    assert kept._digest("colorsys", 5.0) == usual
+    assert kept._digest("mine", 5.0) != usual
+    assert kept._digest("colorsys", 6.0) != usual
     for module, name, said in (
         (os, "sched_getaffinity", {0, 77}),
         (os, "getpriority", 19),
+        (os, "sched_getscheduler", 3),
         (kept.resource, "getrlimit", (1, 1)),
         (os, "readlink", "mnt:[1]"),
     ):
         with monkeypatch.context() as changed:
             changed.setattr(module, name, lambda *_, said=said: said)
-            assert kept._digest("colorsys") != usual, name
+            assert kept._digest("colorsys", 5.0) != usual, name
     before = os.umask(0o123)
     try:
-        assert kept._digest("colorsys") != usual
+        assert kept._digest("colorsys", 5.0) != usual
     finally:
         os.umask(before)
 
@@ -195,10 +271,10 @@ def test_nothing_is_noted_down_in_a_folder_that_is_somebody_elses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept.tempfile, "gettempdir", lambda: str(tmp_path))
-    assert kept.note_for("colorsys") is not None
+    assert kept.note_for("colorsys", 5.0) is not None
     other = os.getuid() + 1
     monkeypatch.setattr(kept.os, "getuid", lambda: other)
-    assert kept.note_for("colorsys") is None
+    assert kept.note_for("colorsys", 5.0) is None
 
 
 def test_one_from_which_nothing_may_be_forked_does_not_stay(place: Place) -> None:
@@ -208,14 +284,14 @@ def test_one_from_which_nothing_may_be_forked_does_not_stay(place: Place) -> Non
     assert place.notes == []
 
 
-def served(folder: Path, minutes: float) -> tuple[subprocess.Popen[bytes], Path]:
+def served(folder: Path, minutes: float, modules: str = "colorsys") -> tuple[subprocess.Popen[bytes], Path]:
     """A server by itself, and its socket."""
     path = folder / "made" / "fork"
     path.parent.mkdir()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        command = [sys.executable, "-m", "conformance.plugin.forkserver", str(listener.fileno()), "colorsys"]
+        command = [sys.executable, "-m", "conformance.plugin.forkserver", str(listener.fileno()), modules]
         command += [str(folder / "note.json"), str(minutes)]
         return subprocess.Popen(command, cwd=ROOT, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL), path
 
@@ -224,11 +300,30 @@ def test_it_ends_when_nobody_has_asked_for_so_long(short_folder: Path) -> None:
     server, path = served(short_folder, 0.001)
     assert server.wait(timeout=PATIENCE) == 0
     assert not path.parent.exists()
-    assert json.loads((short_folder / "note.json").read_text(encoding="utf-8"))["socket"] == str(path)
+    assert not (short_folder / "note.json").exists()
 
 
-def test_it_ends_when_its_socket_is_gone(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So does one that was replaced because something has changed."""
+def test_one_that_cannot_import_leaves_nothing_behind(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (short_folder / "broken.py").write_text("raise RuntimeError", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(short_folder))
+    server, path = served(short_folder, 60.0, "broken")
+    assert server.wait(timeout=PATIENCE) != 0
+    assert not path.parent.exists()
+
+
+def test_without_a_place_for_temporary_files_none_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(kept.tempfile, "gettempdir", nowhere)
+    assert kept.note_for("colorsys", 5.0) is None
+
+
+@pytest.mark.parametrize("instead", ["another", "none"])
+def test_it_ends_when_another_has_taken_its_place(
+    short_folder: Path, monkeypatch: pytest.MonkeyPatch, instead: str
+) -> None:
+    """As where two runs start at once, or something has changed."""
     look = "import sys; from conformance.plugin import forkserver as f; f._LOOK = 0.01; sys.argv[0] = ''; f.main()"
     real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", lambda command, **how: real([command[0], "-c", look, *command[3:]], **how))
@@ -238,9 +333,15 @@ def test_it_ends_when_its_socket_is_gone(short_folder: Path, monkeypatch: pytest
         time.sleep(0.01)
     assert kept.serving(note) == str(path)
     seen = json.loads(note.read_text(encoding="utf-8"))
-    note.write_text(json.dumps({**seen, "seen": {**seen["seen"], str(ROOT / "README.md"): [0, 0, 0, 0]}}))
-    assert kept.serving(note) is None
+    if instead == "another":
+        note.write_text(json.dumps({**seen, "socket": "/another"}), encoding="utf-8")
+    else:
+        seen["seen"][str(ROOT / "README.md")] = [0, 0, 0, 0]
+        note.write_text(json.dumps(seen), encoding="utf-8")
+        assert kept.serving(note) is None
     assert server.wait(timeout=PATIENCE) == 0
+    assert not path.exists()
+    assert note.exists() is (instead == "another")
 
 
 def test_what_hangs_in_a_fork_of_it_ends_with_the_run_that_asked(place: Place) -> None:
