@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -175,12 +176,15 @@ def test_what_says_where_modules_are_or_what_is_installed_counts_by_its_content(
     (place.library / "editable.pth").write_text("/somewhere", encoding="utf-8")
     metadata = place.library / "thing-1.0.dist-info"
     metadata.mkdir()
+    (metadata / "RECORD").touch()
     place.settle()
     first, _ = place.run()
     (place.library / "editable.pth").write_text("/elsewhere", encoding="utf-8")
     place.settle()
     second, _ = place.run()
     assert second != first
+    shutil.rmtree(metadata)  # the same release, installed anew
+    metadata.mkdir()
     (metadata / "RECORD").touch()
     place.settle()
     assert place.run()[0] not in (first, second)
