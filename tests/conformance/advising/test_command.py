@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from conformance.advising.command import Asked, _Trials, advise, check
+from conformance.advising.command import Advising, Asked, _Trials, advise, check
 from conformance.advising.journal import Journal
 from conformance.advising.task import truth_of
 from matrix.advice.search import Failed, Finding, Found, Known, Sample, State
@@ -87,6 +87,14 @@ def test_what_came_before_the_first_question_is_part_of_the_minutes(
     trials: Any = _Trials(advising, None, journal, None, None, "", tmp_path)  # type: ignore[arg-type]
     assert trials._known("judge one") is None
     assert trials.left() == pytest.approx(left, abs=0.02)
+
+
+@pytest.mark.parametrize(("folder", "name"), [("Llama-3.2", "Llama-3.2"), ("a\\b", "a-b"), ("...", "mine")])
+def test_a_model_is_named_so_that_its_document_can_be_read_again(tmp_path: Path, folder: str, name: str) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "config.json").write_text("{}", encoding="utf-8")
+    for path in (tmp_path / folder, tmp_path / folder / "config.json"):
+        assert Advising(Asked(path, WANTED, 1.0, tmp_path), print).name == name
 
 
 @pytest.mark.parametrize(
