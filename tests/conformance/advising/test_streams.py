@@ -56,3 +56,10 @@ def test_what_is_compiled_is_kept_until_its_model_is_measured_to_the_end(
         said = dict(line.split(": ", 1) for line in capfd.readouterr().out.splitlines())
         assert said["broken"].endswith(f", {found}")
         assert said["small"].endswith(", False")
+
+
+def test_two_of_one_name_share_nothing_that_is_compiled(advice: Advice, capfd: pytest.CaptureFixture[str]) -> None:
+    """Models of two folders that are called alike; what failed leaves its own behind for whoever would find it."""
+    groups = [of_a_model(advice, "broken", 0)] * 2
+    assert streams.side_by_side(groups, measured, 1000, 1) == ["broken"] * 2
+    assert [line.endswith(", False") for line in capfd.readouterr().out.splitlines()] == [True, True]

@@ -235,25 +235,30 @@ def test_a_server_ends_with_whoever_started_it() -> None:
         time.sleep(0.01)
 
 
-def test_nothing_that_hangs_outlives_whoever_started_the_server() -> None:
-    """In C, where it hears of nothing."""
+def left_hanging(launcher: str, environment: dict[str, str]) -> int:
+    """The process that a run has asked for, which hangs in C, where it hears of nothing. The run was killed."""
     hang = (
         "import collections, itertools, os; print(os.getpid(), flush=True); collections.deque(itertools.repeat(0), 0)"
     )
-    controller = f"""
+    run = f"""
     import subprocess
     from conformance.plugin.forkserver import launcher
-    subprocess.run([*launcher(), "-c", {hang!r}])
+    subprocess.run([*{launcher}, "-c", {hang!r}])
     """
-    given = {**os.environ, forkserver.PRELOAD: "colorsys"}
-    given.pop(forkserver.SOCKET, None)
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(controller)], cwd=ROOT, env=given, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", textwrap.dedent(run)], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     forked = int(process.stdout.readline())
     process.kill()
     process.wait(timeout=PATIENCE)
+    return forked
+
+
+def test_nothing_that_hangs_outlives_whoever_started_the_server() -> None:
+    given = {**os.environ, forkserver.PRELOAD: "colorsys"}
+    given.pop(forkserver.SOCKET, None)
+    forked = left_hanging("launcher()", given)
     while is_there(forked):
         time.sleep(0.01)
 

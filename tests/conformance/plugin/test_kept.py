@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conformance.plugin import forkserver, kept
-from tests.conformance.plugin.test_forkserver import PATIENCE, is_there
+from tests.conformance.plugin.test_forkserver import PATIENCE, is_there, left_hanging
 from tests.sessions import ROOT
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="forks on Linux alone")
@@ -350,26 +349,8 @@ def test_it_ends_when_another_has_taken_its_place(
 
 def test_what_hangs_in_a_fork_of_it_ends_with_the_run_that_asked(place: Place) -> None:
     """The server goes on, and nobody tells it of the end of a run but whoever stood for its worker."""
-    hang = (
-        "import collections, itertools, os; print(os.getpid(), flush=True); collections.deque(itertools.repeat(0), 0)"
-    )
-    run = f"""
-    import subprocess
-    from conformance.plugin.forkserver import launcher
-    subprocess.run([*launcher(5.0), "-c", {hang!r}])
-    """
     server, _ = place.run()
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(run)],
-        cwd=ROOT,
-        env=place.environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    forked = int(process.stdout.readline())
-    process.kill()
-    process.wait(timeout=PATIENCE)
+    forked = left_hanging("launcher(5.0)", place.environment)
     while is_there(forked):
         time.sleep(0.01)
     assert place.run()[0] == server
